@@ -1,0 +1,144 @@
+"""The page that shows photographs and their normals under a slider.
+
+It opens from disk: one HTML file with its style and script inside, and pictures beside it by relative path.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from urllib.parse import quote
+
+from stablenormal.io.atomic import atomic_path
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One photograph on the page. Paths are relative to the page."""
+
+    name: str
+    """What stands under the picture."""
+    photo: str
+    """Preview of the photograph."""
+    normals: str
+    """Preview of the normals, in the colours of the frame that the files have."""
+    width: int
+    """Width of the previews in pixels."""
+    height: int
+    """Height of the previews in pixels."""
+    note: str = ""
+    """One line of facts: size, time."""
+    uncertainty: str | None = None
+    """Preview of the uncertainty, where it was asked for."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Files to open: text of the link to path."""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """A sphere in the colours of the run's frame, and the words for them."""
+
+    frame: str
+    axes: str
+    sphere_png: bytes
+
+
+def write_gallery(
+    path: Path,
+    items: Sequence[GalleryItem],
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    legend: Legend,
+    problems: Sequence[str],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the HTML file.
+        items: the photographs, in the order in which they are shown.
+        title: heading of the page.
+        facts: what the heading says about the run, label to value.
+        legend: the sphere that explains the colours.
+        problems: one line for each file that has no result.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    template = Template(files("stablenormal.app").joinpath("gallery.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        title=escape(title),
+        facts="".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()),
+        legend=_legend_html(legend),
+        problems=_problems_html(problems),
+        body=_gallery_html(items),
+        footer="Drag over a picture, or focus it and use the arrow keys: photograph left of the line, "
+        'normals right of it. Settings, versions and times: <a href="run.json">run.json</a>.',
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _legend_html(legend: Legend) -> str:
+    source = "data:image/png;base64," + b64encode(legend.sphere_png).decode("ascii")
+    return (
+        f'<img src="{source}" width="84" height="84" alt="A sphere in the colours of the frame">'
+        f"<figcaption><b>{escape(legend.frame)}</b> frame: {escape(legend.axes)}. "
+        "A sphere facing you has these colours.</figcaption>"
+    )
+
+
+def _problems_html(problems: Sequence[str]) -> str:
+    if not problems:
+        return ""
+    count = "1 file has" if len(problems) == 1 else f"{len(problems)} files have"
+    lines = "".join(f"<li>{escape(reason)}</li>" for reason in problems)
+    return f'<section class="problems"><h2>{count} no result</h2><ul>{lines}</ul></section>'
+
+
+def _gallery_html(items: Sequence[GalleryItem]) -> str:
+    if not items:
+        return '<p class="empty">No photograph has a result in this run.</p>'
+    cards = "\n".join(_card_html(item, number) for number, item in enumerate(items, start=1))
+    return (
+        '<p class="all"><label for="all">Slide all</label>'
+        '<input id="all" type="range" min="0" max="100" step="any" value="50"></p>\n'
+        f'<ul class="gallery">\n{cards}\n</ul>'
+    )
+
+
+def _card_html(item: GalleryItem, number: int) -> str:
+    name = escape(item.name)
+    size = f'width="{item.width}" height="{item.height}"'
+    layers = [("normals", "Normals", item.normals)]
+    if item.uncertainty is not None:
+        layers.append(("uncertainty", "Uncertainty", item.uncertainty))
+    over = "".join(
+        f'<img class="over" data-layer="{layer}" src="{quote(source)}" {size} '
+        f'alt="{label} of {name}" loading="lazy"{"" if layer == "normals" else " hidden"}>'
+        for layer, label, source in layers
+    )
+    links = "".join(f'<a href="{quote(target)}">{escape(text)}</a>' for text, target in item.links.items())
+    return (
+        '<li class="card"><div class="compare">'
+        f'<img src="{quote(item.photo)}" {size} alt="Photograph {name}" loading="lazy">{over}'
+        f'<input type="range" min="0" max="100" step="any" value="50" '
+        f'aria-label="{name}: photograph against normals"></div>'
+        f'<div class="text"><h2>{name}</h2>'
+        + (f"<p>{escape(item.note)}</p>" if item.note else "")
+        + (_layer_choice_html(layers, number) if len(layers) > 1 else "")
+        + (f'<p class="links">{links}</p>' if links else "")
+        + "</div></li>"
+    )
+
+
+def _layer_choice_html(layers: Sequence[tuple[str, str, str]], number: int) -> str:
+    buttons = "".join(
+        f'<label><input type="radio" name="layer{number}" value="{layer}"'
+        f"{' checked' if layer == 'normals' else ''}>{label}</label>"
+        for layer, label, _ in layers
+    )
+    return f'<fieldset class="layers" aria-label="Shown right of the line">{buttons}</fieldset>'

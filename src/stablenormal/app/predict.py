@@ -1,0 +1,375 @@
+"""The job behind `stablenormal predict`: photographs in, normal maps, a record and a page out."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablenormal.app.gallery import GalleryItem, write_gallery
+from stablenormal.app.naming import PREVIEW_FOLDER, Job, Problem, find_jobs
+from stablenormal.app.predict_settings import MAP_ENDINGS, PredictSettings
+from stablenormal.app.previews import frame_legend, normals_preview, photo_preview, uncertainty_preview
+from stablenormal.app.run_record import FileResult, Status, earlier_results, write_record
+from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
+from stablenormal.io.atomic import atomic_path
+from stablenormal.io.image import Photograph, list_images, read_image, write_image
+from stablenormal.io.normal_map import write_normal_map
+from stablenormal.io.uncertainty_map import write_uncertainty_map
+from stablenormal.pipelines import StableNormal
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What a run did."""
+
+    results: tuple[FileResult, ...]
+    interrupted: bool
+    """Whether the user stopped it; what is there then is complete files."""
+    page: Path
+    record: Path
+    seconds: float
+    device: str
+    dtype: str
+
+    def count(self, status: Status) -> int:
+        """Number of photographs that ended this way."""
+        return sum(result.status == status for result in self.results)
+
+
+@dataclass
+class _Run:
+    """Where a run stands."""
+
+    output: Path
+    settings: PredictSettings
+    pipeline: StableNormal
+    started: datetime
+    clock: float
+    results: list[FileResult] = field(default_factory=list)
+
+
+def predict(
+    inputs: Sequence[str],
+    output: Path,
+    settings: PredictSettings,
+    *,
+    masks: Path | None = None,
+    on_start: Callable[[int], None] = lambda total: None,
+    on_result: Callable[[FileResult], None] = lambda result: None,
+) -> PredictReport:
+    """Write the normals of photographs, `run.json` and `index.html`.
+
+    A photograph that fails is reported and the rest goes on. A keyboard interrupt ends the run early, with
+    complete files and an honest record.
+
+    Args:
+        inputs: files, folders and glob patterns.
+        output: folder of the results; made if missing.
+        settings: what to compute and write.
+        masks: one mask for every photograph, or a folder with one mask of the same name each.
+        on_start: is told the number of photographs.
+        on_result: is told about each photograph when it is finished.
+
+    Raises:
+        SettingError, FrameError, ModelError, OfflineError, OutputError: if no photograph could work.
+    """
+    _require_masks(masks)
+    _require_writable(output)
+    jobs, problems = find_jobs(inputs, output)
+    pipeline = StableNormal.from_pretrained(
+        settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
+    )
+    run = _Run(output, settings, pipeline, datetime.now(UTC), time.perf_counter())
+    earlier = earlier_results(output / "run.json", _computed_with(run)) if settings.skip_existing else {}
+    interrupted = False
+    try:
+        on_start(len(jobs) + len(problems))
+        for result in _results(run, jobs, problems, masks, earlier):
+            run.results.append(result)
+            on_result(result)
+    except KeyboardInterrupt:
+        interrupted = True
+    _write_record(run, "interrupted" if interrupted else "complete")
+    _write_page(run)
+    return PredictReport(
+        results=tuple(run.results),
+        interrupted=interrupted,
+        page=output / "index.html",
+        record=output / "run.json",
+        seconds=time.perf_counter() - run.clock,
+        device=str(pipeline.device),
+        dtype=str(pipeline.dtype).removeprefix("torch."),
+    )
+
+
+def _results(
+    run: _Run,
+    jobs: Sequence[Job],
+    problems: Sequence[Problem],
+    masks: Path | None,
+    earlier: dict[str, FileResult],
+) -> Iterator[FileResult]:
+    """The result of each photograph, as it becomes known."""
+    for problem in problems:
+        yield FileResult(problem.source, "", "failed", error=problem.message)
+    _write_record(run, "running")
+    waiting: list[tuple[Job, Photograph]] = []
+    for job in jobs:
+        if run.settings.skip_existing and _is_complete(run, job):
+            yield _skipped(run, job, earlier)
+            continue
+        try:
+            photograph = read_image(job.source, mask=_mask_of(job, masks))
+        except StableNormalError as error:
+            yield FileResult(str(job.source), job.name, "failed", error=str(error))
+            continue
+        waiting.append((job, photograph))
+        if len(waiting) == run.settings.batch_size:
+            yield from _finish(run, waiting)
+            waiting = []
+    yield from _finish(run, waiting)
+
+
+def _finish(run: _Run, batch: Sequence[tuple[Job, Photograph]]) -> Iterator[FileResult]:
+    """Compute and write a batch; where it fails as a whole, its photographs are tried one by one."""
+    if not batch:
+        return
+    start = time.perf_counter()
+    try:
+        with _out_of_memory_named():
+            normals, uncertainty = _compute(run, [photograph for _, photograph in batch])
+    except StableNormalError as error:
+        if len(batch) > 1:
+            for single in batch:
+                yield from _finish(run, [single])
+            return
+        job = batch[0][0]
+        yield FileResult(str(job.source), job.name, "failed", error=_naming(job.source, error))
+        return
+    share = (time.perf_counter() - start) / len(batch)
+    for (job, photograph), normal, spread in zip(batch, normals, uncertainty, strict=True):
+        start = time.perf_counter()
+        try:
+            result = _write(run, job, photograph, normal, spread)
+            yield replace(result, seconds=share + time.perf_counter() - start)
+        except (StableNormalError, OSError) as error:
+            yield FileResult(str(job.source), job.name, "failed", error=_naming(job.source, error))
+
+
+def _compute(
+    run: _Run, photographs: Sequence[Photograph]
+) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any] | None]]:
+    """Normals (H, W, 3), zero where the photograph is invalid, and uncertainty (H, W) in degrees."""
+    settings = run.settings
+    output = run.pipeline(
+        [torch.from_numpy(photograph.rgb).permute(2, 0, 1) for photograph in photographs],  # (3, H, W)
+        mode=settings.mode,
+        seed=settings.seed,
+        steps=settings.steps,
+        t_plus=settings.t_plus,
+        ensemble=settings.ensemble,
+        uncertainty=settings.uncertainty,
+        processing_resolution=settings.resolution,
+        batch_size=settings.batch_size,
+    )
+    spreads: Sequence[Tensor | None] = output.uncertainty_deg or [None] * len(photographs)
+    normals, uncertainty = [], []
+    for photograph, normal, spread in zip(photographs, output.normals, spreads, strict=True):
+        valid = photograph.valid
+        normals.append(normal.permute(1, 2, 0).float().cpu().numpy() * valid[..., None])  # (H, W, 3)
+        uncertainty.append(None if spread is None else spread.float().cpu().numpy() * valid)
+    return normals, uncertainty
+
+
+def _write(
+    run: _Run,
+    job: Job,
+    photograph: Photograph,
+    normals: np.ndarray[Any, Any],
+    uncertainty: np.ndarray[Any, Any] | None,
+) -> FileResult:
+    """Write every file of one photograph."""
+    files = _files_of(run, job)
+    for path in files.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    for name in run.settings.formats:
+        write_normal_map(files[name], normals, frame=run.settings.frame, format=name)
+    write_image(files["photo preview"], photo_preview(photograph.rgb))
+    write_image(files["normals preview"], normals_preview(normals, run.settings.frame))
+    if uncertainty is not None:
+        write_uncertainty_map(files["uncertainty"], uncertainty)
+        if "uncertainty npy" in files:
+            write_uncertainty_map(files["uncertainty npy"], uncertainty)
+        write_image(files["uncertainty preview"], uncertainty_preview(uncertainty, photograph.valid))
+    height, width = photograph.valid.shape
+    return FileResult(
+        source=str(job.source),
+        name=job.name,
+        status="done",
+        outputs=_outputs(run, job),
+        width=width,
+        height=height,
+        uncertainty_deg=None if uncertainty is None else float(uncertainty[photograph.valid].mean()),
+    )
+
+
+def _files_of(run: _Run, job: Job) -> dict[str, Path]:
+    """Every file of one photograph by its role."""
+    stem = run.output / job.name
+    preview = run.output / PREVIEW_FOLDER / job.name
+    files = {name: _ending(stem, MAP_ENDINGS[name]) for name in run.settings.formats}
+    if run.settings.uncertainty:
+        files["uncertainty"] = _ending(stem, "_uncertainty.png")
+        if "npy" in run.settings.formats:
+            files["uncertainty npy"] = _ending(stem, "_uncertainty.npy")
+        files["uncertainty preview"] = _ending(preview, "_uncertainty.jpg")
+    files["photo preview"] = _ending(preview, "_photo.jpg")
+    files["normals preview"] = _ending(preview, "_normal.jpg")
+    return files
+
+
+def _ending(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _outputs(run: _Run, job: Job) -> tuple[str, ...]:
+    """What the user asked for, without the pictures of the page."""
+    files = _files_of(run, job)
+    return tuple(
+        p.relative_to(run.output).as_posix() for role, p in files.items() if not role.endswith("preview")
+    )
+
+
+def _is_complete(run: _Run, job: Job) -> bool:
+    return all(path.is_file() for path in _files_of(run, job).values())
+
+
+def _skipped(run: _Run, job: Job, earlier: dict[str, FileResult]) -> FileResult:
+    """The result of an earlier run, kept."""
+    known = earlier.get(job.name, FileResult(str(job.source), job.name, "skipped"))
+    return replace(known, source=str(job.source), status="skipped", outputs=_outputs(run, job), error=None)
+
+
+def _computed_with(run: _Run) -> dict[str, Any]:
+    """The settings that change the numbers in the files."""
+    settings = run.settings
+    return {
+        "weight_hash": run.pipeline.weight_hash,
+        "mode": settings.mode,
+        "frame": settings.frame,
+        "seed": settings.seed,
+        "resolution": settings.resolution,
+        "ensemble": settings.ensemble,
+        "steps": settings.steps,
+        "t_plus": settings.t_plus,
+        "dtype": str(run.pipeline.dtype).removeprefix("torch."),
+    }
+
+
+def _write_record(run: _Run, status: Literal["running", "interrupted", "complete"]) -> None:
+    write_record(
+        run.output / "run.json",
+        status=status,
+        started=run.started.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - run.clock,
+        computed_with=_computed_with(run),
+        settings=asdict(run.settings),
+        device=str(run.pipeline.device),
+        results=run.results,
+    )
+
+
+def _write_page(run: _Run) -> None:
+    settings = run.settings
+    shown = [result for result in run.results if result.status != "failed"]
+    facts = {
+        "Model": settings.model,
+        "Mode": settings.mode,
+        "Seed": str(settings.seed),
+        "Photographs": str(len(shown)),
+        "Weights": run.pipeline.weight_hash[:12],
+        "Made": run.started.strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    if settings.ensemble > 1:
+        facts["Ensemble"] = str(settings.ensemble)
+    write_gallery(
+        run.output / "index.html",
+        [_gallery_item(run, result) for result in shown],
+        title="Surface normals",
+        facts=facts,
+        legend=frame_legend(settings.frame),
+        problems=[result.error for result in run.results if result.error is not None],
+    )
+
+
+def _gallery_item(run: _Run, result: FileResult) -> GalleryItem:
+    files = _files_of(run, Job(Path(result.source), result.name))
+    height, width = read_image(files["photo preview"]).valid.shape
+    notes = [f"{result.width} × {result.height} px"] if result.width else []
+    notes += [f"{result.seconds:.1f} s"] if result.seconds else []
+    if result.uncertainty_deg is not None:
+        notes.append(f"mean uncertainty {result.uncertainty_deg:.1f}°")
+    relative = {role: path.relative_to(run.output).as_posix() for role, path in files.items()}
+    return GalleryItem(
+        name=result.name,
+        photo=relative["photo preview"],
+        normals=relative["normals preview"],
+        uncertainty=relative.get("uncertainty preview"),
+        width=width,
+        height=height,
+        note=" · ".join(notes),
+        links={role: path for role, path in relative.items() if not role.endswith("preview")},
+    )
+
+
+def _require_masks(masks: Path | None) -> None:
+    if masks is not None and not masks.exists():
+        raise ImageReadError(f"--mask: {masks} does not exist; name a picture or a folder of pictures")
+
+
+def _mask_of(job: Job, masks: Path | None) -> Path | None:
+    """The mask of one photograph: the one given, or the one of its name in the folder given."""
+    if masks is None or masks.is_file():
+        return masks
+    for stem in (Path(job.name), Path(job.source.stem)):
+        folder = masks / stem.parent
+        for path in list_images([str(folder)]) if folder.is_dir() else ():
+            if path.stem == stem.name and path.parent == folder:
+                return path
+    raise ImageReadError(
+        f"{job.source}: no mask named {job.source.stem} in {masks}; add one or leave out --mask"
+    )
+
+
+def _require_writable(output: Path) -> None:
+    """Find out before the work whether results can be written."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with atomic_path(output / "run.json.probe") as temporary:
+            temporary.write_text("", encoding="utf-8")
+        (output / "run.json.probe").unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{output}: cannot write there ({reason}); name another folder with -o") from error
+
+
+@contextmanager
+def _out_of_memory_named() -> Iterator[None]:
+    """Turn running out of memory into an error that says the way out."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise SettingError("not enough memory; use a smaller --resolution or --batch-size") from error
+
+
+def _naming(source: Path, error: Exception) -> str:
+    """One line that names the photograph."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text if str(source) in text else f"{source}: {text}"

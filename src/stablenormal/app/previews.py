@@ -1,0 +1,81 @@
+"""Small 8-bit pictures for the page."""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stablenormal.app.gallery import Legend
+from stablenormal.geometry.normals import convert_frame, encode_8bit
+
+PREVIEW_SIDE = 1024
+"""Longer side of a preview in pixels, at most."""
+
+UNCERTAINTY_TOP_DEG = 30.0
+"""Angle that gets the brightest colour."""
+
+INVALID_COLOUR = 96
+"""Grey level of pixels without a normal."""
+
+# Black through violet and orange to cream: brightness rises evenly, so it also reads without colour.
+_HEAT = np.array(
+    [[8, 8, 24], [74, 28, 110], [176, 48, 100], [240, 120, 60], [252, 240, 200]], dtype=np.float32
+)
+
+_AXES = {
+    "opengl": "x right, y up, z toward the viewer",
+    "opencv": "x right, y down, z away from the viewer",
+    "directx": "x right, y down, z toward the viewer",
+    "dsine": "x left, y up, z toward the viewer",
+}
+
+
+def photo_preview(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A photograph (H, W, 3) in [0, 1] as a picture of at most `PREVIEW_SIDE` pixels."""
+    return np.rint(np.clip(_shrunk(rgb), 0, 1) * 255).astype(np.uint8)
+
+
+def normals_preview(normals: NDArray[np.float32], frame: str) -> NDArray[np.uint8]:
+    """OpenGL normals (H, W, 3) in the colours that they have in another frame; grey where they are zero."""
+    small = _shrunk(normals)
+    length = np.linalg.norm(small, axis=-1, keepdims=True)
+    valid = length > 0.5
+    return _coloured(np.where(valid, small / np.maximum(length, 1e-6), 0), frame, valid)
+
+
+def uncertainty_preview(uncertainty_deg: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Angles (H, W) as colours from 0 to `UNCERTAINTY_TOP_DEG`; grey where invalid."""
+    level = np.clip(_shrunk(uncertainty_deg) / UNCERTAINTY_TOP_DEG, 0, 1) * (len(_HEAT) - 1)
+    channels = [np.interp(level, np.arange(len(_HEAT)), _HEAT[:, channel]) for channel in range(3)]
+    colours = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)  # (h, w, 3)
+    return np.where(_shrunk(valid.astype(np.float32))[..., None] > 0.5, colours, np.uint8(INVALID_COLOUR))
+
+
+def frame_legend(frame: str, side: int = 168) -> Legend:
+    """A sphere that faces the viewer, in the colours of a frame."""
+    ramp = (np.arange(side) + 0.5) / side * 2 - 1
+    x, y = np.meshgrid(ramp, -ramp)
+    inside = x**2 + y**2 < 1
+    z = np.sqrt(np.clip(1 - x**2 - y**2, 0, None))
+    colours = _coloured(np.stack([x, y, z], axis=-1).astype(np.float32), frame, inside[..., None])
+    coverage = np.clip((1 - np.hypot(x, y)) * side / 2, 0, 1)  # a smooth rim one pixel wide
+    rgba = np.dstack([colours, np.rint(coverage * 255).astype(np.uint8)])
+    png = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1].tobytes()
+    return Legend(frame=frame, axes=_AXES[frame], sphere_png=png)
+
+
+def _coloured(normals: NDArray[np.float32], frame: str, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Unit OpenGL normals (H, W, 3) as the 8-bit colours of a frame."""
+    maps = torch.from_numpy(normals.astype(np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    colours = encode_8bit(convert_frame(maps, "opengl", frame))[0].permute(1, 2, 0).numpy()
+    return np.where(valid, colours, np.uint8(INVALID_COLOUR)).astype(np.uint8)
+
+
+def _shrunk(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most `PREVIEW_SIDE` pixels a side, averaged over areas."""
+    height, width = image.shape[:2]
+    scale = PREVIEW_SIDE / max(height, width)
+    if scale >= 1:
+        return image.astype(np.float32)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,0 +1,110 @@
+"""The record of a run, `run.json`: what was computed, with what, and what became of each photograph."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from stablenormal.errors import SettingError
+from stablenormal.io.atomic import atomic_path
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one photograph."""
+
+    source: str
+    """The photograph, as the user named it."""
+    name: str
+    """Path of the result in the output folder, without ending; empty where there was no photograph."""
+    status: Status
+    """`done`: computed in this run; `skipped`: kept from an earlier one; `failed`: see `error`."""
+    outputs: tuple[str, ...] = ()
+    """Written files, relative to the output folder."""
+    width: int = 0
+    """Width of the photograph in pixels."""
+    height: int = 0
+    """Height of the photograph in pixels."""
+    seconds: float = 0.0
+    """Network and writing."""
+    uncertainty_deg: float | None = None
+    """Mean of the uncertainty map over valid pixels."""
+    error: str | None = None
+    """One line: file, what is wrong, what to do."""
+
+
+def write_record(
+    path: Path,
+    *,
+    status: Literal["running", "interrupted", "complete"],
+    started: str,
+    seconds: float,
+    computed_with: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    device: str,
+    results: Sequence[FileResult],
+) -> None:
+    """Write the record of a run.
+
+    Args:
+        path: the JSON file.
+        status: how far the run is.
+        started: date and time, ISO 8601.
+        seconds: since the start.
+        computed_with: what the numbers in the files depend on; a resumed run must agree in it.
+        settings: every option.
+        device: where it was computed.
+        results: one entry per photograph so far.
+    """
+    done = sum(result.status == "done" for result in results)
+    content = {
+        "status": status,
+        "started": started,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(done / seconds, 4) if done else None,
+        "computed_with": computed_with,
+        "settings": settings,
+        "device": device,
+        "versions": _versions(),
+        "files": [asdict(result) for result in results],
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def earlier_results(path: Path, computed_with: Mapping[str, Any]) -> dict[str, FileResult]:
+    """Finished results that a record names, by result name; none if there is no record.
+
+    Args:
+        path: the JSON file.
+        computed_with: what this run's numbers depend on.
+
+    Raises:
+        SettingError: if the record is damaged, or its results were computed with something else: one
+            folder must not mix the two.
+    """
+    if not path.is_file():
+        return {}
+    way_out = "use another output folder or leave out --skip-existing"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        before = dict(content["computed_with"])
+        results = [FileResult(**{**entry, "outputs": tuple(entry["outputs"])}) for entry in content["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingError(f"{path}: not a record of this program ({error}); {way_out}") from error
+    for name, value in computed_with.items():
+        if before.get(name) != value:
+            raise SettingError(
+                f"{path}: the results there have {name} {before.get(name)}, this run {value}; {way_out}"
+            )
+    return {result.name: result for result in results if result.status != "failed"}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("stablenormal", "torch", "diffusers", "transformers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,33 @@
+"""Uncertainty maps as files."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from stablenormal.io.atomic import atomic_path
+
+from stablenormal.errors import OutputError
+
+PNG_STEPS_PER_DEGREE = 100
+
+
+def write_uncertainty_map(path: Path, uncertainty_deg: NDArray[np.float32]) -> None:
+    """Write angles per pixel, as 16-bit grey PNG in hundredths of a degree or as NPY in degrees.
+
+    Args:
+        path: the file; its ending, `.png` or `.npy`, chooses the kind.
+        uncertainty_deg: angles (H, W) in degrees, in [0, 180].
+
+    Raises:
+        OutputError: if the ending is another, or the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        if path.suffix == ".npy":
+            with temporary.open("wb") as file:
+                np.save(file, uncertainty_deg.astype(np.float32))
+        elif path.suffix == ".png":
+            steps = np.rint(np.clip(uncertainty_deg, 0, 180) * PNG_STEPS_PER_DEGREE).astype(np.uint16)
+            temporary.write_bytes(cv2.imencode(".png", steps)[1].tobytes())
+        else:
+            raise OutputError(f"{path}: an uncertainty map is .png or .npy; change the ending")
