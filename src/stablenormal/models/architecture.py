@@ -1,0 +1,163 @@
+"""Every number of every model size, in one place."""
+
+from dataclasses import dataclass
+
+from stablenormal.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class AutoencoderShape:
+    """Shape of the autoencoder; each block but the last halves height and width."""
+
+    latent_channels: int
+    """Channels of the latent."""
+    block_out_channels: tuple[int, ...]
+    """Channels of each level, finest first."""
+    layers_per_block: int
+    """Residual blocks of each encoder level; the decoder has one more."""
+    mid_attention: bool
+    """Whether the middle block attends over all latent pixels."""
+    norm_groups: int
+    """Groups of each group normalisation."""
+    scaling_factor: float
+    """What the encoder's output is multiplied with, so that latents have about unit variance."""
+
+
+@dataclass(frozen=True)
+class DenoiserShape:
+    """Shape of a denoiser and of its condition encoder."""
+
+    block_out_channels: tuple[int, ...]
+    """Channels of each level, finest first; each level but the last halves height and width."""
+    cross_attention: tuple[bool, ...]
+    """Which levels attend, to themselves and to the text condition."""
+    attention_heads: tuple[int, ...]
+    """Heads of each level's attention."""
+    layers_per_block: int
+    """Residual blocks of each encoder level; the decoder has one more."""
+    cross_attention_dim: int
+    """Width of the text condition."""
+    norm_groups: int
+    """Groups of each group normalisation."""
+    text_tokens: int
+    """Length of the stored text condition."""
+    rgb_embedding_channels: tuple[int, ...]
+    """The RGB embedding that a diffusers ControlNet carries; never run here, so small sizes keep one channel."""
+
+
+@dataclass(frozen=True)
+class SemanticShape:
+    """Shape of the semantic encoder, a vision transformer of the DINOv2 architecture."""
+
+    width: int
+    """Channels of each token."""
+    depth: int
+    """Transformer layers."""
+    heads: int
+    """Attention heads of each layer."""
+    patch_size: int
+    """Pixels of the side of a patch."""
+    position_size: int
+    """Pixels of the image side for which positions are stored; other sizes interpolate them."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All shapes of a model."""
+
+    autoencoder: AutoencoderShape
+    """Image and normal map to latents and back."""
+    yoso: DenoiserShape
+    """The one-step start."""
+    refiner: DenoiserShape
+    """The refinement."""
+    semantic: SemanticShape
+    """The semantic encoder."""
+    injector_channels: tuple[int, ...] = (16, 32, 64, 128)
+    """Channels of the semantic injector's convolutions (the paper's four)."""
+
+
+_SMALL_DENOISER = DenoiserShape(
+    block_out_channels=(64, 128, 160),
+    cross_attention=(False, True, True),
+    attention_heads=(2, 4, 5),
+    layers_per_block=1,
+    cross_attention_dim=64,
+    norm_groups=16,
+    text_tokens=2,
+    rgb_embedding_channels=(1,),
+)
+
+SMALL = Architecture(
+    autoencoder=AutoencoderShape(
+        latent_channels=16,
+        block_out_channels=(16, 32, 64, 128),
+        layers_per_block=1,
+        mid_attention=False,
+        norm_groups=8,
+        scaling_factor=1.0,
+    ),
+    yoso=_SMALL_DENOISER,
+    refiner=_SMALL_DENOISER,
+    semantic=SemanticShape(width=192, depth=6, heads=3, patch_size=14, position_size=224),
+)
+
+_SD21_DENOISER = DenoiserShape(
+    block_out_channels=(320, 640, 1280, 1280),
+    cross_attention=(True, True, True, False),
+    attention_heads=(5, 10, 20, 20),
+    layers_per_block=2,
+    cross_attention_dim=1024,
+    norm_groups=32,
+    text_tokens=77,
+    rgb_embedding_channels=(16, 32, 96, 256),
+)
+
+SD21 = Architecture(
+    autoencoder=AutoencoderShape(
+        latent_channels=4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        mid_attention=True,
+        norm_groups=32,
+        scaling_factor=0.18215,
+    ),
+    yoso=_SD21_DENOISER,
+    refiner=_SD21_DENOISER,
+    semantic=SemanticShape(width=1024, depth=24, heads=16, patch_size=14, position_size=518),
+)
+
+_TOY_DENOISER = DenoiserShape(
+    block_out_channels=(8, 16),
+    cross_attention=(True, False),
+    attention_heads=(1, 2),
+    layers_per_block=1,
+    cross_attention_dim=8,
+    norm_groups=4,
+    text_tokens=2,
+    rgb_embedding_channels=(1,),
+)
+
+TOY = Architecture(
+    autoencoder=AutoencoderShape(
+        latent_channels=4,
+        block_out_channels=(4, 4, 8, 8),
+        layers_per_block=1,
+        mid_attention=False,
+        norm_groups=4,
+        scaling_factor=0.5,
+    ),
+    yoso=_TOY_DENOISER,
+    refiner=_TOY_DENOISER,
+    semantic=SemanticShape(width=12, depth=1, heads=2, patch_size=14, position_size=28),
+    injector_channels=(4, 4, 8, 8),
+)
+"""Every part of the real thing in a few thousand parameters, for tests."""
+
+SMALL_SPEC = ModelSpec(
+    name="small", start="noise", native_frame="opengl", processing_resolution=256, semantic_input_size=224
+)
+
+SD21_SPEC = ModelSpec(name="sd21", start="noise", native_frame="dsine", processing_resolution=768)
+
+TOY_SPEC = ModelSpec(name="toy", processing_resolution=32, semantic_input_size=28)

@@ -1,0 +1,176 @@
+"""Build models of any `Architecture` from scratch: `small`, `sd21` and the tests' `toy` alike."""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from torch import Generator, Tensor, nn
+from transformers import Dinov2Config, Dinov2Model
+
+from stablenormal.models.architecture import Architecture, AutoencoderShape, DenoiserShape, SemanticShape
+from stablenormal.models.condition_encoder import ConditionEncoder
+from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.semantic_encoder import SemanticEncoder
+from stablenormal.models.semantic_injector import InputInjector, StageInjector
+from stablenormal.models.spec import ModelSpec, TextCondition
+from stablenormal.models.text import text_constant
+from stablenormal.models.unet_stages import stage_channels
+
+
+@dataclass
+class ModelComponents:
+    """The parts of a model, complete and ready to run."""
+
+    spec: ModelSpec
+    """How the weights want to be run."""
+    autoencoder: AutoencoderKL
+    """En and De."""
+    yoso: GuidedDenoiser
+    """The one-step start: mu_theta and f_phi."""
+    refiner: GuidedDenoiser
+    """The refinement: mu_zeta, f_chi and g_psi."""
+    semantic_encoder: nn.Module
+    """Features of the image: [-1, 1] (B, 3, H, W) to (B, C, g, g)."""
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The trained parts by name."""
+        return {
+            "autoencoder": self.autoencoder,
+            "yoso": self.yoso,
+            "refiner": self.refiner,
+            "semantic_encoder": self.semantic_encoder,
+        }
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "ModelComponents":
+        """The same components, moved; modules move in place, as in torch."""
+        for part in self.parts().values():
+            nn.Module.to(part, device=device, dtype=dtype)  # diffusers' own `to` logs a warning about no modules
+        return self
+
+
+def build_components(
+    architecture: Architecture, spec: ModelSpec, generator: Generator | None = None
+) -> ModelComponents:
+    """Build a model with fresh weights.
+
+    Args:
+        architecture: all shapes.
+        spec: how the model will be run; decides on zero convolutions and the injector's form.
+        generator: the source of every initial weight; the global random state stays untouched.
+
+    Returns:
+        Components in float32, training mode, on the current default device.
+    """
+    seed = int(torch.randint(2**31, (), generator=generator, device="cpu"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        latent_channels = architecture.autoencoder.latent_channels
+        return ModelComponents(
+            spec=spec,
+            autoencoder=build_autoencoder(architecture.autoencoder),
+            semantic_encoder=build_semantic_encoder(architecture.semantic, spec.semantic_input_size),
+            yoso=_build_pair(architecture.yoso, latent_channels, spec, spec.text, injector=None),
+            refiner=_build_pair(
+                architecture.refiner,
+                latent_channels,
+                spec,
+                "prompt",
+                injector=(architecture.semantic.width, architecture.injector_channels),
+            ),
+        )
+
+
+def build_autoencoder(shape: AutoencoderShape) -> AutoencoderKL:
+    """Build an autoencoder with fresh weights from the global random state."""
+    levels = len(shape.block_out_channels)
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=shape.latent_channels,
+        block_out_channels=shape.block_out_channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=shape.layers_per_block,
+        mid_block_add_attention=shape.mid_attention,
+        norm_num_groups=shape.norm_groups,
+        scaling_factor=shape.scaling_factor,
+    )
+
+
+def build_unet(shape: DenoiserShape, latent_channels: int) -> UNet2DConditionModel:
+    """Build a denoiser with fresh weights from the global random state."""
+    return UNet2DConditionModel(
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        down_block_types=_block_types(shape, "Down"),
+        up_block_types=_block_types(shape, "Up")[::-1],
+        block_out_channels=shape.block_out_channels,
+        layers_per_block=shape.layers_per_block,
+        cross_attention_dim=shape.cross_attention_dim,
+        attention_head_dim=shape.attention_heads,  # diffusers calls the number of heads so
+        norm_num_groups=shape.norm_groups,
+        use_linear_projection=True,
+    )
+
+
+def build_condition_encoder(
+    shape: DenoiserShape, latent_channels: int, zero_convolutions: bool
+) -> ConditionEncoder:
+    """Build a condition encoder f with fresh weights from the global random state."""
+    network = ControlNetModel(
+        in_channels=latent_channels,
+        down_block_types=_block_types(shape, "Down"),
+        block_out_channels=shape.block_out_channels,
+        layers_per_block=shape.layers_per_block,
+        cross_attention_dim=shape.cross_attention_dim,
+        attention_head_dim=shape.attention_heads,
+        norm_num_groups=shape.norm_groups,
+        use_linear_projection=True,
+        conditioning_embedding_out_channels=shape.rgb_embedding_channels,
+    )
+    return ConditionEncoder(network, zero_convolutions)
+
+
+def build_semantic_encoder(shape: SemanticShape, input_size: int) -> SemanticEncoder:
+    """Build a semantic encoder with fresh weights from the global random state."""
+    config = Dinov2Config(
+        hidden_size=shape.width,
+        num_hidden_layers=shape.depth,
+        num_attention_heads=shape.heads,
+        patch_size=shape.patch_size,
+        image_size=shape.position_size,
+    )
+    return SemanticEncoder(Dinov2Model(config), input_size)
+
+
+def _build_pair(
+    shape: DenoiserShape,
+    latent_channels: int,
+    spec: ModelSpec,
+    text: TextCondition,
+    injector: tuple[int, tuple[int, ...]] | None,
+) -> GuidedDenoiser:
+    unet = build_unet(shape, latent_channels)
+    return GuidedDenoiser(
+        unet=unet,
+        condition_encoder=build_condition_encoder(shape, latent_channels, spec.zero_convolutions),
+        text=_text(shape, text),
+        injector=None if injector is None else _build_injector(unet, spec, *injector),
+    )
+
+
+def _text(shape: DenoiserShape, text: TextCondition) -> Tensor:
+    return text_constant(text, shape.text_tokens, shape.cross_attention_dim)
+
+
+def _build_injector(
+    unet: UNet2DConditionModel, spec: ModelSpec, semantic_channels: int, hidden_channels: tuple[int, ...]
+) -> nn.Module:
+    stages = stage_channels(unet)
+    if spec.injection == "input":
+        return InputInjector(semantic_channels, hidden_channels, stages[0][0])
+    return StageInjector(semantic_channels, hidden_channels, stages, zero_projections=True)
+
+
+def _block_types(shape: DenoiserShape, half: str) -> tuple[str, ...]:
+    return tuple(f"CrossAttn{half}Block2D" if attends else f"{half}Block2D" for attends in shape.cross_attention)

@@ -1,0 +1,127 @@
+"""The guided denoiser: a diffusers U-Net, its condition encoder f, and (in the refiner) the injector g."""
+
+from collections.abc import Sequence
+
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from stablenormal.models.condition_encoder import ConditionEncoder, ConditionResiduals
+from stablenormal.models.unet_stages import embed_time, run_encoder
+
+
+def guided_forward(
+    unet: UNet2DConditionModel,
+    x_t: Tensor,
+    timestep: int | Tensor,
+    text: Tensor,
+    condition: ConditionResiduals,
+    semantic: Sequence[Tensor] = (),
+) -> Tensor:
+    """Run a U-Net with the residuals of f on its skips and middle, and those of g inside its encoder.
+
+    Args:
+        unet: any diffusers U-Net of the Stable Diffusion family.
+        x_t: noisy latent (B, c, h, w).
+        timestep: a number, or one for each sample, (B,).
+        text: text condition (B, tokens, width).
+        condition: from `ConditionEncoder`, for the same timestep.
+        semantic: from an injector: none, one (added after `conv_in`), or one per encoder stage.
+
+    Returns:
+        The prediction (B, c, h, w).
+    """
+    time = embed_time(unet, timestep, x_t)
+    hidden, skips = run_encoder(unet, x_t, time, text, semantic)
+    skips = [skip + residual for skip, residual in zip(skips, condition.skips, strict=True)]
+    hidden = unet.mid_block(hidden, time, encoder_hidden_states=text) + condition.middle
+    for block in unet.up_blocks:
+        count = len(block.resnets)
+        skips, taken = skips[:-count], tuple(skips[-count:])
+        size = skips[-1].shape[2:] if skips else None  # odd sizes: upsample to the next skip exactly
+        if getattr(block, "has_cross_attention", False):
+            hidden = block(hidden, taken, time, encoder_hidden_states=text, upsample_size=size)
+        else:
+            hidden = block(hidden, taken, time, upsample_size=size)
+    prediction: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden)))
+    return prediction
+
+
+class GuidedDenoiser(nn.Module):
+    """A denoiser mu with its condition encoder f, its stored text condition and, in the refiner, the injector g.
+
+    Args:
+        unet: the denoiser.
+        condition_encoder: f.
+        text: the stored text condition (1, tokens, width).
+        injector: g, or None where no semantics enter (YOSO).
+    """
+
+    text: Tensor
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        condition_encoder: ConditionEncoder,
+        text: Tensor,
+        injector: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.unet = unet
+        self.condition_encoder = condition_encoder
+        self.injector = injector
+        self.register_buffer("text", text)
+
+    def encode_condition(
+        self, image_latent: Tensor, timestep: int | Tensor, text: Tensor | None = None
+    ) -> ConditionResiduals:
+        """Run f on an image latent (B, c, h, w); depends on the timestep, not on the noisy latent."""
+        residuals: ConditionResiduals = self.condition_encoder(
+            image_latent, timestep, self._text(image_latent, text)
+        )
+        return residuals
+
+    def encode_semantic(self, semantic: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """Run g on semantic features (B, C, g, g) for latents of `size`; depends on the image alone."""
+        if self.injector is None or semantic is None:
+            return ()
+        residuals: tuple[Tensor, ...] = self.injector(semantic, size)
+        return residuals
+
+    def denoise(
+        self,
+        x_t: Tensor,
+        timestep: int | Tensor,
+        condition: ConditionResiduals,
+        semantic_residuals: Sequence[Tensor] = (),
+        text: Tensor | None = None,
+    ) -> Tensor:
+        """Run mu on a noisy latent (B, c, h, w) with residuals already computed."""
+        return guided_forward(self.unet, x_t, timestep, self._text(x_t, text), condition, semantic_residuals)
+
+    def predict(
+        self,
+        x_t: Tensor,
+        timestep: int | Tensor,
+        image_latent: Tensor,
+        text: Tensor | None = None,
+        semantic: Tensor | None = None,
+    ) -> Tensor:
+        """Run f, g and mu at once, with gradients, as training does.
+
+        Args:
+            x_t: noisy latent (B, c, h, w).
+            timestep: a number, or one for each sample, (B,).
+            image_latent: En(I), (B, c, h, w).
+            text: text condition (1 or B, tokens, width); the stored one by default.
+            semantic: features of the semantic encoder (B, C, g, g); none leaves g out.
+
+        Returns:
+            The prediction (B, c, h, w): x_0 for the refiner, x_{t+} for YOSO.
+        """
+        condition = self.encode_condition(image_latent, timestep, text)
+        residuals = self.encode_semantic(semantic, (x_t.shape[2], x_t.shape[3]))
+        return self.denoise(x_t, timestep, condition, residuals, text)
+
+    def _text(self, like: Tensor, text: Tensor | None) -> Tensor:
+        chosen = self.text if text is None else text
+        return chosen.to(like.dtype).expand(like.shape[0], -1, -1)

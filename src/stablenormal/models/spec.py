@@ -1,0 +1,122 @@
+"""What distinguishes one set of weights from another: the fields of `ModelSpec`."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from stablenormal.errors import ModelError, SettingError
+from stablenormal.geometry.normals import FRAMES
+
+Start = Literal["noise", "image_latent"]
+TextCondition = Literal["prompt", "zeros"]
+Refinement = Literal["hold_then_descend", "fixed_level"]
+Injection = Literal["input", "every_stage"]
+
+SPEC_FILE = "spec.json"
+TRAIN_TIMESTEPS = 1000
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How a set of weights wants to be run; saved beside the weights as `spec.json`.
+
+    Raises:
+        SettingError: when a field is out of range or names a choice that does not exist.
+    """
+
+    name: str
+    """What the weights are called, for example `small`."""
+    start: Start = "noise"
+    """What YOSO's denoiser eats: Gaussian noise, or the image latent (released v1.5 and later)."""
+    t_plus: int = 401
+    """The noise level t+ at which the refinement starts."""
+    turbo_t: int = 0
+    """The timestep of YOSO where it predicts the clean latent in one step."""
+    text: TextCondition = "prompt"
+    """YOSO's text condition: a stored constant, or zeros (1, 257, width) as in released v1.5."""
+    refinement: Refinement = "hold_then_descend"
+    """The rule of the refinement; see `stablenormal.sampling.refine`."""
+    steps: int = 10
+    """Network calls of the refinement."""
+    tau: float = 0.0
+    """Fresh noise in each DDIM step of `hold_then_descend`, as a share of DDPM's; 0 is deterministic."""
+    native_frame: str = "opengl"
+    """The frame in which the autoencoder codes normals; outputs are converted from it."""
+    processing_resolution: int = 768
+    """Pixels of the longer side at which the networks see the image; 0 keeps the image's own size."""
+    zero_convolutions: bool = False
+    """Whether the condition encoders end in zero-initialised convolutions; released ones skip them."""
+    injection: Injection = "input"
+    """Where semantics enter the refiner: its input features (the paper), or every encoder stage (released)."""
+    semantic_input_size: int = 672
+    """Pixels of the square image that the semantic encoder sees."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        self._check_choice("start", get_args(Start))
+        self._check_choice("text", get_args(TextCondition))
+        self._check_choice("refinement", get_args(Refinement))
+        self._check_choice("injection", get_args(Injection))
+        self._check_choice("native_frame", tuple(FRAMES))
+        self._check_range("t_plus", 1, TRAIN_TIMESTEPS - 1)
+        self._check_range("turbo_t", 0, TRAIN_TIMESTEPS - 1)
+        self._check_range("steps", 1, TRAIN_TIMESTEPS)
+        self._check_range("tau", 0.0, 1.0)
+        self._check_range("processing_resolution", 0, 1 << 15)
+        self._check_range("semantic_input_size", 1, 1 << 15)
+        if not isinstance(self.zero_convolutions, bool):
+            raise SettingError(f"zero_convolutions: expected true or false, got {self.zero_convolutions!r}")
+        if not isinstance(self.name, str) or not self.name:
+            raise SettingError(f"name: expected a non-empty string, got {self.name!r}")
+
+    def _check_choice(self, field: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, field)
+        if value not in choices:
+            raise SettingError(f"{field}: {value!r} does not exist; choose one of {', '.join(choices)}")
+
+    def _check_range(self, field: str, low: float, high: float) -> None:
+        value = getattr(self, field)
+        expected = float if isinstance(low, float) else int
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or (expected is int and not isinstance(value, int)) or not low <= value <= high:
+            raise SettingError(f"{field}: expected a number between {low} and {high}, got {value!r}")
+
+
+def save_spec(spec: ModelSpec, folder: Path) -> None:
+    """Write the spec as `spec.json` into a model folder."""
+    (folder / SPEC_FILE).write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+
+
+def load_spec(folder: Path) -> ModelSpec:
+    """Read and check the spec of a model folder.
+
+    Raises:
+        ModelError: if the file is missing, is not JSON, has unknown fields or values out of range.
+    """
+    path = folder / SPEC_FILE
+    values = read_json(path)
+    unknown = sorted(set(values) - {field.name for field in fields(ModelSpec)})
+    if unknown:
+        raise ModelError(f"{path}: unknown fields {', '.join(unknown)}; was it written by a newer version?")
+    try:
+        return ModelSpec(**values)
+    except (SettingError, TypeError) as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a model folder.
+
+    Raises:
+        ModelError: if the file is missing, unreadable, or holds no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: missing; the model folder is incomplete, download or save it again") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: unreadable ({error}); download or save the model again") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: expected a JSON object; download or save the model again")
+    return values
