@@ -1,0 +1,55 @@
+"""Every error this package raises on purpose.
+
+StableNormalError
+├── ImageReadError          a photograph that cannot be read                    (ValueError)
+├── ImageShapeError         a tensor or map of the wrong shape                  (ValueError)
+├── NormalMapError          a normal map that is damaged or badly coded         (ValueError)
+├── FrameError              a coordinate frame that does not exist              (ValueError)
+├── OutputError             an output that cannot be written                    (OSError)
+├── ModelError              a model folder that is missing, damaged or strange  (ValueError)
+├── OfflineError            something needed the network while it was forbidden (RuntimeError)
+├── SettingError            an option or configuration value out of range       (ValueError)
+└── DataError               a training sample, shard or data set that is broken (ValueError)
+
+A message is one line: which file or argument, what is wrong with it, what to do.
+"""
+
+
+class StableNormalError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ImageReadError(StableNormalError, ValueError):
+    """A photograph cannot be read: missing, truncated, not an image, too small or too large."""
+
+
+class ImageShapeError(StableNormalError, ValueError):
+    """A tensor or map has the wrong shape."""
+
+
+class NormalMapError(StableNormalError, ValueError):
+    """A normal map is damaged, of the wrong bit depth, or not unit length."""
+
+
+class FrameError(StableNormalError, ValueError):
+    """A coordinate frame is unknown, or lacks what its conversion needs."""
+
+
+class OutputError(StableNormalError, OSError):
+    """An output file or folder cannot be written."""
+
+
+class ModelError(StableNormalError, ValueError):
+    """A model folder is missing, incomplete, damaged or of another architecture."""
+
+
+class OfflineError(StableNormalError, RuntimeError):
+    """The network was needed while it was forbidden."""
+
+
+class SettingError(StableNormalError, ValueError):
+    """An option or a configuration value is unknown or out of range."""
+
+
+class DataError(StableNormalError, ValueError):
+    """A training sample, a shard or a data set is broken."""

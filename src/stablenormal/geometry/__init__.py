@@ -1,0 +1,1 @@
+"""Normals, cameras and depth: mathematics on tensors, no files and no networks."""

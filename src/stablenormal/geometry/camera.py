@@ -1,0 +1,291 @@
+"""Pinhole cameras: intrinsics and what crops, resizes and turns do to them; rays; focal lengths from EXIF.
+
+Pixel coordinates start at the outer corner of the top left pixel, so its centre is (0.5, 0.5), a picture of width w
+spans [0, w], and resizing scales every number by the same factor. u runs right, v runs down.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stablenormal.errors import FrameError, ImageShapeError, SettingError
+
+FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
+"""The diagonal that 35 mm equivalent focal lengths refer to (CIPA DCG-001)."""
+
+_RESOLUTION_UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+"""EXIF FocalPlaneResolutionUnit: inch, centimetre, and the usual extensions millimetre and micrometre."""
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera without distortion, in pixels; the top left pixel's centre is (0.5, 0.5).
+
+    Raises:
+        SettingError: if a focal length or a size is not positive, or a number is not finite.
+    """
+
+    fx: float
+    """Focal length along u."""
+    fy: float
+    """Focal length along v."""
+    cx: float
+    """u of the principal point."""
+    cy: float
+    """v of the principal point."""
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(number) for number in (self.fx, self.fy, self.cx, self.cy)):
+            raise SettingError(f"intrinsics must be finite numbers, got {self}; check where they come from")
+        if min(self.fx, self.fy) <= 0 or min(self.width, self.height) < 1:
+            raise SettingError(f"focal lengths and sizes must be positive, got {self}; give them in pixels")
+
+    @classmethod
+    def centred(cls, focal_px: float, width: int, height: int) -> "Intrinsics":
+        """Square pixels and the principal point in the middle."""
+        return cls(focal_px, focal_px, width / 2, height / 2, width, height)
+
+    @classmethod
+    def from_fov(cls, fov_deg: float, width: int, height: int) -> "Intrinsics":
+        """Square pixels, centred, from the horizontal field of view in degrees, in (0, 180).
+
+        Raises:
+            SettingError: if the angle is out of range.
+        """
+        if not 0 < fov_deg < 180:
+            raise SettingError(f"a field of view of {fov_deg} degrees is no pinhole camera; choose one in (0, 180)")
+        return cls.centred(width / 2 / math.tan(math.radians(fov_deg) / 2), width, height)
+
+    @classmethod
+    def from_matrix(
+        cls, matrix: npt.ArrayLike, width: int, height: int, pixel_centre: float = 0.5
+    ) -> "Intrinsics":
+        """From a 3 x 3 camera matrix.
+
+        Args:
+            matrix: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].
+            width: columns of the picture.
+            height: rows of the picture.
+            pixel_centre: coordinate that the matrix gives to the centre of the top left pixel: 0.5 here and in
+                COLMAP, 0.0 in OpenCV and in the `X_intrins.npy` of DSINE's benchmark.
+
+        Raises:
+            SettingError: if the matrix has another shape, skew, or no last row (0, 0, 1).
+        """
+        k = np.asarray(matrix, dtype=np.float64)
+        if k.shape != (3, 3):
+            raise SettingError(f"expected a 3 x 3 camera matrix, got shape {k.shape}")
+        if not np.allclose(k[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]], [0, 0, 0, 0, 1]):
+            raise SettingError(
+                f"expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {k.tolist()}; skew is not supported"
+            )
+        shift = 0.5 - pixel_centre
+        return cls(
+            float(k[0, 0]), float(k[1, 1]), float(k[0, 2]) + shift, float(k[1, 2]) + shift, width, height
+        )
+
+    def matrix(self, pixel_centre: float = 0.5) -> npt.NDArray[np.float64]:
+        """The 3 x 3 camera matrix; `pixel_centre` as in `from_matrix`."""
+        shift = pixel_centre - 0.5
+        return np.array([[self.fx, 0, self.cx + shift], [0, self.fy, self.cy + shift], [0, 0, 1]], np.float64)
+
+    @property
+    def fov_deg(self) -> tuple[float, float]:
+        """Horizontal and vertical field of view in degrees, edge to edge, also when the centre is shifted."""
+
+        def angle(low: float, high: float, focal: float) -> float:
+            return math.degrees(math.atan2(high, focal) + math.atan2(low, focal))
+
+        horizontal = angle(self.cx, self.width - self.cx, self.fx)
+        return horizontal, angle(self.cy, self.height - self.cy, self.fy)
+
+    def crop(self, left: int, top: int, width: int, height: int) -> "Intrinsics":
+        """Of the rectangle that `normals.crop` cuts out: the principal point moves.
+
+        Raises:
+            ImageShapeError: if the rectangle is empty or reaches outside the picture.
+        """
+        check_box(left, top, width, height, self.width, self.height)
+        return Intrinsics(self.fx, self.fy, self.cx - left, self.cy - top, width, height)
+
+    def resize(self, width: int, height: int) -> "Intrinsics":
+        """Of the picture resized to `width` x `height`."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy, width, height)
+
+    def flip_horizontal(self) -> "Intrinsics":
+        """Of the picture mirrored left to right."""
+        return Intrinsics(self.fx, self.fy, self.width - self.cx, self.cy, self.width, self.height)
+
+    def flip_vertical(self) -> "Intrinsics":
+        """Of the picture mirrored top to bottom."""
+        return Intrinsics(self.fx, self.fy, self.cx, self.height - self.cy, self.width, self.height)
+
+    def rotate90(self, turns: int = 1) -> "Intrinsics":
+        """Of the picture turned counter-clockwise by quarter turns, as `normals.rotate90` does."""
+        camera = self
+        for _ in range(turns % 4):
+            # The pixel (u, v) goes to (v, width - u).
+            camera = Intrinsics(
+                camera.fy, camera.fx, camera.cy, camera.width - camera.cx, camera.height, camera.width
+            )
+        return camera
+
+
+def rays(
+    intrinsics: Intrinsics, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Where each pixel centre looks, scaled to depth one: a point is its ray times its depth.
+
+    Args:
+        intrinsics: the camera.
+        device: of the result.
+        dtype: of the result.
+
+    Returns:
+        (1, 3, H, W), OpenGL camera, so z is -1 everywhere.
+    """
+    u = torch.arange(intrinsics.width, device=device, dtype=dtype) + 0.5
+    v = torch.arange(intrinsics.height, device=device, dtype=dtype) + 0.5
+    x = ((u - intrinsics.cx) / intrinsics.fx)[None, :].expand(intrinsics.height, -1)
+    y = -((v - intrinsics.cy) / intrinsics.fy)[:, None].expand(-1, intrinsics.width)
+    return torch.stack([x, y, -torch.ones_like(x)])[None]  # (1, 3, H, W)
+
+
+def roll_rotation(angle_deg: float) -> Tensor:
+    """Rotation (3, 3), float64, that turns what is seen counter-clockwise by `angle_deg` about the optical axis."""
+    angle = math.radians(angle_deg)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return torch.tensor([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]], dtype=torch.float64)
+
+
+def look_at_crop(
+    intrinsics: Intrinsics, left: int, top: int, width: int, height: int
+) -> tuple[Tensor, Intrinsics]:
+    """A camera that looks at the middle of a crop, as if the crop were a photograph of its own.
+
+    Args:
+        intrinsics: the camera of the whole picture.
+        left: first column of the crop.
+        top: first row of the crop.
+        width: columns of the crop.
+        height: rows of the crop.
+
+    Returns:
+        The shortest rotation (3, 3), float64, from the old OpenGL camera to the new one, and the new intrinsics:
+        same focal lengths, principal point in the middle. Feed both to `normals.turn_camera` and `warp_grid`.
+
+    Raises:
+        ImageShapeError: if the rectangle is empty or reaches outside the picture.
+    """
+    cropped = intrinsics.crop(left, top, width, height)
+    x = (width / 2 - cropped.cx) / cropped.fx
+    y = -(height / 2 - cropped.cy) / cropped.fy
+    target = Intrinsics(cropped.fx, cropped.fy, width / 2, height / 2, width, height)
+    return _shortest_rotation_to_axis(x, y), target
+
+
+def warp_grid(source: Intrinsics, target: Intrinsics, rotation: Tensor) -> Tensor:
+    """Where in the old picture each pixel of a turned camera looks, for `torch.nn.functional.grid_sample`.
+
+    Args:
+        source: intrinsics of the old camera.
+        target: intrinsics of the new camera.
+        rotation: (3, 3), takes OpenGL coordinates of the old camera to those of the new one.
+
+    Returns:
+        float32 (1, target.height, target.width, 2) for `align_corners=False`: x, y in [-1, 1] inside the old
+        picture; directions behind the old camera are 2, outside.
+
+    Raises:
+        FrameError: if `rotation` is not a rotation.
+    """
+    check_rotation(rotation)
+    seen = rays(target, device=rotation.device, dtype=torch.float64)  # (1, 3, H, W)
+    x, y, z = torch.einsum("ji,bjhw->bihw", rotation.to(torch.float64), seen).unbind(dim=1)
+    in_front = z < -1e-6
+    depth = torch.where(in_front, -z, torch.ones_like(z))
+    u = source.fx * x / depth + source.cx
+    v = -source.fy * y / depth + source.cy
+    grid = torch.stack([u / source.width * 2 - 1, v / source.height * 2 - 1], dim=-1)
+    return torch.where(in_front[..., None], grid, torch.full_like(grid, 2.0)).to(torch.float32)
+
+
+def focal_px_from_exif(tags: Mapping[str, Any], width: int, height: int) -> float | None:
+    """Focal length in pixels from EXIF tags, or None if they do not say.
+
+    `FocalLength` with the focal plane's resolution is exact and comes first; else `FocalLengthIn35mmFilm`, taken
+    along the diagonal. The resolution belongs to the picture as shot (`ExifImageWidth` x `ExifImageHeight`), so it
+    is scaled by the longer sides' ratio if the file was resized since.
+
+    Args:
+        tags: EXIF tags by name; numbers, or what `float` takes.
+        width: columns of the picture as it is now.
+        height: rows of the picture as it is now.
+    """
+    focal_mm = _positive(tags, "FocalLength")
+    per_unit = _positive(tags, "FocalPlaneXResolution")
+    unit_mm = _RESOLUTION_UNIT_MM.get(int(_positive(tags, "FocalPlaneResolutionUnit") or 2))
+    if focal_mm and per_unit and unit_mm:
+        shot_px = max(_positive(tags, "ExifImageWidth") or 0, _positive(tags, "ExifImageHeight") or 0)
+        scale = max(width, height) / shot_px if shot_px else 1.0
+        return focal_mm * per_unit / unit_mm * scale
+    equivalent_mm = _positive(tags, "FocalLengthIn35mmFilm")
+    if equivalent_mm:
+        return equivalent_mm * math.hypot(width, height) / FULL_FRAME_DIAGONAL_MM
+    return None
+
+
+def check_rotation(rotation: Tensor) -> None:
+    """Refuse what is not a rotation (3, 3) or a batch of them (B, 3, 3).
+
+    Raises:
+        FrameError: if the shape differs, a row is not of unit length or at right angles, or it mirrors.
+    """
+    if rotation.ndim not in (2, 3) or rotation.shape[-2:] != (3, 3):
+        raise FrameError(f"expected a rotation (3, 3) or (B, 3, 3), got shape {tuple(rotation.shape)}")
+    matrix = rotation.detach().to("cpu", torch.float64)
+    orthogonal = torch.allclose(matrix @ matrix.transpose(-1, -2), torch.eye(3).double(), atol=1e-3)
+    if not orthogonal or bool((torch.linalg.det(matrix) < 0).any()):
+        raise FrameError("the matrix is not a rotation (orthogonal, determinant 1); drop its scale or mirroring")
+
+
+def check_box(left: int, top: int, width: int, height: int, full_width: int, full_height: int) -> None:
+    """Refuse a crop that is empty or reaches outside a picture of `full_width` x `full_height`.
+
+    Raises:
+        ImageShapeError: naming both.
+    """
+    if not (0 <= left < left + width <= full_width and 0 <= top < top + height <= full_height):
+        raise ImageShapeError(
+            f"a crop of {width} x {height} px at ({left}, {top}) does not fit into {full_width} x {full_height} px; "
+            "choose one inside"
+        )
+
+
+def _shortest_rotation_to_axis(x: float, y: float) -> Tensor:
+    """Rotation that takes the direction (x, y, -1) to (0, 0, -1) about the axis at right angles to both."""
+    a = torch.nn.functional.normalize(torch.tensor([x, y, -1.0], dtype=torch.float64), dim=0)
+    b = torch.tensor([0.0, 0.0, -1.0], dtype=torch.float64)
+    v = torch.linalg.cross(a, b)
+    skew = torch.tensor([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]], dtype=torch.float64)
+    return torch.eye(3, dtype=torch.float64) + skew + skew @ skew / (1 + torch.dot(a, b))  # Rodrigues
+
+
+def _positive(tags: Mapping[str, Any], name: str) -> float | None:
+    """A tag as a positive finite number; cameras also write 0, 0/0 and text for unknown."""
+    try:
+        number = float(tags[name])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None

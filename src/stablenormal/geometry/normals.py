@@ -1,0 +1,432 @@
+"""Normal maps: length, integer coding, coordinate frames, moves of pixels and vectors, angular error.
+
+A normal map is a float tensor (B, 3, H, W) of unit vectors x, y, z. The zero vector marks an invalid pixel. Unless a
+name says otherwise the frame is the OpenGL camera: x right, y up, z toward the viewer.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stablenormal.errors import FrameError, ImageShapeError
+from stablenormal.geometry.camera import Intrinsics, check_box, check_rotation, roll_rotation, warp_grid
+
+FRAMES: dict[str, tuple[int, int, int] | None] = {
+    "opengl": (1, 1, 1),
+    "opencv": (1, -1, -1),
+    "directx": (1, -1, 1),
+    "dsine": (-1, 1, 1),
+    "world": None,
+}
+"""Every frame by name: the signs that take (x, y, z) of the OpenGL camera to the frame and back.
+
+    frame    x      y     z              who uses it
+    opengl   right  up    toward viewer  this package, Blender and Unity normal maps
+    opencv   right  down  away           OpenCV, COLMAP, most depth data
+    directx  right  down  toward viewer  DirectX and Unreal normal maps ("green flipped")
+    dsine    left   up    toward viewer  DSINE's benchmark and the released StableNormal weights
+    world    of the scene                multi-view data; needs the camera-to-world rotation
+"""
+
+HALF_COVERED = 0.5
+"""A resampled pixel is valid if at least this share of its interpolation weight comes from valid pixels."""
+
+
+def unit_length(normals: Tensor, eps: float = 1e-6) -> Tensor:
+    """Scale every vector to length one; vectors no longer than `eps` become exactly zero.
+
+    Args:
+        normals: vectors (B, 3, H, W) of any length. NaN stays NaN: a broken network is not hidden.
+        eps: length up to which a vector counts as having no direction.
+
+    Returns:
+        Unit or zero vectors (B, 3, H, W); the gradient at zero vectors is zero, not NaN.
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(normals)
+    length = torch.linalg.vector_norm(normals, dim=1, keepdim=True)  # (B, 1, H, W)
+    directionless = length <= eps
+    unit = normals / torch.where(directionless, torch.ones_like(length), length)
+    return torch.where(directionless, torch.zeros_like(unit), unit)
+
+
+def valid_mask(normals: Tensor) -> Tensor:
+    """Pixels that carry a normal.
+
+    Args:
+        normals: (B, 3, H, W), zero vectors where invalid.
+
+    Returns:
+        Boolean (B, H, W).
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(normals)
+    return (normals != 0).any(dim=1)
+
+
+def encode_8bit(normals: Tensor) -> Tensor:
+    """Code normals as 8-bit colours, round((n + 1) / 2 * 255), invalid pixels as (0, 0, 0).
+
+    Args:
+        normals: (B, 3, H, W), normalised first. A unit vector never codes to (0, 0, 0): its smallest component
+            would have to be below -0.99 on all three axes.
+
+    Returns:
+        uint8 (B, 3, H, W). After decoding the direction is off by at most 0.4 degrees.
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    return _quantise(normals, 255).to(torch.uint8)
+
+
+def encode_16bit(normals: Tensor) -> Tensor:
+    """Code normals as 16-bit colours, round((n + 1) / 2 * 65535), invalid pixels as (0, 0, 0).
+
+    Args:
+        normals: (B, 3, H, W), normalised first.
+
+    Returns:
+        uint16 (B, 3, H, W). After decoding the direction is off by at most 0.0016 degrees.
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    return _quantise(normals, 65535).to(torch.uint16)
+
+
+def decode_8bit(codes: Tensor) -> Tensor:
+    """Read normals from 8-bit colours; (0, 0, 0) is the zero vector.
+
+    Args:
+        codes: uint8 (B, 3, H, W).
+
+    Returns:
+        float32 unit or zero vectors (B, 3, H, W).
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    return unit_length(dequantise(codes, 255))
+
+
+def decode_16bit(codes: Tensor) -> Tensor:
+    """Read normals from 16-bit colours; (0, 0, 0) is the zero vector.
+
+    Args:
+        codes: uint16 (B, 3, H, W).
+
+    Returns:
+        float32 unit or zero vectors (B, 3, H, W).
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    return unit_length(dequantise(codes, 65535))
+
+
+def dequantise(codes: Tensor, highest: int) -> Tensor:
+    """Colours to vectors as they were stored, not normalised: a length far from one shows a damaged map.
+
+    Args:
+        codes: integers (B, 3, H, W) in [0, highest].
+        highest: 255 or 65535.
+
+    Returns:
+        float32 (B, 3, H, W), zero where the code is (0, 0, 0).
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(codes)
+    values = codes.to(torch.float32)
+    coded = (values != 0).any(dim=1, keepdim=True)
+    return torch.where(coded, values / highest * 2 - 1, torch.zeros_like(values))
+
+
+def convert_frame(normals: Tensor, source: str, target: str, camera_to_world: Tensor | None = None) -> Tensor:
+    """Express normals in another coordinate frame; pixels stay where they are.
+
+    Args:
+        normals: (B, 3, H, W) in frame `source`.
+        source: a name in `FRAMES`.
+        target: a name in `FRAMES`.
+        camera_to_world: rotation (3, 3) or (B, 3, 3) from the OpenGL camera to the world; only for `world`.
+
+    Returns:
+        Normals (B, 3, H, W) in frame `target`.
+
+    Raises:
+        FrameError: if a name is unknown, or `world` is asked for without a rotation.
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(normals)
+    check_frame(source)
+    check_frame(target)
+    if source == target:
+        return normals
+    return _from_opengl(_to_opengl(normals, source, camera_to_world), target, camera_to_world)
+
+
+def check_frame(frame: str) -> None:
+    """Refuse a frame that does not exist.
+
+    Raises:
+        FrameError: naming the frames that do exist.
+    """
+    if frame not in FRAMES:
+        raise FrameError(f"unknown frame '{frame}'; choose one of {', '.join(FRAMES)}")
+
+
+def flip_horizontal(normals: Tensor) -> Tensor:
+    """Mirror left and right: pixels move and x changes its sign.
+
+    Args:
+        normals: (B, 3, H, W), OpenGL camera.
+
+    Returns:
+        Normals (B, 3, H, W) of the mirrored scene.
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(normals)
+    return _scale_components(normals.flip(-1), (-1, 1, 1))
+
+
+def flip_vertical(normals: Tensor) -> Tensor:
+    """Mirror top and bottom: pixels move and y changes its sign.
+
+    Args:
+        normals: (B, 3, H, W), OpenGL camera.
+
+    Returns:
+        Normals (B, 3, H, W) of the mirrored scene.
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(normals)
+    return _scale_components(normals.flip(-2), (1, -1, 1))
+
+
+def rotate90(normals: Tensor, turns: int = 1) -> Tensor:
+    """Turn the picture counter-clockwise by quarter turns, pixels and vectors, without interpolation.
+
+    Args:
+        normals: (B, 3, H, W), OpenGL camera.
+        turns: quarter turns counter-clockwise as seen on the screen; negative is clockwise.
+
+    Returns:
+        Normals (B, 3, W, H) for odd turns, else (B, 3, H, W).
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(normals)
+    x, y, z = torch.rot90(normals, turns % 4, dims=(-2, -1)).unbind(dim=1)
+    turned = {0: (x, y, z), 1: (-y, x, z), 2: (-x, -y, z), 3: (y, -x, z)}[turns % 4]
+    return torch.stack(turned, dim=1)
+
+
+def rotate(normals: Tensor, angle_deg: float) -> Tensor:
+    """Turn the picture counter-clockwise about its centre by any angle, pixels and vectors.
+
+    This is what a camera sees that rolls clockwise about its optical axis, if the principal point is the centre.
+
+    Args:
+        normals: (B, 3, H, W), OpenGL camera, zero vectors where invalid.
+        angle_deg: angle in degrees, counter-clockwise as seen on the screen.
+
+    Returns:
+        Normals (B, 3, H, W); pixels that come from outside are zero vectors.
+
+    Raises:
+        ImageShapeError: if the shape is not (B, 3, H, W).
+    """
+    _check_shape(normals)
+    height, width = normals.shape[-2:]
+    # A roll about the axis is the same for every focal length.
+    camera = Intrinsics.centred(focal_px=float(max(width, height)), width=width, height=height)
+    return turn_camera(normals, camera, camera, roll_rotation(angle_deg))
+
+
+def turn_camera(normals: Tensor, source: Intrinsics, target: Intrinsics, rotation: Tensor) -> Tensor:
+    """The same scene seen by a camera at the same place that looks another way: pixels and vectors move.
+
+    With `camera.look_at_crop` this makes a crop into the picture of a camera of its own; with
+    `camera.roll_rotation` it is a roll. Exact for pinhole cameras, because nothing is uncovered by a turn.
+
+    Args:
+        normals: (B, 3, H, W) in the OpenGL frame of `source`, zero vectors where invalid.
+        source: intrinsics of `normals`.
+        target: intrinsics of the result.
+        rotation: (3, 3), takes OpenGL coordinates of the old camera to those of the new one.
+
+    Returns:
+        Normals (B, 3, target.height, target.width) in the new camera's frame; unseen pixels are zero vectors.
+
+    Raises:
+        ImageShapeError: if the shapes do not fit each other.
+        FrameError: if `rotation` is not a rotation.
+    """
+    _check_shape(normals)
+    if normals.shape[-2:] != (source.height, source.width):
+        raise ImageShapeError(
+            f"normals of {normals.shape[-1]} x {normals.shape[-2]} px do not fit intrinsics of "
+            f"{source.width} x {source.height} px; resize one to the other first"
+        )
+    grid = warp_grid(source, target, rotation).to(normals)  # (1, H', W', 2)
+    grid = grid.expand(len(normals), -1, -1, -1)
+
+    def sample(maps: Tensor) -> Tensor:
+        return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    moved = _interpolate_valid(normals, valid_mask(normals), sample)
+    return _rotate_vectors(moved, rotation)
+
+
+def crop(normals: Tensor, left: int, top: int, width: int, height: int) -> Tensor:
+    """Cut a rectangle out; vectors keep their camera, whose principal point `Intrinsics.crop` moves.
+
+    To give the crop a camera of its own, with vectors that follow, see `turn_camera` and `camera.look_at_crop`.
+
+    Args:
+        normals: (B, 3, H, W).
+        left: first column.
+        top: first row.
+        width: columns.
+        height: rows.
+
+    Returns:
+        Normals (B, 3, height, width).
+
+    Raises:
+        ImageShapeError: if the rectangle is empty or reaches outside the map.
+    """
+    _check_shape(normals)
+    full_height, full_width = normals.shape[-2:]
+    check_box(left, top, width, height, full_width, full_height)
+    return normals[..., top : top + height, left : left + width]
+
+
+def resize_normals(normals: Tensor, size: tuple[int, int], valid: Tensor | None = None) -> Tensor:
+    """Resize a normal map (bilinear, antialiased when shrinking) without mixing invalid pixels in.
+
+    Args:
+        normals: (B, 3, H, W); what invalid pixels hold does not matter, not even NaN.
+        size: (height, width) of the result.
+        valid: boolean (B, H, W); by default the non-zero pixels.
+
+    Returns:
+        Unit vectors (B, 3, *size), zero where less than half of a pixel's weight is valid.
+
+    Raises:
+        ImageShapeError: if shapes do not fit or the size is not positive.
+    """
+    _check_shape(normals)
+    if min(size) < 1:
+        raise ImageShapeError(f"cannot resize to height, width = {tuple(size)}; both must be at least 1")
+    valid = valid_mask(normals) if valid is None else valid
+    if valid.shape != normals[:, 0].shape:
+        raise ImageShapeError(
+            f"the valid mask has shape {tuple(valid.shape)}, expected {tuple(normals[:, 0].shape)}; one flag per pixel"
+        )
+
+    def sample(maps: Tensor) -> Tensor:
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+    return _interpolate_valid(normals, valid, sample)
+
+
+def angular_error_deg(prediction: Tensor, target: Tensor) -> Tensor:
+    """Angle between two normal maps, per pixel, by atan2(|a x b|, a . b): exact near 0 and 180 degrees.
+
+    Args:
+        prediction: normals (B, 3, H, W), any length.
+        target: normals (B, 3, H, W) in the same camera frame.
+
+    Returns:
+        Angles (B, H, W) in degrees, in [0, 180], in float32 or better. A zero vector has no direction: its angle
+        counts as 90 with no gradient, so that an empty prediction is not a perfect one; mask with `valid_mask`.
+        The gradient is finite everywhere, and zero at exactly 0 and 180 degrees.
+
+    Raises:
+        ImageShapeError: if the shapes differ or the channel count is not 3.
+    """
+    if prediction.shape != target.shape:
+        raise ImageShapeError(
+            f"expected two (B, 3, H, W) maps of one shape, got {tuple(prediction.shape)} and {tuple(target.shape)}; "
+            "resize the prediction to the target first"
+        )
+    _check_shape(prediction)
+    precise = torch.promote_types(torch.promote_types(prediction.dtype, target.dtype), torch.float32)
+    a, b = prediction.to(precise), target.to(precise)
+    sine = torch.linalg.vector_norm(torch.linalg.cross(a, b, dim=1), dim=1)  # (B, H, W)
+    cosine = (a * b).sum(dim=1)
+    directionless = (sine == 0) & (cosine == 0)
+    sine = torch.where(directionless, torch.ones_like(sine), sine)
+    return torch.atan2(sine, cosine) * (180 / math.pi)
+
+
+def _quantise(normals: Tensor, highest: int) -> Tensor:
+    unit = unit_length(normals.to(torch.float32))
+    codes = ((unit + 1) / 2 * highest).round().clamp(0, highest).to(torch.int32)
+    return codes * valid_mask(unit)[:, None]
+
+
+def _interpolate_valid(normals: Tensor, valid: Tensor, sample: Callable[[Tensor], Tensor]) -> Tensor:
+    """Interpolate with weights that vanish on invalid pixels: zeros add nothing and the length is restored after."""
+    weight = valid[:, None].to(normals.dtype)
+    clean = torch.where(valid[:, None], normals, torch.zeros_like(normals))
+    covered = sample(weight) >= HALF_COVERED - 1e-5  # rounding of weights that are one half exactly
+    sampled = sample(clean)
+    return unit_length(torch.where(covered, sampled, torch.zeros_like(sampled)))
+
+
+def _to_opengl(normals: Tensor, source: str, camera_to_world: Tensor | None) -> Tensor:
+    signs = FRAMES[source]
+    if signs is None:
+        return _rotate_vectors(normals, _needed_rotation(camera_to_world).transpose(-1, -2))
+    return _scale_components(normals, signs)
+
+
+def _from_opengl(normals: Tensor, target: str, camera_to_world: Tensor | None) -> Tensor:
+    signs = FRAMES[target]
+    if signs is None:
+        return _rotate_vectors(normals, _needed_rotation(camera_to_world))
+    return _scale_components(normals, signs)
+
+
+def _needed_rotation(camera_to_world: Tensor | None) -> Tensor:
+    if camera_to_world is None:
+        raise FrameError(
+            f"frame 'world' needs camera_to_world, a (3, 3) rotation; give it, or choose one of "
+            f"{', '.join(name for name, signs in FRAMES.items() if signs)}"
+        )
+    check_rotation(camera_to_world)
+    return camera_to_world
+
+
+def _rotate_vectors(normals: Tensor, rotation: Tensor) -> Tensor:
+    matrix = rotation.to(normals).expand(len(normals), 3, 3)
+    return torch.einsum("bij,bjhw->bihw", matrix, normals)
+
+
+def _scale_components(normals: Tensor, signs: tuple[int, int, int]) -> Tensor:
+    return normals * normals.new_tensor(signs)[None, :, None, None]
+
+
+def _check_shape(normals: Tensor) -> None:
+    if normals.ndim != 4 or normals.shape[1] != 3:
+        raise ImageShapeError(
+            f"expected a normal map (B, 3, H, W), got shape {tuple(normals.shape)}; "
+            "numpy maps (H, W, 3) need .transpose(2, 0, 1)[None]"
+        )
