@@ -1,0 +1,48 @@
+"""`stablenormal synth`: procedural scenes with exact normals, as training shards."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def synth(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards.")],
+    count: Annotated[int, typer.Option(help="Samples in all.", min=1)] = 1024,
+    seed: Annotated[int, typer.Option(help="Names the corpus: the same seed gives the same bytes.", min=0)] = 0,
+    size: Annotated[int, typer.Option(help="Side of the square images in pixels.", min=16)] = 256,
+    workers: Annotated[int, typer.Option(help="Processes; the result does not depend on them.", min=1)] = 2,
+    shard_size: Annotated[int, typer.Option(help="Samples per shard.", min=1)] = 256,
+    contact_sheet: Annotated[
+        bool, typer.Option("--contact-sheet", help="Also write contact-sheet.png with the first samples.")
+    ] = False,
+) -> None:
+    """Render procedural scenes with exact normals, depth and labels into WebDataset shards. Run again to go on."""
+    from itertools import islice
+
+    import cv2
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from stablenormal.data.shards import iterate_samples
+    from stablenormal.data.synthetic import contact_sheet as sheets
+    from stablenormal.data.synthetic.writing import write_corpus
+
+    console = Console(stderr=True)
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("samples", total=count)
+        written = write_corpus(
+            output,
+            seed,
+            count,
+            size=size,
+            shard_size=shard_size,
+            workers=workers,
+            progress=lambda rendered: bar.advance(task, rendered),
+        )
+    console.print(f"{output}: {count} samples in {-(-count // shard_size)} shards, {written} of them written now")
+    if contact_sheet:
+        sheet = sheets.contact_sheet(list(islice(iterate_samples(output), 32)))
+        cv2.imwrite(str(output / "contact-sheet.png"), sheet[..., ::-1])
+        console.print(f"{output / 'contact-sheet.png'}")

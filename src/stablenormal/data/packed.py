@@ -1,0 +1,101 @@
+"""A corpus unpacked into memory-mapped arrays, so that training never waits for decoding."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablenormal.data.sample import Sample
+from stablenormal.errors import DataError
+
+_NORMAL_SCALE = 32767.0
+_ARRAYS = ("images", "normals", "labels")
+
+
+@dataclass(frozen=True)
+class PackedCorpus:
+    """Images, normals and labels of one size, as memory maps.
+
+    Attributes:
+        images: (N, S, S, 3) uint8, sRGB.
+        normals_coded: (N, S, S, 3) int16, normal x 32767 in the OpenGL frame, zero where invalid.
+        labels: (N, S, S) uint8 class ids.
+        kinds: (N,) the scene kind of each sample.
+    """
+
+    images: NDArray[np.uint8]
+    normals_coded: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    kinds: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.images.shape[1])
+
+    def normals(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Normals (B, S, S, 3) in [-1, 1], unit length to 1e-4 or exactly zero."""
+        return np.asarray(self.normals_coded[index], np.float32) / _NORMAL_SCALE
+
+
+def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCorpus:
+    """Write `count` samples of one size into `folder` and open them.
+
+    Args:
+        samples: square samples, all of the first one's size.
+        folder: target; complete once `corpus.json` is in it.
+        count: how many samples to take.
+
+    Raises:
+        DataError: if a sample has another size, or fewer than `count` arrive.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "corpus.json").unlink(missing_ok=True)
+    kinds: list[str] = []
+    images = normals = labels = None
+    for sample in samples:
+        size = sample.image.shape[0]
+        if images is None or normals is None or labels is None:
+            images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, size, size, 3))
+            normals = np.lib.format.open_memmap(
+                folder / "normals.npy", "w+", np.int16, (count, size, size, 3)
+            )
+            labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (count, size, size))
+        if sample.image.shape != images.shape[1:]:
+            raise DataError(f"sample {len(kinds)} is {sample.image.shape}, the corpus is {images.shape[1:]}")
+        images[len(kinds)] = sample.image
+        normals[len(kinds)] = np.round(sample.normals * _NORMAL_SCALE)
+        labels[len(kinds)] = sample.labels
+        kinds.append(str(sample.meta.get("kind", "")))
+        if len(kinds) == count:
+            break
+    if images is None or normals is None or labels is None or len(kinds) < count:
+        raise DataError(f"{folder}: wanted {count} samples, the source gave {len(kinds)}")
+    for array in (images, normals, labels):
+        array.flush()
+    (folder / "corpus.json").write_text(json.dumps({"count": count, "kinds": kinds}))
+    return open_corpus(folder)
+
+
+def open_corpus(folder: Path) -> PackedCorpus:
+    """Open a folder written by `pack_corpus`.
+
+    Raises:
+        DataError: if the folder is not a complete packed corpus.
+    """
+    try:
+        kinds = json.loads((folder / "corpus.json").read_text())["kinds"]
+        images, normals, labels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{folder}: not a packed corpus ({error}); write it with `stablenormal pack`"
+        ) from error
+    if not len(kinds) == len(images) == len(normals) == len(labels):
+        raise DataError(f"{folder}: its arrays differ in length; pack it again")
+    return PackedCorpus(images, normals, labels, tuple(kinds))

@@ -1,0 +1,66 @@
+"""A bank of textures, environments, shapes and furniture, built once and used by many scenes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stablenormal.data.synthetic import furniture, shapes, textures
+from stablenormal.data.synthetic.draws import Rng
+
+SHAPES = 260
+"""Single objects in a bank."""
+ENVIRONMENTS = 28
+SKIES = 12
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Building blocks of scenes."""
+
+    textures: npt.NDArray[np.uint8]
+    """(L, N, N, 4): display-coded colour and height."""
+    layers: dict[str, list[int]]
+    """Texture kind -> rows of `textures`."""
+    environments: npt.NDArray[np.float32]
+    """(E, 64, 128, 3): linear light, z up; the last SKIES of them are outdoor skies."""
+    shapes: tuple[shapes.Shape, ...]
+    furniture: tuple[furniture.Furniture, ...]
+
+    def of_kind(self, *kinds: str) -> list[furniture.Furniture]:
+        """The furniture of these kinds."""
+        return [piece for piece in self.furniture if piece.kind in kinds]
+
+    def shapes_of_kind(self, *kinds: str) -> list[shapes.Shape]:
+        """The objects of these kinds."""
+        return [shape for shape in self.shapes if shape.kind in kinds]
+
+
+def build_bank(rng: Rng, *, fraction: float = 1.0) -> Bank:
+    """A new bank.
+
+    Args:
+        rng: source of all choices.
+        fraction: size against the full bank (at least one of every kind stays); tests use little ones.
+    """
+    layers: dict[str, list[int]] = {}
+    painted = []
+    for kind, (count, _) in textures.PAINTERS.items():
+        for _ in range(_share(count, fraction)):
+            layers.setdefault(kind, []).append(len(painted))
+            painted.append(textures.paint(rng, kind))
+    lights = [textures.environment(rng) for _ in range(_share(ENVIRONMENTS, fraction))]
+    skies = [textures.sky(rng) for _ in range(SKIES)]
+    objects = [
+        shapes.make_shape(rng, kind)
+        for kind, (share, *_) in shapes.MAKERS.items()
+        for _ in range(_share(share * SHAPES, fraction))
+    ]
+    pieces = [
+        maker(rng) for count, maker in furniture.MAKERS.values() for _ in range(_share(count, fraction))
+    ]
+    return Bank(np.stack(painted), layers, np.stack(lights + skies), tuple(objects), tuple(pieces))
+
+
+def _share(count: float, fraction: float) -> int:
+    return max(1, round(count * fraction))

@@ -1,0 +1,109 @@
+"""What a camera does to light: background, exposure, white balance, tone curve, blur, noise, grey, JPEG."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stablenormal.data.synthetic.draws import Array, Rng, chance, pick, surface_colour
+from stablenormal.data.synthetic.rasteriser import Map
+
+Image = npt.NDArray[np.uint8]
+
+
+def photograph(rng: Rng, colour: Map, coverage: Map, textures: Image) -> Image:
+    """Develop linear light into a display-coded picture.
+
+    Args:
+        rng: source of all choices.
+        colour: (H, W, 3) linear, weighted by coverage.
+        coverage: (H, W), how much of each pixel shows a surface.
+        textures: (L, N, N, 4) display-coded pictures that can serve as background.
+
+    Returns:
+        (H, W, 3) RGB.
+    """
+    picture = _tone(rng, _exposed(rng, colour, coverage))
+    if coverage.min() < 1:
+        weight = coverage[..., None].astype(float)
+        picture = picture * weight + background(rng, coverage.shape[0], textures) * (1 - weight)
+    picture = _lens(rng, picture)
+    picture = _colours(rng, picture)
+    picture = _noise(rng, picture)
+    image = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return compressed(image, int(rng.integers(35, 96))) if chance(rng, 0.5) else image
+
+
+def _exposed(rng: Rng, colour: Map, coverage: Map) -> Array:
+    """Unweighted by coverage, and scaled so that a high percentile of brightness lands at a chosen level."""
+    covered = coverage > 0
+    light = colour.astype(float)
+    light[covered] /= coverage[covered][:, None]
+    brightest = light[covered].max(-1)
+    level = rng.uniform(0.4, 1.1)
+    if chance(rng, 0.15):
+        level *= rng.uniform(0.25, 2.2)
+    gain = level / (np.percentile(brightest, rng.uniform(70, 97)) + 1e-4)
+    balance = np.exp(rng.normal(0, 0.07 if chance(rng, 0.85) else 0.2, 3))
+    return light * gain * balance
+
+
+def _tone(rng: Rng, light: Array) -> Array:
+    """Linear light to display code, by one of several curves."""
+    choice = rng.random()
+    if choice < 0.35:
+        light = 1 - np.exp(-1.4 * light)
+    elif choice < 0.6:
+        light = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
+    coded = np.clip(light, 0, 1) ** (1 / rng.uniform(1.9, 2.5))
+    if chance(rng, 0.35):  # more contrast: an S curve around the middle
+        strength = rng.uniform(0.3, 1.0)
+        coded = coded * (1 - strength) + strength * coded**2 * (3 - 2 * coded)
+    return np.asarray(coded)
+
+
+def background(rng: Rng, size: int, textures: Image) -> Array:
+    """What stands behind a lone object, (size, size, 3): black, white, plain, graded or a blurred picture."""
+    choice = rng.random()
+    if choice < 0.35:
+        return np.full((size, size, 3), 0.0 if chance(rng, 0.8) else rng.uniform(0, 0.1))
+    if choice < 0.5:
+        return np.full((size, size, 3), rng.uniform(0.8, 1))
+    if choice < 0.72:
+        grade = 1 - np.linspace(0, 1, size)[:, None, None] * rng.uniform(-0.3, 0.6)
+        return np.clip(surface_colour(rng) * grade * np.ones((size, size, 1)), 0, 1)
+    picture = pick(rng, textures)[..., :3] / 255.0 * rng.uniform(0.2, 1)
+    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
+    if chance(rng, 0.7):
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 6) * size / 256)
+    return np.asarray(picture, float)
+
+
+def _lens(rng: Rng, picture: Array) -> Array:
+    if chance(rng, 0.15):
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.2)))
+    if chance(rng, 0.15):  # darker corners
+        axis = np.linspace(-1, 1, picture.shape[0])
+        picture = picture * (1 - rng.uniform(0.1, 0.5) * (axis[:, None] ** 2 + axis**2) / 2)[..., None]
+    return picture
+
+
+def _colours(rng: Rng, picture: Array) -> Array:
+    """Less colour in some pictures, none in one of ten."""
+    choice = rng.random()
+    keep = 0.0 if choice < 0.1 else rng.uniform(0.2, 1.3) if choice < 0.35 else 1.0
+    grey = picture @ np.array([0.3, 0.59, 0.11])
+    return picture * keep + grey[..., None] * (1 - keep)
+
+
+def _noise(rng: Rng, picture: Array) -> Array:
+    if chance(rng, 0.5):
+        channels = 1 if chance(rng, 0.5) else 3
+        strength = rng.uniform(0.003, 0.03)
+        picture = picture + rng.normal(0, strength, (*picture.shape[:2], channels))
+    return picture
+
+
+def compressed(image: Image, quality: int) -> Image:
+    """The image after a JPEG round trip."""
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])

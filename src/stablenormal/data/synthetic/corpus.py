@@ -1,0 +1,202 @@
+"""A seed and a count become a stream of samples: which scenes, which views, always the same bytes.
+
+Every scene, light draw and view has a random stream of its own, so any part of the corpus can be rendered alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import groupby, takewhile
+
+import numpy as np
+
+from stablenormal.data.sample import Sample
+from stablenormal.data.synthetic.bank import Bank, build_bank
+from stablenormal.data.synthetic.camera_effects import photograph
+from stablenormal.data.synthetic.cameras import Camera, place_camera
+from stablenormal.data.synthetic.draws import Rng, generator
+from stablenormal.data.synthetic.lighting import draw_lighting
+from stablenormal.data.synthetic.materials import draw_materials
+from stablenormal.data.synthetic.rasteriser import GBuffer, Rasteriser
+from stablenormal.data.synthetic.scene import Scene
+from stablenormal.data.synthetic.scenes import BUILDERS
+from stablenormal.errors import SettingError
+
+VIEWS = {"room": 12, "tabletop": 6, "object": 4, "street": 8}
+"""Views of one scene of each kind."""
+VIEWS_PER_DRAW = {"room": 3, "tabletop": 2, "object": 1, "street": 2}
+"""Views that share one draw of lights and materials."""
+SCENES_PER_BANK = 400
+"""A new bank of textures, shapes and furniture after so many scenes."""
+TRIES = 6
+"""Cameras tried per view before a poor one is taken."""
+_KIND, _BANK, _SCENE, _DRAW, _VIEW = range(5)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Shares of the images by kind of scene; any scale."""
+
+    room: float = 0.5
+    tabletop: float = 0.16
+    object: float = 0.26
+    street: float = 0.08
+
+    def __post_init__(self) -> None:
+        """Check that the shares can be drawn from.
+
+        Raises:
+            SettingError: if a share is negative or all are zero.
+        """
+        shares = [getattr(self, entry.name) for entry in fields(self)]
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise SettingError(f"mix {self}: shares must be zero or more, and not all zero")
+
+
+@dataclass(frozen=True)
+class View:
+    """One image of the corpus, before it is rendered."""
+
+    index: int
+    """Place in the corpus."""
+    scene: int
+    kind: str
+    number: int
+    """Which view of its scene."""
+
+
+def plan(seed: int, mix: Mix | None = None) -> Iterator[View]:
+    """Every view of the corpus in order, without end."""
+    mix = mix or Mix()
+    kinds = list(VIEWS)
+    weights = np.array([getattr(mix, kind) / VIEWS[kind] for kind in kinds])
+    index = scene = 0
+    while True:
+        kind = kinds[int(generator(seed, _KIND, scene).choice(len(kinds), p=weights / weights.sum()))]
+        for number in range(VIEWS[kind]):
+            yield View(index, scene, kind, number)
+            index += 1
+        scene += 1
+
+
+def render_corpus(
+    seed: int, count: int, size: int = 256, mix: Mix | None = None, *, start: int = 0, bank_fraction: float = 1.0
+) -> Iterator[Sample]:
+    """Render samples `start` to `count` of the corpus of a seed.
+
+    Args:
+        seed: names the corpus; another seed shares no scene, texture or shape with it.
+        count: length of the corpus; a longer one begins with the same samples.
+        size: side of the square images in pixels.
+        mix: shares of the kinds of scenes.
+        start: first sample to render; those before cost nothing.
+        bank_fraction: size of the banks against the full ones.
+
+    Raises:
+        SettingError: if an argument is out of range or OpenGL is missing.
+    """
+    renderer = CorpusRenderer(seed, size, mix, bank_fraction)
+    try:
+        yield from renderer.samples(start, count)
+    finally:
+        renderer.close()
+
+
+class CorpusRenderer:
+    """Renders any stretch of one corpus; keeps its bank and its OpenGL context between stretches."""
+
+    def __init__(self, seed: int, size: int, mix: Mix | None = None, bank_fraction: float = 1.0) -> None:
+        """Open the context; the arguments are those of `render_corpus`.
+
+        Raises:
+            SettingError: if an argument is out of range or OpenGL is missing.
+        """
+        if size < 16 or seed < 0:
+            raise SettingError(f"size {size} must be 16 or more, and seed {seed} must not be negative")
+        self._seed, self._mix, self._bank_fraction = seed, mix, bank_fraction
+        self._rasteriser = Rasteriser(size)
+        self._bank: tuple[int, Bank] | None = None
+
+    def samples(self, start: int, stop: int) -> Iterator[Sample]:
+        """Samples start to stop of the corpus, stop not included."""
+        if start < 0:
+            raise SettingError(f"start {start} must not be negative")
+        wanted = takewhile(lambda view: view.index < stop, plan(self._seed, self._mix))
+        late_enough = (view for view in wanted if view.index >= start)
+        for (number, kind), views in groupby(late_enough, lambda view: (view.scene, view.kind)):
+            bank = self._bank_of(number)
+            scene = BUILDERS[kind](generator(self._seed, _SCENE, number), bank)
+            self._rasteriser.load_scene(scene)
+            yield from self._views(scene, bank, views)
+
+    def _views(self, scene: Scene, bank: Bank, views: Iterator[View]) -> Iterator[Sample]:
+        for draw, of_draw in groupby(views, lambda view: view.number // VIEWS_PER_DRAW[view.kind]):
+            for place, view in enumerate(of_draw):
+                if place == 0:
+                    dress(self._rasteriser, generator(self._seed, _DRAW, view.scene, draw), scene, bank)
+                rng = generator(self._seed, _VIEW, view.scene, view.number)
+                yield render_view(self._rasteriser, rng, scene, bank, self._seed, view)
+
+    def _bank_of(self, scene_number: int) -> Bank:
+        number = scene_number // SCENES_PER_BANK
+        if self._bank is None or self._bank[0] != number:
+            self._bank = (number, build_bank(generator(self._seed, _BANK, number), fraction=self._bank_fraction))
+            self._rasteriser.load_bank(self._bank[1])
+        return self._bank[1]
+
+    def close(self) -> None:
+        """Give the OpenGL context back."""
+        self._rasteriser.close()
+
+
+def dress(rasteriser: Rasteriser, rng: Rng, scene: Scene, bank: Bank) -> None:
+    """Give the loaded scene new materials and lights."""
+    rasteriser.set_materials(draw_materials(rng, scene.roles, bank.layers, scene.emissions))
+    rasteriser.set_lighting(draw_lighting(rng, scene, len(bank.environments)))
+
+
+def render_view(rasteriser: Rasteriser, rng: Rng, scene: Scene, bank: Bank, seed: int, view: View) -> Sample:
+    """Look for a camera that shows something, and take its picture."""
+    for attempt in range(TRIES):
+        camera = place_camera(rng, scene)
+        geometry = rasteriser.gbuffer(camera)
+        if worth_showing(geometry, scene) or (attempt == TRIES - 1 and geometry.instances.any()):
+            break
+    else:
+        raise AssertionError(f"scene {view.scene} of seed {seed} cannot be seen")
+    reach = scene.radius * rng.uniform(0.1, 0.5) if scene.kind in ("object", "tabletop") else rng.uniform(0.08, 0.6)
+    colour, coverage = rasteriser.colour(camera, float(reach))
+    return Sample(
+        image=photograph(rng, colour, coverage, bank.textures),
+        normals=geometry.normals,
+        depth=geometry.depth,
+        labels=geometry.labels,
+        instances=geometry.instances,
+        intrinsics=camera.intrinsics(rasteriser.size),
+        meta=_meta(seed, view, camera),
+    )
+
+
+def _meta(seed: int, view: View, camera: Camera) -> dict[str, object]:
+    return {
+        "key": f"{seed:06d}-{view.index:08d}",
+        "seed": seed,
+        "index": view.index,
+        "scene": view.scene,
+        "view": view.number,
+        "kind": camera.kind,
+        "fov_deg": float(camera.fov_deg),
+    }
+
+
+def worth_showing(geometry: GBuffer, scene: Scene) -> bool:
+    """Whether a view is neither empty, nor inside something, nor one bare plane."""
+    seen = geometry.depth > 0
+    if scene.kind == "object":
+        return bool(seen.mean() > 0.06)
+    if seen.mean() < (0.35 if scene.outdoors else 0.7):
+        return False
+    if np.percentile(geometry.depth[seen], 15) < (0.6 if scene.outdoors else 0.15):
+        return False
+    normals = geometry.normals[seen]
+    bare = (normals @ np.median(normals, 0) > 0.97).mean()
+    return bool(bare < 0.88)

@@ -1,0 +1,128 @@
+"""Writes a corpus to shards with several processes; finished shards are kept, so it can be stopped and run again."""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from stablenormal.data.sample import Sample
+from stablenormal.data.shards import shard_path, write_shard
+from stablenormal.data.synthetic.corpus import CorpusRenderer, Mix
+from stablenormal.data.synthetic.rasteriser import open_context
+from stablenormal.errors import DataError, SettingError
+
+RECIPE_NAME = "corpus.json"
+"""Lies beside the shards and says what made them."""
+
+
+def write_corpus(
+    folder: Path,
+    seed: int,
+    count: int,
+    *,
+    size: int = 256,
+    mix: Mix | None = None,
+    shard_size: int = 256,
+    workers: int = 1,
+    bank_fraction: float = 1.0,
+    progress: Callable[[int], None] = lambda rendered: None,
+) -> int:
+    """Write the corpus of a seed as shards; each shard's bytes depend only on the recipe, not on the workers.
+
+    Args:
+        folder: made if need be; shards already there are skipped.
+        seed: names the corpus.
+        count: samples in all; the last shard may be shorter.
+        size: side of the images in pixels.
+        mix: shares of the kinds of scenes.
+        shard_size: samples per shard.
+        workers: processes.
+        bank_fraction: size of the banks against the full ones.
+        progress: called with the number of samples newly written or found.
+
+    Returns:
+        How many shards were written now.
+
+    Raises:
+        SettingError: if an argument is out of range or OpenGL is missing.
+        DataError: if the folder holds another corpus, or a worker dies.
+    """
+    if min(count, shard_size, workers) < 1:
+        raise SettingError(f"count {count}, shard size {shard_size} and workers {workers} must be 1 or more")
+    recipe = {"seed": seed, "count": count, "size": size, "shard_size": shard_size, "mix": asdict(mix or Mix()), "bank": bank_fraction}
+    _keep_recipe(folder, recipe)
+    todo = []
+    for number in range(-(-count // shard_size)):
+        start, stop = number * shard_size, min(count, (number + 1) * shard_size)
+        if shard_path(folder, number).exists():
+            progress(stop - start)
+        else:
+            todo.append((number, start, stop))
+    if not todo:
+        return 0
+    open_context().release()  # a clear error here, before processes start
+    jobs = [(folder, seed, size, mix, bank_fraction, todo[worker::workers]) for worker in range(workers)]
+    _run(jobs, progress)
+    return len(todo)
+
+
+def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
+    """Write the recipe, or check that the folder was begun with the same one."""
+    path = folder / RECIPE_NAME
+    if path.exists():
+        found = json.loads(path.read_text())
+        if found != recipe:
+            raise DataError(f"{folder}: holds another corpus ({found}); choose another folder or the same settings")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(recipe, sort_keys=True) + "\n")
+
+
+def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
+    """Run one process per job, and pass on what they report until all have ended."""
+    spawn = multiprocessing.get_context("spawn")
+    reports = spawn.Queue()
+    processes = [spawn.Process(target=_work, args=(*job, reports), daemon=True) for job in jobs if job[-1]]
+    for process in processes:
+        process.start()
+    running = len(processes)
+    try:
+        while running:
+            try:
+                report = reports.get(timeout=1.0)
+            except Empty:
+                dead = [process.exitcode for process in processes if process.exitcode]
+                if dead:
+                    raise DataError(f"a rendering process ended with code {dead[0]}; run the command again to go on") from None
+                continue
+            if isinstance(report, str):
+                raise DataError(report)
+            progress(report)
+            running -= report == 0
+    finally:
+        for process in processes:
+            process.terminate() if running else process.join()
+            process.join()
+
+
+def _work(
+    folder: Path, seed: int, size: int, mix: Mix | None, bank_fraction: float, todo: list[tuple[int, int, int]], reports: Any
+) -> None:
+    """Render this worker's shards in order; report 1 per sample and 0 at the end, or an error as text."""
+    try:
+        renderer = CorpusRenderer(seed, size, mix, bank_fraction)
+        for number, start, stop in todo:
+            write_shard(shard_path(folder, number), _counted(renderer.samples(start, stop), reports))
+        reports.put(0)
+    except Exception as error:  # the parent shows it: a process cannot raise into another
+        reports.put(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _counted(samples: Iterator[Sample], reports: Any) -> Iterator[Sample]:
+    for sample in samples:
+        reports.put(1)
+        yield sample
