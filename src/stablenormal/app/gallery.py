@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from stablenormal.io.atomic import atomic_path
+from stablenormal.io.atomic import write_bytes
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def write_gallery(
         footer="Drag over a picture, or focus it and use the arrow keys: photograph left of the line, "
         'normals right of it. Settings, versions and times: <a href="run.json">run.json</a>.',
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_bytes(path, page.encode("utf-8"))
 
 
 def _legend_html(legend: Legend) -> str:
@@ -123,7 +122,7 @@ def _card_html(item: GalleryItem, number: int) -> str:
     )
     links = "".join(f'<a href="{quote(target)}">{escape(text)}</a>' for text, target in item.links.items())
     return (
-        '<li class="card"><div class="compare">'
+        f'<li class="card" style="--ratio: {item.width / item.height:.4f}"><div class="compare">'
         f'<img src="{quote(item.photo)}" {size} alt="Photograph {name}" loading="lazy">{over}'
         f'<input type="range" min="0" max="100" step="any" value="50" '
         f'aria-label="{name}: photograph against normals"></div>'

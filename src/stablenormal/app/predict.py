@@ -2,13 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,13 +14,13 @@ from stablenormal.app.gallery import GalleryItem, write_gallery
 from stablenormal.app.naming import PREVIEW_FOLDER, Job, Problem, find_jobs
 from stablenormal.app.predict_settings import MAP_ENDINGS, PredictSettings
 from stablenormal.app.previews import frame_legend, normals_preview, photo_preview, uncertainty_preview
-from stablenormal.app.run_record import FileResult, Status, earlier_results, write_record
+from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, write_record
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
 from stablenormal.io.atomic import atomic_path
 from stablenormal.io.image import Photograph, list_images, read_image, write_image
 from stablenormal.io.normal_map import write_normal_map
 from stablenormal.io.uncertainty_map import write_uncertainty_map
-from stablenormal.pipelines import StableNormal
+from stablenormal.pipelines import NormalsOutput, StableNormal
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class _Run:
     pipeline: StableNormal
     started: datetime
     clock: float
+    computed_with: dict[str, Any]
     results: list[FileResult] = field(default_factory=list)
 
 
@@ -86,8 +85,15 @@ def predict(
     pipeline = StableNormal.from_pretrained(
         settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
     )
-    run = _Run(output, settings, pipeline, datetime.now(UTC), time.perf_counter())
-    earlier = earlier_results(output / "run.json", _computed_with(run)) if settings.skip_existing else {}
+    run = _Run(
+        output,
+        settings,
+        pipeline,
+        datetime.now(UTC),
+        time.perf_counter(),
+        _computed_with(pipeline, settings),
+    )
+    earlier = earlier_results(output / "run.json", run.computed_with) if settings.skip_existing else {}
     interrupted = False
     try:
         on_start(len(jobs) + len(problems))
@@ -96,6 +102,9 @@ def predict(
             on_result(result)
     except KeyboardInterrupt:
         interrupted = True
+    except BaseException:
+        _write_record(run, "stopped")
+        raise
     _write_record(run, "interrupted" if interrupted else "complete")
     _write_page(run)
     return PredictReport(
@@ -105,7 +114,7 @@ def predict(
         record=output / "run.json",
         seconds=time.perf_counter() - run.clock,
         device=str(pipeline.device),
-        dtype=str(pipeline.dtype).removeprefix("torch."),
+        dtype=_dtype_name(pipeline),
     )
 
 
@@ -128,7 +137,7 @@ def _results(
         try:
             photograph = read_image(job.source, mask=_mask_of(job, masks))
         except StableNormalError as error:
-            yield FileResult(str(job.source), job.name, "failed", error=str(error))
+            yield _failed(job, error)
             continue
         waiting.append((job, photograph))
         if len(waiting) == run.settings.batch_size:
@@ -138,38 +147,41 @@ def _results(
 
 
 def _finish(run: _Run, batch: Sequence[tuple[Job, Photograph]]) -> Iterator[FileResult]:
-    """Compute and write a batch; where it fails as a whole, its photographs are tried one by one."""
+    """Compute and write a batch; where it fails as a whole, its photographs are tried one by one.
+
+    Raises:
+        SettingError: if the model refuses an option; no photograph could work then.
+    """
     if not batch:
         return
     start = time.perf_counter()
     try:
-        with _out_of_memory_named():
-            normals, uncertainty = _compute(run, [photograph for _, photograph in batch])
-    except StableNormalError as error:
+        output = _compute(run, [photograph for _, photograph in batch])
+    except SettingError:
+        raise
+    except (StableNormalError, torch.OutOfMemoryError, MemoryError) as error:
         if len(batch) > 1:
             for single in batch:
                 yield from _finish(run, [single])
-            return
-        job = batch[0][0]
-        yield FileResult(str(job.source), job.name, "failed", error=_naming(job.source, error))
+        else:
+            yield _failed(batch[0][0], error)
         return
     share = (time.perf_counter() - start) / len(batch)
-    for (job, photograph), normal, spread in zip(batch, normals, uncertainty, strict=True):
+    spreads: Sequence[Tensor | None] = output.uncertainty_deg or [None] * len(batch)
+    for (job, photograph), normals, spread in zip(batch, output.normals, spreads, strict=True):
         start = time.perf_counter()
         try:
-            result = _write(run, job, photograph, normal, spread)
+            result = _write(run, job, photograph, normals, spread)
             yield replace(result, seconds=share + time.perf_counter() - start)
-        except (StableNormalError, OSError) as error:
-            yield FileResult(str(job.source), job.name, "failed", error=_naming(job.source, error))
+        except OutputError as error:
+            yield _failed(job, error)
 
 
-def _compute(
-    run: _Run, photographs: Sequence[Photograph]
-) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any] | None]]:
-    """Normals (H, W, 3), zero where the photograph is invalid, and uncertainty (H, W) in degrees."""
+def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
     settings = run.settings
-    output = run.pipeline(
+    return run.pipeline(
         [torch.from_numpy(photograph.rgb).permute(2, 0, 1) for photograph in photographs],  # (3, H, W)
+        valid=[torch.from_numpy(photograph.valid) for photograph in photographs],  # (H, W)
         mode=settings.mode,
         seed=settings.seed,
         steps=settings.steps,
@@ -179,26 +191,15 @@ def _compute(
         processing_resolution=settings.resolution,
         batch_size=settings.batch_size,
     )
-    spreads: Sequence[Tensor | None] = output.uncertainty_deg or [None] * len(photographs)
-    normals, uncertainty = [], []
-    for photograph, normal, spread in zip(photographs, output.normals, spreads, strict=True):
-        valid = photograph.valid
-        normals.append(normal.permute(1, 2, 0).float().cpu().numpy() * valid[..., None])  # (H, W, 3)
-        uncertainty.append(None if spread is None else spread.float().cpu().numpy() * valid)
-    return normals, uncertainty
 
 
 def _write(
-    run: _Run,
-    job: Job,
-    photograph: Photograph,
-    normals: np.ndarray[Any, Any],
-    uncertainty: np.ndarray[Any, Any] | None,
+    run: _Run, job: Job, photograph: Photograph, normal_map: Tensor, spread: Tensor | None
 ) -> FileResult:
-    """Write every file of one photograph."""
+    """Write every file of one photograph; `normal_map` is (3, H, W), `spread` (H, W)."""
+    normals = normal_map.permute(1, 2, 0).numpy()  # (H, W, 3)
+    uncertainty = None if spread is None else spread.numpy()
     files = _files_of(run, job)
-    for path in files.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
     for name in run.settings.formats:
         write_normal_map(files[name], normals, frame=run.settings.frame, format=name)
     write_image(files["photo preview"], photo_preview(photograph.rgb))
@@ -257,11 +258,10 @@ def _skipped(run: _Run, job: Job, earlier: dict[str, FileResult]) -> FileResult:
     return replace(known, source=str(job.source), status="skipped", outputs=_outputs(run, job), error=None)
 
 
-def _computed_with(run: _Run) -> dict[str, Any]:
-    """The settings that change the numbers in the files."""
-    settings = run.settings
+def _computed_with(pipeline: StableNormal, settings: PredictSettings) -> dict[str, Any]:
+    """What the numbers in the files depend on, besides the photograph."""
     return {
-        "weight_hash": run.pipeline.weight_hash,
+        "weight_hash": pipeline.weight_hash,
         "mode": settings.mode,
         "frame": settings.frame,
         "seed": settings.seed,
@@ -269,17 +269,21 @@ def _computed_with(run: _Run) -> dict[str, Any]:
         "ensemble": settings.ensemble,
         "steps": settings.steps,
         "t_plus": settings.t_plus,
-        "dtype": str(run.pipeline.dtype).removeprefix("torch."),
+        "dtype": _dtype_name(pipeline),
     }
 
 
-def _write_record(run: _Run, status: Literal["running", "interrupted", "complete"]) -> None:
+def _dtype_name(pipeline: StableNormal) -> str:
+    return str(pipeline.dtype).removeprefix("torch.")
+
+
+def _write_record(run: _Run, status: RunStatus) -> None:
     write_record(
         run.output / "run.json",
         status=status,
         started=run.started.isoformat(timespec="seconds"),
         seconds=time.perf_counter() - run.clock,
-        computed_with=_computed_with(run),
+        computed_with=run.computed_with,
         settings=asdict(run.settings),
         device=str(run.pipeline.device),
         results=run.results,
@@ -294,7 +298,7 @@ def _write_page(run: _Run) -> None:
         "Mode": settings.mode,
         "Seed": str(settings.seed),
         "Photographs": str(len(shown)),
-        "Weights": run.pipeline.weight_hash[:12],
+        "Weights": str(run.computed_with["weight_hash"])[:12],
         "Made": run.started.strftime("%Y-%m-%d %H:%M UTC"),
     }
     if settings.ensemble > 1:
@@ -350,26 +354,17 @@ def _mask_of(job: Job, masks: Path | None) -> Path | None:
 
 def _require_writable(output: Path) -> None:
     """Find out before the work whether results can be written."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with atomic_path(output / "run.json.probe") as temporary:
-            temporary.write_text("", encoding="utf-8")
-        (output / "run.json.probe").unlink()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{output}: cannot write there ({reason}); name another folder with -o") from error
+    probe = output / "write_probe"
+    with atomic_path(probe):
+        pass
+    probe.unlink()
 
 
-@contextmanager
-def _out_of_memory_named() -> Iterator[None]:
-    """Turn running out of memory into an error that says the way out."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise SettingError("not enough memory; use a smaller --resolution or --batch-size") from error
-
-
-def _naming(source: Path, error: Exception) -> str:
-    """One line that names the photograph."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text if str(source) in text else f"{source}: {text}"
+def _failed(job: Job, error: Exception) -> FileResult:
+    """What went wrong with one photograph, in one line that names it."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        text = "not enough memory; use a smaller --resolution or --batch-size"
+    if str(job.source) not in text:
+        text = f"{job.source}: {text}"
+    return FileResult(str(job.source), job.name, "failed", error=text)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from stablenormal.errors import FrameError, SettingError
 from stablenormal.geometry.normals import FRAMES
+from stablenormal.models.spec import TRAIN_TIMESTEPS
+from stablenormal.pipelines.stable_normal import MODES, Mode
 
 MAP_ENDINGS = {
     "png16": "_normal.png",
@@ -24,7 +26,7 @@ class PredictSettings:
 
     model: str = "small"
     """`small`, a model folder, or a hub id."""
-    mode: str = "full"
+    mode: Mode = "full"
     """`full`: one-step start and refinement; `turbo`: one step alone."""
     frame: str = "opengl"
     """Coordinate frame of the written normals."""
@@ -33,7 +35,7 @@ class PredictSettings:
     seed: int = 0
     """Seed of every random number; each photograph starts from it anew."""
     resolution: int | None = None
-    """Longer side in pixels at which the network works; None: the model's own."""
+    """Longer side in pixels at which the network works, 0 for the photograph's own; None: the model's."""
     ensemble: int = 1
     """Predictions per photograph that are averaged."""
     uncertainty: bool = False
@@ -60,20 +62,30 @@ class PredictSettings:
         for name in self.formats:
             if name not in MAP_ENDINGS:
                 raise SettingError(f"--format: there is no '{name}'; choose from {', '.join(MAP_ENDINGS)}")
-        if self.mode not in ("full", "turbo"):
-            raise SettingError(f"--mode: there is no '{self.mode}'; choose full or turbo")
+        if self.mode not in MODES:
+            raise SettingError(f"--mode: there is no '{self.mode}'; choose from {', '.join(MODES)}")
         _require_frame(self.frame)
         if self.uncertainty and self.ensemble < 2:
             raise SettingError("--uncertainty: one prediction has no spread; add --ensemble 2 or more")
         for option, value, least in (
             ("--ensemble", self.ensemble, 1),
             ("--batch-size", self.batch_size, 1),
-            ("--resolution", self.resolution, 64),
+            ("--t-plus", self.t_plus, 1),
             ("--steps", self.steps, 1),
             ("--seed", self.seed, 0),
         ):
             if value is not None and value < least:
                 raise SettingError(f"{option}: {value} is too small; use {least} or more")
+        if self.resolution is not None and self.resolution != 0 and self.resolution < 64:
+            raise SettingError(
+                f"--resolution: {self.resolution} is too small; use 64 or more, or 0 for the photograph's size"
+            )
+        if self.t_plus is not None and self.t_plus >= TRAIN_TIMESTEPS:
+            raise SettingError(f"--t-plus: {self.t_plus} is too large; use {TRAIN_TIMESTEPS - 1} or less")
+        if self.mode == "turbo" and (self.steps is not None or self.t_plus is not None):
+            raise SettingError(
+                "--steps, --t-plus: turbo has no refinement; leave them out or use full mode"
+            )
 
 
 def _require_frame(frame: str) -> None:

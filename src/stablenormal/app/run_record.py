@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stablenormal.errors import SettingError
-from stablenormal.io.atomic import atomic_path
+from stablenormal.io.atomic import write_bytes
 
 Status = Literal["done", "skipped", "failed"]
+RunStatus = Literal["running", "interrupted", "stopped", "complete"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FileResult:
 def write_record(
     path: Path,
     *,
-    status: Literal["running", "interrupted", "complete"],
+    status: RunStatus,
     started: str,
     seconds: float,
     computed_with: Mapping[str, Any],
@@ -53,7 +54,7 @@ def write_record(
 
     Args:
         path: the JSON file.
-        status: how far the run is.
+        status: how far the run is; `interrupted` by the user, `stopped` by an error.
         started: date and time, ISO 8601.
         seconds: since the start.
         computed_with: what the numbers in the files depend on; a resumed run must agree in it.
@@ -73,8 +74,7 @@ def write_record(
         "versions": _versions(),
         "files": [asdict(result) for result in results],
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
 
 
 def earlier_results(path: Path, computed_with: Mapping[str, Any]) -> dict[str, FileResult]:

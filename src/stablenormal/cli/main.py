@@ -1,20 +1,29 @@
-"""The `stablenormal` command: what sub-commands there are."""
+"""The `stablenormal` command: what sub-commands there are, and how one ends that fails."""
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from stablenormal import __version__
+from stablenormal.cli.one_line_errors import one_line_errors
 from stablenormal.cli.predict import predict
+from stablenormal.cli.synth import synth
+from stablenormal.cli.train import pack, train
+
+DEBUG_NOTE = "--debug, anywhere, shows the traceback of an error."
 
 app = typer.Typer(
     name="stablenormal",
     help="Surface normals from photographs.",
+    epilog=DEBUG_NOTE,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("predict")(predict)
+for _command in (predict, synth, pack, train):
+    app.command(epilog=DEBUG_NOTE)(_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -32,6 +41,15 @@ def stablenormal(
     """Surface normals from photographs."""
 
 
-def main() -> None:
-    """Entry point of the installed command."""
-    app()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        arguments: what stands after the program's name; None takes it from the command line.
+
+    Raises:
+        SystemExit: always, with the exit code: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    with one_line_errors(debug="--debug" in words):
+        app([word for word in words if word != "--debug"], prog_name="stablenormal")

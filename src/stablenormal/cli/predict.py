@@ -1,11 +1,11 @@
 """`stablenormal predict`: photographs to normal maps."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED, one_line_errors
+from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stablenormal.app.predict import PredictReport
     from stablenormal.app.predict_settings import PredictSettings
     from stablenormal.app.run_record import FileResult
+    from stablenormal.pipelines.stable_normal import Mode
 
 ROWS_SHOWN = 40
 """Longest table on the screen; the record has every file."""
@@ -34,56 +35,54 @@ def predict(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     resolution: Annotated[
-        int | None, typer.Option(help="Longer side in pixels for the network.  [default: the model's]")
+        int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
     ] = None,
     ensemble: Annotated[int, typer.Option(help="Predictions to average.")] = 1,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write the spread of the ensemble, in degrees.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(help="Refinement steps.  [default: the model's]")] = None,
+    steps: Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")] = None,
     t_plus: Annotated[
-        int | None, typer.Option("--t-plus", help="Time where refinement starts.  [default: the model's]")
+        int | None, typer.Option("--t-plus", show_default="the model's", help="Time where refinement starts.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or mps.  [default: the best there is]")
+        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or float16.  [default: by device]")
+        str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Photographs at a time.")] = 1,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep complete results of an earlier run.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Write the surface normals of photographs, a page to look at them, and a record of the run."""
-    with one_line_errors(debug):
-        from rich.console import Console
+    from rich.console import Console
 
-        console = Console(stderr=True)
-        with console.status("Loading"):
-            from stablenormal.app.predict_settings import PredictSettings
+    console = Console(stderr=True)
+    with console.status("Loading"):
+        from stablenormal.app.predict_settings import PredictSettings
 
-        settings = PredictSettings(
-            model=model,
-            mode=mode,
-            frame=frame,
-            formats=tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())),
-            seed=seed,
-            resolution=resolution,
-            ensemble=ensemble,
-            uncertainty=uncertainty,
-            steps=steps,
-            t_plus=t_plus,
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
-            skip_existing=skip_existing,
-            offline=offline,
-        )
-        report = _run_with_progress(console, inputs, output, settings, mask)
-        _show(console, report)
+    settings = PredictSettings(
+        model=model,
+        mode=cast("Mode", mode),  # checked there
+        frame=frame,
+        formats=tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())),
+        seed=seed,
+        resolution=resolution,
+        ensemble=ensemble,
+        uncertainty=uncertainty,
+        steps=steps,
+        t_plus=t_plus,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        skip_existing=skip_existing,
+        offline=offline,
+    )
+    report = _run_with_progress(console, inputs, output, settings, mask)
+    _show(console, report)
     if report.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if report.count("failed"):

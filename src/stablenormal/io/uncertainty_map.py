@@ -1,11 +1,12 @@
 """Uncertainty maps as files."""
 
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from stablenormal.io.atomic import atomic_path
+from stablenormal.io.atomic import write_bytes
 
 from stablenormal.errors import OutputError
 
@@ -22,12 +23,12 @@ def write_uncertainty_map(path: Path, uncertainty_deg: NDArray[np.float32]) -> N
     Raises:
         OutputError: if the ending is another, or the file cannot be written.
     """
-    with atomic_path(path) as temporary:
-        if path.suffix == ".npy":
-            with temporary.open("wb") as file:
-                np.save(file, uncertainty_deg.astype(np.float32))
-        elif path.suffix == ".png":
-            steps = np.rint(np.clip(uncertainty_deg, 0, 180) * PNG_STEPS_PER_DEGREE).astype(np.uint16)
-            temporary.write_bytes(cv2.imencode(".png", steps)[1].tobytes())
-        else:
-            raise OutputError(f"{path}: an uncertainty map is .png or .npy; change the ending")
+    if path.suffix == ".npy":
+        buffer = BytesIO()
+        np.save(buffer, uncertainty_deg.astype(np.float32))
+        write_bytes(path, buffer.getvalue())
+    elif path.suffix == ".png":
+        steps = np.rint(np.clip(uncertainty_deg, 0, 180) * PNG_STEPS_PER_DEGREE).astype(np.uint16)
+        write_bytes(path, cv2.imencode(".png", steps)[1].tobytes())
+    else:
+        raise OutputError(f"{path}: an uncertainty map is .png or .npy; change the ending")
