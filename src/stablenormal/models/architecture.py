@@ -78,9 +78,9 @@ class Architecture:
 
 
 _SMALL_DENOISER = DenoiserShape(
-    block_out_channels=(64, 128, 160),
-    cross_attention=(False, True, True),
-    attention_heads=(2, 4, 5),
+    block_out_channels=(64, 96, 160),
+    cross_attention=(False, False, True),
+    attention_heads=(2, 3, 5),
     layers_per_block=1,
     cross_attention_dim=64,
     norm_groups=16,

@@ -58,7 +58,7 @@ class ModelSpec:
         self._check_choice("text", get_args(TextCondition))
         self._check_choice("refinement", get_args(Refinement))
         self._check_choice("injection", get_args(Injection))
-        self._check_choice("native_frame", tuple(FRAMES))
+        self._check_choice("native_frame", tuple(name for name, signs in FRAMES.items() if signs))
         self._check_range("t_plus", 1, TRAIN_TIMESTEPS - 1)
         self._check_range("turbo_t", 0, TRAIN_TIMESTEPS - 1)
         self._check_range("steps", 1, TRAIN_TIMESTEPS)

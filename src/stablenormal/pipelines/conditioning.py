@@ -1,0 +1,31 @@
+"""An image's residuals, computed once and used in every network call."""
+
+from torch import Tensor
+
+from stablenormal.models.condition_encoder import ConditionResiduals
+from stablenormal.models.denoiser import GuidedDenoiser
+
+
+class ConditionedDenoiser:
+    """The callable `denoise(x_t, t)` that sampling takes: a denoiser bound to images.
+
+    The injector runs once, when first needed; the condition encoder once for each distinct timestep.
+
+    Args:
+        pair: the denoiser with its condition encoder.
+        image_latent: En(I), (B, c, h, w).
+        semantic: features of the semantic encoder (B, C, g, g), or None.
+    """
+
+    def __init__(self, pair: GuidedDenoiser, image_latent: Tensor, semantic: Tensor | None = None) -> None:
+        self.pair = pair
+        self.image_latent = image_latent
+        size = (image_latent.shape[2], image_latent.shape[3])
+        self.semantic_residuals = pair.encode_semantic(semantic, size)
+        self.conditions: dict[int, ConditionResiduals] = {}
+
+    def __call__(self, x_t: Tensor, timestep: int) -> Tensor:
+        """Predict from a noisy latent (B, c, h, w) at a timestep."""
+        if timestep not in self.conditions:
+            self.conditions[timestep] = self.pair.encode_condition(self.image_latent, timestep)
+        return self.pair.denoise(x_t, timestep, self.conditions[timestep], self.semantic_residuals)

@@ -1,0 +1,62 @@
+"""Which device and which number format a model runs in."""
+
+import torch
+
+from stablenormal.errors import SettingError
+
+DEVICES = ("cpu", "cuda", "mps")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str | torch.device | None = None) -> torch.device:
+    """The device of that name, or the fastest one present.
+
+    Raises:
+        SettingError: if the device does not exist or is not there.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingError(f"device: {name!r} does not exist; choose one of {', '.join(DEVICES)}") from error
+    if device.type not in DEVICES:
+        raise SettingError(f"device: {name!r} is not supported; choose one of {', '.join(DEVICES)}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingError(f"device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use cpu")
+    if device.type == "mps" and not _has_mps():
+        raise SettingError(f"device: {name!r} is not there on this machine; use cpu")
+    return device
+
+
+def choose_dtype(name: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The dtype of that name, or bfloat16 where the device computes it in hardware (AMX, CUDA), else float32.
+
+    Raises:
+        SettingError: if the dtype does not exist.
+    """
+    if name is None:
+        return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
+    dtype = DTYPES.get(name) if isinstance(name, str) else name
+    if dtype not in DTYPES.values():
+        raise SettingError(f"dtype: {name!r} does not exist; choose one of {', '.join(DTYPES)}")
+    if dtype == torch.float16 and device.type == "cpu":
+        raise SettingError("dtype: float16 is not for the CPU; choose bfloat16 or float32")
+    assert dtype is not None
+    return dtype
+
+
+def has_amx() -> bool:
+    """Whether the CPU multiplies bfloat16 tiles in hardware (Intel AMX)."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.13 and later; earlier ones do not tell
+    return bool(capabilities.get("amx_bf16", False))
+
+
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and has_amx()
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()

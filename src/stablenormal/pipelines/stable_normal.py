@@ -1,0 +1,323 @@
+"""`StableNormal`: from photographs to normal maps."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.models.autoencoder import decode, encode, reduction
+from stablenormal.models.building import ModelComponents
+from stablenormal.models.loading import load_components, save_components, weight_hash
+from stablenormal.models.spec import ModelSpec
+from stablenormal.pipelines.ensemble import average_normals, spread_deg
+from stablenormal.pipelines.noise import seeded_noise
+from stablenormal.pipelines.one_step import OneStepSampler
+from stablenormal.pipelines.output import NormalsOutput
+from stablenormal.pipelines.placement import choose_device, choose_dtype
+from stablenormal.pipelines.processing import (
+    Prepared,
+    check_image,
+    prepare,
+    prepare_start,
+    resize_to_input,
+    restore,
+    unpad,
+)
+from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
+
+Mode = Literal["full", "turbo"]
+Refinement = Literal["hold_then_descend", "fixed_level", "ddim"]
+MODES: tuple[Mode, ...] = ("full", "turbo")
+BUNDLED = "small"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A checked call."""
+
+    mode: Mode
+    seed: int
+    plan: RefinementPlan
+    ensemble: int
+    uncertainty: bool
+    processing_resolution: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One image of a call, ready for the networks."""
+
+    prepared: Prepared
+    valid: Tensor | None
+    start: Tensor | None
+
+
+class StableNormal:
+    """Estimates one unit normal per pixel of a photograph (StableNormal, arXiv 2406.16864).
+
+    Args:
+        components: the model's parts, where and in what dtype they are.
+        weights: where the weights came from, if from a folder.
+    """
+
+    def __init__(self, components: ModelComponents, weights: Path | None = None) -> None:
+        self.components = components
+        self.weights = weights
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path = BUNDLED,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        offline: bool = False,
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            path_or_id: `small` (comes with the package), a model folder, or a hub id.
+            device: `cpu`, `cuda`, `cuda:1`, `mps`; by default the fastest one present.
+            dtype: `float32`, `bfloat16`, `float16`; by default bfloat16 where the device computes it in hardware.
+            offline: never open a socket; a hub id must then be in the local cache.
+            trust_remote_code: run Python files that came with the weights.
+
+        Raises:
+            SettingError: if device or dtype do not exist or are not there.
+            ModelError: if the model is missing, incomplete, damaged, or of another architecture.
+            OfflineError: if a hub id is not in the cache and `offline` is set.
+        """
+        from stablenormal.io.hub import resolve_model
+
+        target = choose_device(device)
+        kind = choose_dtype(dtype, target)
+        with ExitStack() as stack:
+            if str(path_or_id) == BUNDLED:
+                bundled = resources.files("stablenormal").joinpath("weights", BUNDLED)
+                folder = stack.enter_context(resources.as_file(bundled))
+            else:
+                folder = resolve_model(path_or_id, offline=offline)
+            components = load_components(folder, target, kind, trust_remote_code)
+        return cls(components, folder)
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> Path:
+        """Write a model folder that `from_pretrained` reads; see `models.loading.save_components`."""
+        return save_components(self.components, folder, dtype)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the weights want to be run."""
+        return self.components.spec
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.components.refiner.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are computed in."""
+        return next(self.components.refiner.parameters()).dtype
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """SHA-256 of the weights' files; `unsaved` for a model that was never read from a folder."""
+        return "unsaved" if self.weights is None else weight_hash(self.weights)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: Tensor | Sequence[Tensor],
+        *,
+        mode: Mode = "full",
+        seed: int = 0,
+        steps: int | None = None,
+        t_plus: int | None = None,
+        tau: float | None = None,
+        refinement: Refinement | None = None,
+        ensemble: int = 1,
+        uncertainty: bool = False,
+        processing_resolution: int | None = None,
+        valid: Sequence[Tensor | None] | None = None,
+        start: Sequence[Tensor] | None = None,
+        batch_size: int = 1,
+    ) -> NormalsOutput:
+        """Estimate normals of images of any sizes.
+
+        What is None is the spec's.
+
+        Args:
+            images: tensors (3, H, W) in [0, 1], sRGB-coded; one tensor (3, H, W) or (B, 3, H, W) too.
+            mode: `full` (both stages) or `turbo` (YOSO alone, one network call).
+            seed: of every image's own generator; the same seed, weights and machine give the same bits.
+            steps: network calls of the refinement; full mode only.
+            t_plus: noise level at which the refinement starts, 1 to 999; full mode only.
+            tau: fresh noise in DDIM steps, 0 to 1; full mode only.
+            refinement: another rule than the spec's; full mode only.
+            ensemble: members with seeds `seed`, `seed + 1`, ..., averaged on the sphere.
+            uncertainty: also return the members' mean angle to their mean; needs an ensemble of two or more.
+            processing_resolution: pixels of the longer side at which the networks see the image, 0 for its own size.
+            valid: for each image None or (H, W) bool; the output is the zero vector where it is False.
+            start: for each image a coarse normal map (3, H, W), OpenGL, that takes the one-step start's place.
+            batch_size: images run at once where their sizes agree; with 1, each image's bits are independent of
+                the others.
+
+        Raises:
+            ImageShapeError: if an image, mask or start has the wrong shape.
+            SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown or out of range.
+        """
+        request = self._request(
+            mode, seed, steps, t_plus, tau, refinement, ensemble, uncertainty, processing_resolution, batch_size
+        )
+        if start is not None and mode == "turbo":
+            raise SettingError("start: turbo mode has no refinement to start; use mode full")
+        inputs = self._prepare(_as_list(images), valid, start, request)
+        normals: list[Tensor | None] = [None] * len(inputs)
+        uncertainties: list[Tensor | None] = [None] * len(inputs)
+        for places in _batches(inputs, request.batch_size):
+            results = self._run([inputs[place] for place in places], request)
+            for place, (normal, spread) in zip(places, results, strict=True):
+                normals[place], uncertainties[place] = normal, spread
+        return NormalsOutput(
+            normals=[normal for normal in normals if normal is not None],
+            uncertainty_deg=[spread for spread in uncertainties if spread is not None] if uncertainty else None,
+            seed=seed,
+            mode=mode,
+            steps=request.plan.steps if mode == "full" else 0,
+            t_plus=request.plan.t_plus if mode == "full" else self.spec.turbo_t,
+            processing_resolution=request.processing_resolution,
+            ensemble=ensemble,
+        )
+
+    def _request(
+        self,
+        mode: Mode,
+        seed: int,
+        steps: int | None,
+        t_plus: int | None,
+        tau: float | None,
+        refinement: Refinement | None,
+        ensemble: int,
+        uncertainty: bool,
+        processing_resolution: int | None,
+        batch_size: int,
+    ) -> _Request:
+        spec = self.spec
+        if mode not in MODES:
+            raise SettingError(f"mode: {mode!r} does not exist; choose one of {', '.join(MODES)}")
+        refining = {"steps": steps, "t_plus": t_plus, "tau": tau, "refinement": refinement}
+        given = [name for name, value in refining.items() if value is not None]
+        if mode == "turbo" and given:
+            raise SettingError(f"{given[0]}: turbo mode has no refinement; leave it out or use mode full")
+        if ensemble < 1:
+            raise SettingError(f"ensemble: expected at least 1 member, got {ensemble}")
+        if uncertainty and ensemble < 2:
+            raise SettingError("uncertainty: needs an ensemble of at least 2 members; set ensemble too")
+        if batch_size < 1:
+            raise SettingError(f"batch_size: expected at least 1, got {batch_size}")
+        if not 0 <= seed < 2**63 - ensemble:
+            raise SettingError(f"seed: expected a number from 0 to 2^63, got {seed}")
+        resolution = spec.processing_resolution if processing_resolution is None else processing_resolution
+        if resolution < 0:
+            raise SettingError(f"processing_resolution: expected 0 (the image's own size) or more, got {resolution}")
+        plan = RefinementPlan(
+            rule=refinement or spec.refinement,
+            steps=spec.steps if steps is None else steps,
+            t_plus=spec.t_plus if t_plus is None else t_plus,
+            tau=spec.tau if tau is None else tau,
+        )
+        return _Request(mode, seed, plan, ensemble, uncertainty, resolution, batch_size)
+
+    def _prepare(
+        self,
+        images: Sequence[Tensor],
+        valid: Sequence[Tensor | None] | None,
+        start: Sequence[Tensor] | None,
+        request: _Request,
+    ) -> list[_Input]:
+        multiple = reduction(self.components.autoencoder)
+        for name, values in (("valid", valid), ("start", start)):
+            if values is not None and len(values) != len(images):
+                raise SettingError(f"{name}: expected one for each of {len(images)} images, got {len(values)}")
+        inputs = []
+        for index, image in enumerate(images):
+            check_image(image, f"image {index}")
+            prepared = prepare(image.to(self.device), request.processing_resolution, multiple)
+            mask = None if valid is None else valid[index]
+            if mask is not None and (mask.shape != image.shape[1:] or mask.dtype != torch.bool):
+                raise ImageShapeError(
+                    f"valid {index}: expected bool {tuple(image.shape[1:])}, got {mask.dtype} {tuple(mask.shape)}"
+                )
+            coarse = None
+            if start is not None:
+                if start[index].ndim != 3 or start[index].shape[0] != 3:
+                    raise ImageShapeError(f"start {index}: expected (3, H, W), got {tuple(start[index].shape)}")
+                coarse = prepare_start(start[index].to(self.device), prepared, self.spec.native_frame)
+            inputs.append(_Input(prepared, mask, coarse))
+        return inputs
+
+    def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor | None]]:
+        """Encode, draw each member, decode, average, restore."""
+        components = self.components
+        image = torch.cat([one.prepared.image for one in inputs]).to(self.dtype)
+        image_latent = encode(components.autoencoder, image)
+        sampler: OneStepSampler | TwoStageSampler
+        if request.mode == "turbo":
+            sampler = OneStepSampler(components, image_latent)
+        else:
+            coarse = [one.start.to(self.dtype) for one in inputs if one.start is not None]
+            sampler = TwoStageSampler(
+                components,
+                image_latent,
+                components.semantic_encoder(image),
+                request.plan,
+                encode(components.autoencoder, torch.cat(coarse)) if coarse else None,
+            )
+        latents = [
+            sampler(seeded_noise(request.seed + member, image_latent)) for member in range(request.ensemble)
+        ]
+        decoded = [decode(components.autoencoder, latent).float() for latent in latents]
+        return [
+            self._restore([member[index : index + 1] for member in decoded], one, request)
+            for index, one in enumerate(inputs)
+        ]
+
+    def _restore(
+        self, members: Sequence[Tensor], one: _Input, request: _Request
+    ) -> tuple[Tensor, Tensor | None]:
+        vectors = [unpad(member, one.prepared) for member in members]
+        mean, spread = vectors[0], None
+        if len(vectors) > 1 or request.mode == "turbo":
+            mean = average_normals(vectors)
+        if request.uncertainty:
+            spread = resize_to_input(spread_deg(vectors, mean)[None], one.prepared)[0, 0].cpu()
+            if one.valid is not None:
+                spread = torch.where(one.valid.cpu(), spread, 0.0)
+        return restore(mean, one.prepared, self.spec.native_frame, one.valid).cpu(), spread
+
+
+def _as_list(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    if isinstance(images, Tensor):
+        return [images] if images.ndim == 3 else list(images)
+    return list(images)
+
+
+def _batches(inputs: Sequence[_Input], batch_size: int) -> list[list[int]]:
+    """Places of the inputs that run together: of one size, at most `batch_size`."""
+    by_size: dict[torch.Size, list[int]] = {}
+    for place, one in enumerate(inputs):
+        by_size.setdefault(one.prepared.image.shape, []).append(place)
+    return [
+        places[first : first + batch_size]
+        for places in by_size.values()
+        for first in range(0, len(places), batch_size)
+    ]

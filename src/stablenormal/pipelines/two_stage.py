@@ -1,0 +1,102 @@
+"""The whole method: YOSO's start, then the semantic-guided refinement."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from stablenormal.errors import SettingError
+from stablenormal.models.building import ModelComponents
+from stablenormal.models.spec import ModelSpec
+from stablenormal.pipelines.conditioning import ConditionedDenoiser
+from stablenormal.pipelines.noise import NoiseSource
+from stablenormal.sampling.noise_schedule import NoiseSchedule
+from stablenormal.sampling.one_step import one_step
+from stablenormal.sampling.refine import Step, fixed_level, hold_then_descend, plain_ddim, run_steps
+
+REFINEMENTS = ("hold_then_descend", "fixed_level", "ddim")
+
+
+@dataclass(frozen=True)
+class RefinementPlan:
+    """How the second stage runs: a spec's own way, or what the caller asked for instead.
+
+    Raises:
+        SettingError: if the rule does not exist, or a number is out of range.
+    """
+
+    rule: str
+    """`hold_then_descend`, `fixed_level`, or `ddim` (no hold; for comparison)."""
+    steps: int
+    """Network calls."""
+    t_plus: int
+    """The noise level at which it starts."""
+    tau: float
+    """Fresh noise in DDIM steps, a share of DDPM's, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        """Check every field, by making the table."""
+        if not 0 <= self.tau <= 1:
+            raise SettingError(f"tau: expected a number between 0 and 1, got {self.tau}")
+        _ = self.table
+
+    @property
+    def table(self) -> tuple[Step, ...]:
+        """The rule as a table of steps."""
+        if self.rule == "hold_then_descend":
+            return hold_then_descend(self.steps, self.t_plus)
+        if self.rule == "fixed_level":
+            return fixed_level(self.steps, self.t_plus)
+        if self.rule == "ddim":
+            return plain_ddim(self.steps, self.t_plus)
+        raise SettingError(f"refinement: {self.rule!r} does not exist; choose one of {', '.join(REFINEMENTS)}")
+
+
+class TwoStageSampler:
+    """Both stages, bound to encoded images; each call is one draw.
+
+    Args:
+        components: the model.
+        image_latent: En(I), (B, c, h, w).
+        semantic: features of the semantic encoder (B, C, g, g).
+        plan: how the second stage runs.
+        coarse_latent: En(N) of given normal maps, which then take YOSO's place.
+    """
+
+    def __init__(
+        self,
+        components: ModelComponents,
+        image_latent: Tensor,
+        semantic: Tensor,
+        plan: RefinementPlan,
+        coarse_latent: Tensor | None = None,
+    ) -> None:
+        self.spec: ModelSpec = components.spec
+        self.plan = plan
+        self.table = plan.table
+        self.coarse_latent = coarse_latent
+        self.schedule = NoiseSchedule()
+        self.yoso = ConditionedDenoiser(components.yoso, image_latent)
+        self.refiner = ConditionedDenoiser(components.refiner, image_latent, semantic)
+
+    def __call__(self, noise: NoiseSource) -> Tensor:
+        """Draw the refined latent x0 (B, c, h, w).
+
+        The order of draws is the released code's: the initial latent first, even where the start does not use it,
+        then the noise of the level t+, then each re-noising.
+        """
+        initial = noise()
+        if self.plan.rule == "fixed_level":
+            x0, fixed = self._start(self.spec.turbo_t, initial), noise()
+            return self._refine(self.schedule.add_noise(x0, fixed, self.plan.t_plus), lambda: fixed)
+        if self.spec.start == "noise" and self.coarse_latent is None:
+            return self._refine(self._start(self.plan.t_plus, initial), noise)  # YOSO gives the noisy latent itself
+        x0 = self._start(self.spec.turbo_t, initial)
+        return self._refine(self.schedule.add_noise(x0, noise(), self.plan.t_plus), noise)
+
+    def _start(self, timestep: int, initial: Tensor) -> Tensor:
+        if self.coarse_latent is not None:
+            return self.coarse_latent
+        return one_step(self.yoso, self.yoso.image_latent, initial, self.spec.start, timestep)
+
+    def _refine(self, x: Tensor, noise: NoiseSource) -> Tensor:
+        return run_steps(self.refiner, x, self.table, noise, self.schedule, self.plan.tau)

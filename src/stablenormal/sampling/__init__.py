@@ -1,0 +1,1 @@
+"""Sampling: mathematics on a callable `denoise(x_t, t) -> x0`."""

@@ -1,0 +1,168 @@
+"""The rules of the refinement, each a table of steps on a callable `denoise(x_t, t) -> x0`."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from stablenormal.errors import SettingError
+from stablenormal.sampling.noise_schedule import NoiseSchedule
+
+Denoise = Callable[[Tensor, int], Tensor]
+DrawNoise = Callable[[], Tensor]
+
+
+class Step(NamedTuple):
+    """One network call and what becomes of its x0."""
+
+    t_network: int
+    """The timestep that the network is told."""
+    t_from: int
+    """The noise level from which the noise direction is inferred."""
+    t_to: int
+    """The noise level of the next x."""
+    kind: Literal["renoise", "ddim", "last"]
+    """`renoise`: x0 with noise anew; `ddim`: keep the inferred noise; `last`: x0 is the result."""
+
+
+def hold_then_descend(
+    steps: int, t_plus: int | None = None, schedule: NoiseSchedule | None = None
+) -> tuple[Step, ...]:
+    """The paper's heuristic sampling: half of the steps hold at t+, the others descend to t = 1.
+
+    For 10 steps the network sees 401 six times, then 301, 201, 101, 1 (method: "Heuristic denoising sampling").
+    The last step of the hold is a DDIM step taken as if from one spacing above t+.
+
+    Args:
+        steps: network calls, at least 1.
+        t_plus: the level of the hold, from which the descent is spaced evenly; by default the released scheduler's
+            own, `timesteps[steps // 2]` of a "leading" spacing: 401 for 10 steps.
+        schedule: gives the number of timesteps; Stable Diffusion's by default.
+
+    Raises:
+        SettingError: if `steps` or `t_plus` is out of range.
+    """
+    total = (schedule or NoiseSchedule()).timesteps
+    _check_steps(steps, total)
+    held = steps // 2
+    descending = steps - held
+    if t_plus is None:
+        t_plus = (descending - 1) * (total // steps) + 1
+    _check_t_plus(t_plus, total)
+    levels = _descend(t_plus, descending)
+    spacing = t_plus - levels[1] if descending > 1 else total // steps
+    above = min(t_plus + spacing, total - 1)
+    table = [Step(t_plus, t_plus, t_plus, "renoise")] * max(held - 1, 0)
+    if held:
+        table.append(Step(t_plus, above, t_plus, "ddim"))
+    return (*table, *_descent_steps(levels))
+
+
+def fixed_level(rounds: int, t_plus: int = 401, schedule: NoiseSchedule | None = None) -> tuple[Step, ...]:
+    """The released rule of v1.5 and later: noise x0 to t+ anew in every round, with one fixed noise.
+
+    Args:
+        rounds: network calls, at least 1 (released: 2).
+        t_plus: the noise level.
+        schedule: gives the number of timesteps; Stable Diffusion's by default.
+
+    Raises:
+        SettingError: if `rounds` or `t_plus` is out of range.
+    """
+    total = (schedule or NoiseSchedule()).timesteps
+    _check_steps(rounds, total)
+    _check_t_plus(t_plus, total)
+    again = Step(t_plus, t_plus, t_plus, "renoise")
+    return (*[again] * (rounds - 1), Step(t_plus, t_plus, 0, "last"))
+
+
+def plain_ddim(
+    steps: int, t_start: int | None = None, schedule: NoiseSchedule | None = None
+) -> tuple[Step, ...]:
+    """DDIM without a hold, evenly down to t = 1, for comparison.
+
+    Args:
+        steps: network calls, at least 1.
+        t_start: the first timestep; by default the highest of a "leading" spacing, 901 for 10 steps.
+        schedule: gives the number of timesteps; Stable Diffusion's by default.
+
+    Raises:
+        SettingError: if `steps` or `t_start` is out of range.
+    """
+    total = (schedule or NoiseSchedule()).timesteps
+    _check_steps(steps, total)
+    if t_start is None:
+        t_start = (steps - 1) * (total // steps) + 1
+    _check_t_plus(t_start, total)
+    return tuple(_descent_steps(_descend(t_start, steps)))
+
+
+def run_steps(
+    denoise: Denoise,
+    x: Tensor,
+    table: Sequence[Step],
+    draw_noise: DrawNoise,
+    schedule: NoiseSchedule | None = None,
+    tau: float = 0.0,
+) -> Tensor:
+    """Refine a noisy latent by a table of steps.
+
+    Args:
+        denoise: the network: (x_t, t) to x0.
+        x: the start, noised to the first step's level, (B, c, h, w).
+        table: from `hold_then_descend`, `fixed_level` or `plain_ddim`; the last step's x0 is the result.
+        draw_noise: gives a noise like `x`; called once a `renoise` step, and once a `ddim` step when tau > 0.
+        schedule: the noise schedule; Stable Diffusion's by default.
+        tau: share of DDPM's own noise in each `ddim` step, 0 (deterministic, as released) to 1 (DDIM's eta).
+
+    Returns:
+        x0 of the last step, (B, c, h, w).
+
+    Raises:
+        SettingError: if the table does not end in its only `last` step, or tau is outside [0, 1].
+    """
+    schedule = schedule or NoiseSchedule()
+    if [index for index, step in enumerate(table) if step.kind == "last"] != [len(table) - 1]:
+        raise SettingError("table: expected steps of which the last one, and no other, has kind 'last'")
+    if not 0 <= tau <= 1:
+        raise SettingError(f"tau: expected a number between 0 and 1, got {tau}")
+    for step in table[:-1]:
+        x0 = denoise(x, step.t_network)
+        if step.kind == "renoise":
+            x = schedule.add_noise(x0, draw_noise(), step.t_to)
+        else:
+            x = _ddim_step(x, x0, step, schedule, tau, draw_noise)
+    return denoise(x, table[-1].t_network)
+
+
+def _ddim_step(
+    x: Tensor, x0: Tensor, step: Step, schedule: NoiseSchedule, tau: float, draw_noise: DrawNoise
+) -> Tensor:
+    """DDIM (arXiv 2010.02502, eq. 12 with eta = tau), x0 prediction, no clipping."""
+    a_from, a_to = schedule.alpha(step.t_from), schedule.alpha(step.t_to)
+    epsilon = (x - a_from**0.5 * x0) / (1 - a_from) ** 0.5
+    sigma = tau * ((1 - a_to) / (1 - a_from) * (1 - a_from / a_to)) ** 0.5
+    x = a_to**0.5 * x0 + (1 - a_to - sigma**2) ** 0.5 * epsilon
+    return x + sigma * draw_noise() if tau else x
+
+
+def _descend(t_start: int, count: int) -> list[int]:
+    """`count` timesteps evenly from `t_start` to 1; one alone stays at `t_start`."""
+    if count == 1:
+        return [t_start]
+    return [1 + round((t_start - 1) * (count - 1 - index) / (count - 1)) for index in range(count)]
+
+
+def _descent_steps(levels: Sequence[int]) -> list[Step]:
+    descents = [Step(t, t, lower, "ddim") for t, lower in zip(levels[:-1], levels[1:], strict=True)]
+    return [*descents, Step(levels[-1], levels[-1], 0, "last")]
+
+
+def _check_steps(steps: int, total: int) -> None:
+    if not 1 <= steps <= total:
+        raise SettingError(f"steps: expected 1 to {total}, got {steps}")
+
+
+def _check_t_plus(t_plus: int, total: int) -> None:
+    if not 1 <= t_plus < total:
+        raise SettingError(f"t_plus: expected 1 to {total - 1}, got {t_plus}")
