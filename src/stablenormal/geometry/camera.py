@@ -1,7 +1,7 @@
 """Pinhole cameras: intrinsics and what crops, resizes and turns do to them; rays; focal lengths from EXIF.
 
-Pixel coordinates start at the outer corner of the top left pixel, so its centre is (0.5, 0.5), a picture of width w
-spans [0, w], and resizing scales every number by the same factor. u runs right, v runs down.
+Pixel coordinates start at the outer corner of the top left pixel, so its centre is (0.5, 0.5), a picture of
+width w spans [0, w], and resizing scales every number by the same factor. u runs right, v runs down.
 """
 
 import math
@@ -63,7 +63,9 @@ class Intrinsics:
             SettingError: if the angle is out of range.
         """
         if not 0 < fov_deg < 180:
-            raise SettingError(f"a field of view of {fov_deg} degrees is no pinhole camera; choose one in (0, 180)")
+            raise SettingError(
+                f"a field of view of {fov_deg} degrees is no pinhole camera; choose one in (0, 180)"
+            )
         return cls.centred(width / 2 / math.tan(math.radians(fov_deg) / 2), width, height)
 
     @classmethod
@@ -76,8 +78,8 @@ class Intrinsics:
             matrix: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].
             width: columns of the picture.
             height: rows of the picture.
-            pixel_centre: coordinate that the matrix gives to the centre of the top left pixel: 0.5 here and in
-                COLMAP, 0.0 in OpenCV and in the `X_intrins.npy` of DSINE's benchmark.
+            pixel_centre: coordinate that the matrix gives to the centre of the top left pixel: 0.5 here and
+                in COLMAP, 0.0 in OpenCV and in the `X_intrins.npy` of DSINE's benchmark.
 
         Raises:
             SettingError: if the matrix has another shape, skew, or no last row (0, 0, 1).
@@ -163,7 +165,7 @@ def rays(
 
 
 def roll_rotation(angle_deg: float) -> Tensor:
-    """Rotation (3, 3), float64, that turns what is seen counter-clockwise by `angle_deg` about the optical axis."""
+    """Rotation (3, 3), float64, that turns the picture counter-clockwise by `angle_deg` about its axis."""
     angle = math.radians(angle_deg)
     cosine, sine = math.cos(angle), math.sin(angle)
     return torch.tensor([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]], dtype=torch.float64)
@@ -182,8 +184,9 @@ def look_at_crop(
         height: rows of the crop.
 
     Returns:
-        The shortest rotation (3, 3), float64, from the old OpenGL camera to the new one, and the new intrinsics:
-        same focal lengths, principal point in the middle. Feed both to `normals.turn_camera` and `warp_grid`.
+        The shortest rotation (3, 3), float64, from the old OpenGL camera to the new one, and the new
+        intrinsics: same focal lengths, principal point in the middle. Feed both to `normals.turn_camera` and
+            `warp_grid`.
 
     Raises:
         ImageShapeError: if the rectangle is empty or reaches outside the picture.
@@ -224,9 +227,9 @@ def warp_grid(source: Intrinsics, target: Intrinsics, rotation: Tensor) -> Tenso
 def focal_px_from_exif(tags: Mapping[str, Any], width: int, height: int) -> float | None:
     """Focal length in pixels from EXIF tags, or None if they do not say.
 
-    `FocalLength` with the focal plane's resolution is exact and comes first; else `FocalLengthIn35mmFilm`, taken
-    along the diagonal. The resolution belongs to the picture as shot (`ExifImageWidth` x `ExifImageHeight`), so it
-    is scaled by the longer sides' ratio if the file was resized since.
+    `FocalLength` with the focal plane's resolution is exact and comes first; else `FocalLengthIn35mmFilm`,
+    taken along the diagonal. The resolution belongs to the picture as shot (`ExifImageWidth` x
+    `ExifImageHeight`), so it is scaled by the longer sides' ratio if the file was resized since.
 
     Args:
         tags: EXIF tags by name; numbers, or what `float` takes.
@@ -257,7 +260,9 @@ def check_rotation(rotation: Tensor) -> None:
     matrix = rotation.detach().to("cpu", torch.float64)
     orthogonal = torch.allclose(matrix @ matrix.transpose(-1, -2), torch.eye(3).double(), atol=1e-3)
     if not orthogonal or bool((torch.linalg.det(matrix) < 0).any()):
-        raise FrameError("the matrix is not a rotation (orthogonal, determinant 1); drop its scale or mirroring")
+        raise FrameError(
+            "the matrix is not a rotation (orthogonal, determinant 1); drop its scale or mirroring"
+        )
 
 
 def check_box(left: int, top: int, width: int, height: int, full_width: int, full_height: int) -> None:
@@ -268,8 +273,8 @@ def check_box(left: int, top: int, width: int, height: int, full_width: int, ful
     """
     if not (0 <= left < left + width <= full_width and 0 <= top < top + height <= full_height):
         raise ImageShapeError(
-            f"a crop of {width} x {height} px at ({left}, {top}) does not fit into {full_width} x {full_height} px; "
-            "choose one inside"
+            f"a crop of {width} x {height} px at ({left}, {top}) does not fit into "
+            f"{full_width} x {full_height} px; choose one inside"
         )
 
 

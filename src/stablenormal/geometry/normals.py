@@ -1,7 +1,7 @@
 """Normal maps: length, integer coding, coordinate frames, moves of pixels and vectors, angular error.
 
-A normal map is a float tensor (B, 3, H, W) of unit vectors x, y, z. The zero vector marks an invalid pixel. Unless a
-name says otherwise the frame is the OpenGL camera: x right, y up, z toward the viewer.
+A normal map is a float tensor (B, 3, H, W) of unit vectors x, y, z. The zero vector marks an invalid pixel.
+Unless a name says otherwise the frame is the OpenGL camera: x right, y up, z toward the viewer.
 """
 
 import math
@@ -75,8 +75,8 @@ def encode_8bit(normals: Tensor) -> Tensor:
     """Code normals as 8-bit colours, round((n + 1) / 2 * 255), invalid pixels as (0, 0, 0).
 
     Args:
-        normals: (B, 3, H, W), normalised first. A unit vector never codes to (0, 0, 0): its smallest component
-            would have to be below -0.99 on all three axes.
+        normals: (B, 3, H, W), normalised first. A unit vector never codes to (0, 0, 0): its smallest
+            component would have to be below -0.99 on all three axes.
 
     Returns:
         uint8 (B, 3, H, W). After decoding the direction is off by at most 0.4 degrees.
@@ -239,7 +239,8 @@ def rotate90(normals: Tensor, turns: int = 1) -> Tensor:
 def rotate(normals: Tensor, angle_deg: float) -> Tensor:
     """Turn the picture counter-clockwise about its centre by any angle, pixels and vectors.
 
-    This is what a camera sees that rolls clockwise about its optical axis, if the principal point is the centre.
+    This is what a camera sees that rolls clockwise about its optical axis, if the principal point is the
+    centre.
 
     Args:
         normals: (B, 3, H, W), OpenGL camera, zero vectors where invalid.
@@ -296,7 +297,8 @@ def turn_camera(normals: Tensor, source: Intrinsics, target: Intrinsics, rotatio
 def crop(normals: Tensor, left: int, top: int, width: int, height: int) -> Tensor:
     """Cut a rectangle out; vectors keep their camera, whose principal point `Intrinsics.crop` moves.
 
-    To give the crop a camera of its own, with vectors that follow, see `turn_camera` and `camera.look_at_crop`.
+    To give the crop a camera of its own, with vectors that follow, see `turn_camera` and
+    `camera.look_at_crop`.
 
     Args:
         normals: (B, 3, H, W).
@@ -337,7 +339,8 @@ def resize_normals(normals: Tensor, size: tuple[int, int], valid: Tensor | None 
     valid = valid_mask(normals) if valid is None else valid
     if valid.shape != normals[:, 0].shape:
         raise ImageShapeError(
-            f"the valid mask has shape {tuple(valid.shape)}, expected {tuple(normals[:, 0].shape)}; one flag per pixel"
+            f"the valid mask has shape {tuple(valid.shape)}, expected "
+            f"{tuple(normals[:, 0].shape)}; one flag per pixel"
         )
 
     def sample(maps: Tensor) -> Tensor:
@@ -354,17 +357,17 @@ def angular_error_deg(prediction: Tensor, target: Tensor) -> Tensor:
         target: normals (B, 3, H, W) in the same camera frame.
 
     Returns:
-        Angles (B, H, W) in degrees, in [0, 180], in float32 or better. A zero vector has no direction: its angle
-        counts as 90 with no gradient, so that an empty prediction is not a perfect one; mask with `valid_mask`.
-        The gradient is finite everywhere, and zero at exactly 0 and 180 degrees.
+        Angles (B, H, W) in degrees, in [0, 180], in float32 or better. A zero vector has no direction: its
+        angle counts as 90 with no gradient, so that an empty prediction is not a perfect one; mask with
+        `valid_mask`. The gradient is finite everywhere, and zero at exactly 0 and 180 degrees.
 
     Raises:
         ImageShapeError: if the shapes differ or the channel count is not 3.
     """
     if prediction.shape != target.shape:
         raise ImageShapeError(
-            f"expected two (B, 3, H, W) maps of one shape, got {tuple(prediction.shape)} and {tuple(target.shape)}; "
-            "resize the prediction to the target first"
+            f"expected two (B, 3, H, W) maps of one shape, got {tuple(prediction.shape)} and "
+            f"{tuple(target.shape)}; resize the prediction to the target first"
         )
     _check_shape(prediction)
     precise = torch.promote_types(torch.promote_types(prediction.dtype, target.dtype), torch.float32)
@@ -383,7 +386,7 @@ def _quantise(normals: Tensor, highest: int) -> Tensor:
 
 
 def _interpolate_valid(normals: Tensor, valid: Tensor, sample: Callable[[Tensor], Tensor]) -> Tensor:
-    """Interpolate with weights that vanish on invalid pixels: zeros add nothing and the length is restored after."""
+    """Interpolate valid pixels only: zeros add nothing to the sum, and the length is restored after it."""
     weight = valid[:, None].to(normals.dtype)
     clean = torch.where(valid[:, None], normals, torch.zeros_like(normals))
     covered = sample(weight) >= HALF_COVERED - 1e-5  # rounding of weights that are one half exactly

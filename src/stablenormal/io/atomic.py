@@ -26,9 +26,9 @@ _REASONS = {
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary path in the same folder that becomes `path` when the block ends well.
 
-    The folder is made if needed. The temporary file is hidden, keeps the suffix, and is removed if the block raises,
-    also on KeyboardInterrupt; an older file at `path` then stays as it was. On success the bytes are flushed to
-    the disk before the rename.
+    The folder is made if needed. The temporary file is hidden, keeps the suffix, and is removed if the block
+    raises, also on KeyboardInterrupt; an older file at `path` then stays as it was. On success the bytes are
+    flushed to the disk before the rename.
 
     Args:
         path: the file to write.

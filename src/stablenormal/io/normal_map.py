@@ -1,0 +1,323 @@
+"""Normal maps as files: 8- and 16-bit PNG, OpenEXR and NPY, each with its frame recorded.
+
+    format   file   values                                            frame and rotation are recorded in
+    png16    .png   round((n + 1) / 2 * 65535), invalid (0, 0, 0)     text chunks
+    png8     .png   round((n + 1) / 2 * 255), invalid (0, 0, 0)       text chunks
+    exr      .exr   float32 channels R, G, B = x, y, z                header attributes
+    npy      .npy   float32 (H, W, 3)                                 NAME.json beside it
+
+The records are named `stablenormal:frame` and, for the frame `world`, `stablenormal:camera_to_world`.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stablenormal.errors import FrameError, NormalMapError, SettingError
+from stablenormal.geometry.normals import (
+    FRAMES,
+    check_frame,
+    convert_frame,
+    dequantise,
+    encode_8bit,
+    encode_16bit,
+    unit_length,
+)
+from stablenormal.io import exr, png
+from stablenormal.io.atomic import atomic_path, write_bytes
+from stablenormal.io.source import load_bytes
+
+logger = logging.getLogger(__name__)
+
+FRAME_KEY = "stablenormal:frame"
+ROTATION_KEY = "stablenormal:camera_to_world"
+
+LENGTH_TOLERANCE = 1e-3
+"""How far from one a vector to be written may be; more is a mistake of the caller, not rounding."""
+
+NO_DIRECTION = 0.1
+"""Shorter vectors are read as invalid: "no normal" painted as middle grey decodes to about 0.007."""
+
+_READ_TOLERANCES = {8: 0.05, 16: 0.01, 32: 0.01}
+"""How far from one a length read may be, by bits per channel; rounding alone explains 0.007 at 8 bits."""
+
+_DAMAGED_SHARE = 0.01
+"""Share of the valid vectors that may be off before the map is refused: edges of resized maps are."""
+
+
+@dataclass(frozen=True, eq=False)
+class NormalMap:
+    """A normal map from a file."""
+
+    normals: npt.NDArray[np.float32]
+    """(H, W, 3), OpenGL camera, unit length, zero where invalid."""
+    frame: str
+    """The frame that the file is in; `normals` are converted already."""
+    valid: npt.NDArray[np.bool_]
+    """(H, W)."""
+
+
+def write_normal_map(
+    path: Path | str,
+    normals: npt.NDArray[np.float32],
+    frame: str = "opengl",
+    format: str = "png16",
+    camera_to_world: npt.ArrayLike | None = None,
+) -> None:
+    """Write a normal map, completely or not at all, with its frame recorded in or beside it.
+
+    Args:
+        path: the file; its ending must be the one of `format`.
+        normals: (H, W, 3), OpenGL camera, unit length or exactly zero (invalid).
+        frame: frame to convert to, a name in `geometry.normals.FRAMES`.
+        format: "png16", "png8", "exr" or "npy".
+        camera_to_world: rotation (3, 3) of the OpenGL camera; needed by the frame `world`, an error with
+            any other.
+
+    Raises:
+        NormalMapError: if the shape is not (H, W, 3), or a vector is not finite or neither unit length nor
+            zero.
+        FrameError: if the frame does not exist or lacks its rotation.
+        SettingError: if the format does not exist or the ending is that of another one.
+        OutputError: if the file cannot be written.
+    """
+    path = Path(path)
+    write = _chosen_format(path, format)
+    check_frame(frame)
+    if camera_to_world is not None and frame != "world":
+        raise FrameError(f"camera_to_world is only for frame 'world', not '{frame}'; leave it out")
+    rotation = None if camera_to_world is None else np.asarray(camera_to_world, dtype=np.float64)
+    turn = None if rotation is None else torch.from_numpy(rotation)
+    converted = convert_frame(_to_tensor(path, normals), "opengl", frame, turn)
+    record = {FRAME_KEY: frame}
+    if rotation is not None:
+        record[ROTATION_KEY] = json.dumps(rotation.tolist())
+    write(path, _exact_length(converted), record)
+
+
+def read_normal_map(path: Path | str, frame: str | None = None) -> NormalMap:
+    """Read a normal map into the OpenGL camera frame.
+
+    Args:
+        path: .png (8 or 16 bit, alpha 0 is invalid), .exr (channels R, G, B or X, Y, Z, in any layer) or .npy
+            ((H, W, 3), its record in NAME.json).
+        frame: the frame of files that carry none; a record in the file must agree.
+
+    Raises:
+        NormalMapError: if the file is missing, truncated, not a normal map, or its vectors are not unit
+            length.
+        FrameError: if the frame is missing, unknown, or contradicts the file.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise NormalMapError(f"{path}: a normal map is one of {', '.join(_READERS)}; convert it first")
+    if frame is not None:
+        check_frame(frame)
+    vectors, bits, record = reader(path)  # (1, 3, H, W)
+    declared = _declared_frame(path, record, frame)
+    _check_finite(path, vectors)
+    length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    valid = length >= NO_DIRECTION
+    _check_length(path, length[valid], _READ_TOLERANCES[bits])
+    known = torch.where(valid, vectors, torch.zeros_like(vectors))
+    normals = convert_frame(known, declared, "opengl", _recorded_rotation(path, record, declared))
+    return NormalMap(_to_numpy(_exact_length(normals)), declared, valid[0, 0].numpy())
+
+
+def _chosen_format(path: Path, format: str) -> "Callable[[Path, Tensor, Mapping[str, str]], None]":
+    if format not in _WRITERS:
+        raise SettingError(f"unknown normal map format '{format}'; choose one of {', '.join(_WRITERS)}")
+    ending, write = _WRITERS[format]
+    if path.suffix.lower() != ending:
+        raise SettingError(f"{path}: format {format} has the ending {ending}; change one of them")
+    return write
+
+
+def _to_tensor(path: Path, normals: npt.NDArray[np.float32]) -> Tensor:
+    if normals.ndim != 3 or normals.shape[2] != 3 or not normals.size:
+        raise NormalMapError(f"{path}: expected normals (H, W, 3), got shape {normals.shape}; transpose them")
+    vectors = torch.from_numpy(np.array(normals, dtype=np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    _check_finite(path, vectors)
+    length = torch.linalg.vector_norm(vectors, dim=1)
+    wrong = int(((length != 0) & ((length - 1).abs() > LENGTH_TOLERANCE)).sum())
+    if wrong:
+        raise NormalMapError(
+            f"{path}: {wrong} normals are neither unit length nor zero; apply unit_length first"
+        )
+    return vectors
+
+
+def _exact_length(vectors: Tensor) -> Tensor:
+    """Unit length to the last bit that float32 has, from what is within tolerance."""
+    return unit_length(vectors.double()).float()
+
+
+def _to_numpy(vectors: Tensor) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(vectors[0].permute(1, 2, 0).numpy())
+
+
+def _codes(codes: Tensor) -> png.Pixels:
+    pixels: png.Pixels = np.ascontiguousarray(codes[0].permute(1, 2, 0).numpy())
+    return pixels
+
+
+def _write_png16(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
+    write_bytes(path, png.encode(_codes(encode_16bit(vectors)), record))
+
+
+def _write_png8(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
+    write_bytes(path, png.encode(_codes(encode_8bit(vectors)), record))
+
+
+def _write_exr(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
+    x, y, z = vectors[0].numpy()
+    with atomic_path(path) as temporary:
+        exr.write(temporary, {"R": x, "G": y, "B": z}, record)
+
+
+def _write_npy(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, _to_numpy(vectors))
+    facts = {**record, "shape": [*vectors.shape[2:], 3], "values": "unit normals, zero if invalid"}
+    # Record first: an array whose frame nobody knows is worse than a record without its array.
+    write_bytes(path.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())
+    write_bytes(path, buffer.getvalue())
+
+
+def _read_png(path: Path) -> tuple[Tensor, int, dict[str, str]]:
+    data = load_bytes(path, NormalMapError)
+    try:
+        pixels, record = png.decode(data), png.texts(data)
+    except ValueError as error:
+        raise NormalMapError(f"{path}: not a readable PNG ({error}); copy or make it again") from error
+    if pixels.ndim != 3 or pixels.shape[2] < 3:
+        raise NormalMapError(
+            f"{path}: a normal map has three channels, this one is grey; choose another file"
+        )
+    codes = torch.from_numpy(pixels.astype(np.int32)).permute(2, 0, 1)[None]  # (1, C, H, W)
+    bits = pixels.dtype.itemsize * 8
+    vectors = dequantise(codes[:, :3], 2**bits - 1)
+    if codes.shape[1] == 4:
+        vectors = torch.where(codes[:, 3:] > 0, vectors, torch.zeros_like(vectors))
+    return vectors, bits, record
+
+
+def _read_exr(path: Path) -> tuple[Tensor, int, dict[str, str]]:
+    if not load_bytes(path, NormalMapError).startswith(exr.SIGNATURE):
+        raise NormalMapError(f"{path}: not an EXR file; check the ending")
+    try:
+        channels, header = exr.read(path)
+    except ValueError as error:
+        raise NormalMapError(f"{path}: {error}; copy or make it again") from error
+    names = _xyz_channels(list(channels))
+    if names is None:
+        raise NormalMapError(
+            f"{path}: no channels R, G, B or X, Y, Z among {', '.join(channels)}; name the normals so"
+        )
+    vectors = np.stack([channels[name].astype(np.float32) for name in names])
+    return torch.from_numpy(vectors)[None], 32, {k: v for k, v in header.items() if isinstance(v, str)}
+
+
+def _xyz_channels(names: list[str]) -> list[str] | None:
+    """The three channels of a normal map: R, G, B or X, Y, Z, of no layer or of the first that has them."""
+    layers = [""] + sorted({name.rpartition(".")[0] + "." for name in names if "." in name})
+    for layer in layers:
+        for letters in ("RGB", "XYZ", "rgb", "xyz"):
+            if all(layer + letter in names for letter in letters):
+                return [layer + letter for letter in letters]
+    return None
+
+
+def _read_npy(path: Path) -> tuple[Tensor, int, dict[str, str]]:
+    try:
+        array: npt.NDArray[Any] = np.load(io.BytesIO(load_bytes(path, NormalMapError)), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise NormalMapError(f"{path}: not a readable NPY file; copy or make it again") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f":
+        raise NormalMapError(f"{path}: expected floats (H, W, 3); choose a normal map or convert it first")
+    vectors = torch.from_numpy(array.astype(np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    return vectors, 32, _record_beside(path)
+
+
+def _record_beside(path: Path) -> dict[str, str]:
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return {}
+    try:
+        facts = json.loads(load_bytes(beside, NormalMapError))
+    except ValueError as error:
+        raise NormalMapError(f"{beside}: not readable JSON; mend it, or delete it and give frame=") from error
+    return {k: v for k, v in facts.items() if isinstance(v, str)} if isinstance(facts, dict) else {}
+
+
+def _declared_frame(path: Path, record: Mapping[str, str], frame: str | None) -> str:
+    declared = record.get(FRAME_KEY)
+    choices = ", ".join(FRAMES)
+    if declared is None and frame is None:
+        raise FrameError(f"{path}: the file does not say its frame; give frame= one of {choices}")
+    if declared is not None and declared not in FRAMES and frame is None:
+        raise FrameError(f"{path}: records the unknown frame '{declared}'; give frame= one of {choices}")
+    if declared in FRAMES and frame is not None and declared != frame:
+        raise FrameError(f"{path}: records frame '{declared}', not '{frame}'; leave frame= out")
+    return frame or declared or ""
+
+
+def _recorded_rotation(path: Path, record: Mapping[str, str], frame: str) -> Tensor | None:
+    if frame != "world":
+        return None
+    if ROTATION_KEY not in record:
+        raise FrameError(f"{path}: is in frame 'world' but lacks {ROTATION_KEY}; write it again with one")
+    try:
+        return torch.tensor(json.loads(record[ROTATION_KEY]), dtype=torch.float64)
+    except (ValueError, TypeError) as error:
+        raise FrameError(f"{path}: its {ROTATION_KEY} is not a 3 x 3 matrix; write it again") from error
+
+
+def _check_finite(path: Path, vectors: Tensor) -> None:
+    broken = int((~torch.isfinite(vectors)).any(dim=1).sum())
+    if broken:
+        raise NormalMapError(
+            f"{path}: {broken} normals are NaN or infinite; invalid pixels must be zero vectors"
+        )
+
+
+def _check_length(path: Path, lengths: Tensor, tolerance: float) -> None:
+    """Refuse a map with many wrong lengths, note one with few."""
+    if not len(lengths):
+        return
+    off = (lengths - 1).abs()
+    wrong = int((off > tolerance).sum())
+    if wrong > _DAMAGED_SHARE * len(lengths):
+        worst = float(lengths[off.argmax()])
+        raise NormalMapError(
+            f"{path}: {wrong} of {len(lengths)} vectors are not unit length (worst {worst:.3f}); this is no normal "
+            "map, or it was resized, compressed or colour-managed: export it again"
+        )
+    if wrong:
+        logger.warning(
+            "%s: %d of %d vectors had another length and were normalised", path, wrong, len(lengths)
+        )
+
+
+_WRITERS: dict[str, tuple[str, Callable[[Path, Tensor, Mapping[str, str]], None]]] = {
+    "png16": (".png", _write_png16),
+    "png8": (".png", _write_png8),
+    "exr": (".exr", _write_exr),
+    "npy": (".npy", _write_npy),
+}
+
+_READERS: dict[str, Callable[[Path], tuple[Tensor, int, dict[str, str]]]] = {
+    ".png": _read_png,
+    ".exr": _read_exr,
+    ".npy": _read_npy,
+}
