@@ -66,7 +66,9 @@ def _search(entry: str, output: Path) -> list[tuple[Path, Path]]:
     path = Path(entry)
     if path.is_file():
         return [(path, path.parent)]
-    sources = [source for source in list_images([entry]) if not _is_own_result(source, path, output)]
+    sources = [
+        image.path for image in list_images([entry]) if not _is_own_result(image.path, path, output)
+    ]
     if not sources:
         raise ImageReadError(
             f"{entry}: no photograph in it besides results of an earlier run; name another folder"

@@ -344,9 +344,9 @@ def _mask_of(job: Job, masks: Path | None) -> Path | None:
         return masks
     for stem in (Path(job.name), Path(job.source.stem)):
         folder = masks / stem.parent
-        for path in list_images([str(folder)]) if folder.is_dir() else ():
-            if path.stem == stem.name and path.parent == folder:
-                return path
+        for image in list_images([folder]) if folder.is_dir() else ():
+            if image.relative.parent == Path(".") and image.path.stem == stem.name:
+                return image.path
     raise ImageReadError(
         f"{job.source}: no mask named {job.source.stem} in {masks}; add one or leave out --mask"
     )

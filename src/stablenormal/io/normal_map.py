@@ -300,8 +300,8 @@ def _check_length(path: Path, lengths: Tensor, tolerance: float) -> None:
     if wrong > _DAMAGED_SHARE * len(lengths):
         worst = float(lengths[off.argmax()])
         raise NormalMapError(
-            f"{path}: {wrong} of {len(lengths)} vectors are not unit length (worst {worst:.3f}); this is no normal "
-            "map, or it was resized, compressed or colour-managed: export it again"
+            f"{path}: {wrong} of {len(lengths)} vectors are not unit length (worst {worst:.3f}); this is "
+            "no normal map, or it was resized, compressed or colour-managed: export it again"
         )
     if wrong:
         logger.warning(

@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from stablenormal.io.atomic import write_bytes
 
 from stablenormal.errors import OutputError
+from stablenormal.io.atomic import write_bytes
 
 PNG_STEPS_PER_DEGREE = 100
 
