@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial import Delaunay
 from skimage.measure import marching_cubes
 
-from stablenormal.data.synthetic.draws import Array, Rng, chance, direction
+from stablenormal.data.synthetic.draws import Array, Rng, chance, direction, pick
 from stablenormal.data.synthetic.meshes import (
     Mesh,
     box,
@@ -28,6 +28,7 @@ from stablenormal.data.synthetic.meshes import (
     transformed,
     translation,
     tube,
+    with_normals,
 )
 
 
@@ -63,8 +64,10 @@ def figurine(rng: Rng) -> Mesh:
     axis = np.linspace(-1.25, 1.25, count)
     space = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     softness, total = rng.uniform(6, 18), np.zeros(space.shape[:3])
+    centres = [np.zeros(3)]
     for _ in range(rng.integers(2, 10)):
-        centre = rng.normal(0, 0.38, 3) * [1, 1, 1.3]
+        centre = np.clip(pick(rng, centres) + rng.uniform(0.15, 0.5) * direction(rng), -0.7, 0.7)
+        centres.append(centre)
         radii = rng.uniform(0.12, 0.5, 3) * rng.uniform(0.5, 1.2)
         turn = rotation(direction(rng), rng.random() * 2 * np.pi)[:3, :3]
         for side in (1, -1) if chance(rng, 0.8) else (1,):
@@ -75,8 +78,11 @@ def figurine(rng: Rng) -> Mesh:
     if chance(rng, 0.5):
         relief = waves(rng, space.reshape(-1, 3), 2, rng.uniform(2, 6)).reshape(field.shape)
         field = field + rng.uniform(0.01, 0.05) * relief
-    points, faces, _, _ = marching_cubes(np.pad(field[1:-1, 1:-1, 1:-1], 1, constant_values=1.0), 0.0)
-    return mesh_from_faces(points / (count - 1) * 2.5 - 1.25, faces.astype(np.int64), 75.0)
+    field[[0, -1]] = field[:, [0, -1]] = field[:, :, [0, -1]] = 1.0  # closed at the walls of the lattice
+    points, faces, _, _ = marching_cubes(field, 0.0)
+    slope = np.stack([map_coordinates(part, points.T, order=1) for part in np.gradient(field)], 1)
+    normals = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)
+    return with_normals(points / (count - 1) * 2.5 - 1.25, faces.astype(np.int64), normals)
 
 
 def blob(rng: Rng) -> Mesh:
