@@ -188,6 +188,22 @@ def test_a_stopped_run_leaves_complete_files_and_resumes_to_the_same_bits(
     assert "40" in page and all(result.width for result in report.results)
 
 
+def test_a_resumed_run_that_is_stopped_again_still_knows_what_is_there(
+    photos: Path, tmp_path: Path, settings: PredictSettings
+) -> None:
+    def stop_at_work(result: FileResult) -> None:
+        if result.status == "done":
+            raise KeyboardInterrupt
+
+    run(photos, tmp_path / "out", settings)
+    (tmp_path / "out/a_normal.npy").unlink()
+    (tmp_path / "out/b_normal.npy").unlink()
+    again = replace(settings, skip_existing=True)
+    report = predict([str(photos)], tmp_path / "out", again, on_result=stop_at_work)
+    assert [(r.name, r.status) for r in report.results] == [("a", "done"), ("trip/c", "skipped")]
+    assert "trip/c_normal.jpg" in report.page.read_text(encoding="utf-8")
+
+
 def test_skip_existing_does_again_what_is_incomplete(
     photos: Path, tmp_path: Path, settings: PredictSettings
 ) -> None:

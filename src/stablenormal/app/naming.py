@@ -1,17 +1,22 @@
-"""Which photographs a command means, and the name that each result gets."""
+"""Which photographs a command means, and the files that each result gets."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from glob import has_magic
-from os.path import commonpath
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from stablenormal.errors import ImageReadError, StableNormalError
-from stablenormal.io.image import list_images
+from stablenormal.errors import StableNormalError
+from stablenormal.io.image import ImageEntry, list_images
 
-RESULT_ENDINGS = ("_normal", "_normal_8bit", "_uncertainty")
-"""What the names of our own pictures end with: such a file in the output folder is never an input."""
+MAP_ENDINGS = {
+    "png16": "_normal.png",
+    "png8": "_normal_8bit.png",
+    "exr": "_normal.exr",
+    "npy": "_normal.npy",
+}
+"""What each format of a normal map adds to the name of a photograph."""
+
+UNCERTAINTY_PNG, UNCERTAINTY_NPY = "_uncertainty.png", "_uncertainty.npy"
 
 PREVIEW_FOLDER = "preview"
 """Sub-folder of the output with the pictures of the page."""
@@ -35,98 +40,107 @@ class Problem:
     message: str
 
 
+@dataclass(frozen=True)
+class ResultFiles:
+    """Every file of one photograph's result."""
+
+    maps: dict[str, Path]
+    """Normal map by format."""
+    uncertainty: tuple[Path, ...]
+    """Uncertainty maps; none where it was not asked for."""
+    photo_preview: Path
+    normals_preview: Path
+    uncertainty_preview: Path | None
+
+    def wanted(self) -> tuple[Path, ...]:
+        """What the user asked for."""
+        return (*self.maps.values(), *self.uncertainty)
+
+    def are_complete(self) -> bool:
+        """Whether all are there, the page's pictures included."""
+        previews = (self.photo_preview, self.normals_preview, self.uncertainty_preview)
+        return all(path.is_file() for path in (*self.wanted(), *previews) if path is not None)
+
+
 def find_jobs(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[Problem]]:
     """Turn what the user typed into photographs with result names.
 
-    A result keeps its place below the folder or glob that found it. Where two photographs would then share a
-    name, all names are taken from the deepest folder that holds every photograph; where two still differ
-    only in their ending (`photo.jpg`, `photo.png`), the ending joins the name (`photo_jpg`, `photo_png`).
+    A result keeps its place below the folder or glob that found it (see `list_images`). Where two
+    photographs differ only in their ending (`photo.jpg`, `photo.png`), the ending joins the name
+    (`photo_jpg`, `photo_png`).
 
     Args:
         inputs: files, folders (searched recursively) and glob patterns.
-        output: where results go; pictures of an earlier run in it are not taken for photographs.
+        output: where results go; those of an earlier run in it are not taken for photographs.
 
     Returns:
         The jobs in order, each photograph once, and one problem for each input that gave none.
     """
-    found: dict[Path, tuple[Path, Path]] = {}  # resolved -> (as named, root)
-    problems = []
+    usable, problems = [], []
     for entry in inputs:
         try:
-            for source, root in _search(entry, output):
-                found.setdefault(source.resolve(), (source, root))
+            list_images([entry])
+            usable.append(entry)
         except StableNormalError as error:
             problems.append(Problem(entry, str(error)))
-    jobs, clashes = _name_results(list(found.values()))
+    named = {Path(entry).resolve() for entry in usable if Path(entry).is_file()}
+    images = [
+        image
+        for image in list_images(usable)
+        if image.path.resolve() in named or not _is_result(image.path.resolve(), output.resolve())
+    ]
+    if usable and not images:
+        problems += [
+            Problem(entry, f"{entry}: holds only results of an earlier run; name photographs")
+            for entry in usable
+        ]
+    jobs, clashes = _name_results(images)
     return jobs, problems + clashes
 
 
-def _search(entry: str, output: Path) -> list[tuple[Path, Path]]:
-    """Photographs behind one input, each with the folder its name is relative to."""
-    path = Path(entry)
-    if path.is_file():
-        return [(path, path.parent)]
-    sources = [
-        image.path for image in list_images([entry]) if not _is_own_result(image.path, path, output)
-    ]
-    if not sources:
-        raise ImageReadError(
-            f"{entry}: no photograph in it besides results of an earlier run; name another folder"
-        )
-    root = path if path.is_dir() else _fixed_part(entry)
-    return [(source, root) for source in sources]
+def result_files(output: Path, name: str, formats: Collection[str], uncertainty: bool) -> ResultFiles:
+    """The files of a result.
+
+    Args:
+        output: folder of all results.
+        name: of this result, `Job.name`.
+        formats: keys of `MAP_ENDINGS`.
+        uncertainty: whether there are uncertainty maps: a PNG, and with format `npy` an NPY.
+    """
+    stem, preview = output / name, output / PREVIEW_FOLDER / name
+    endings = [UNCERTAINTY_PNG] + ([UNCERTAINTY_NPY] if "npy" in formats else [])
+    return ResultFiles(
+        maps={format_: _add(stem, MAP_ENDINGS[format_]) for format_ in formats},
+        uncertainty=tuple(_add(stem, ending) for ending in endings) if uncertainty else (),
+        photo_preview=_add(preview, "_photo.jpg"),
+        normals_preview=_add(preview, "_normal.jpg"),
+        uncertainty_preview=_add(preview, "_uncertainty.jpg") if uncertainty else None,
+    )
 
 
-def _fixed_part(pattern: str) -> Path:
-    """The folder in front of the first wildcard of a glob pattern."""
-    parts: list[str] = []
-    for part in Path(pattern).parts[:-1]:
-        if has_magic(part):
-            break
-        parts.append(part)
-    return Path(*parts)
+def _add(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
 
 
-def _is_own_result(source: Path, searched: Path, output: Path) -> bool:
-    """Whether a picture found by searching was written by an earlier run into this output folder."""
-    source, output = source.resolve(), output.resolve()
+def _is_result(source: Path, output: Path) -> bool:
+    """Whether a file looks like one that an earlier run wrote into this output folder."""
     if not source.is_relative_to(output):
         return False
-    if searched.resolve() != output and not searched.resolve().is_relative_to(output):
-        return True  # the output folder lies inside the searched one
-    return source.stem.endswith(RESULT_ENDINGS) or source.is_relative_to(output / PREVIEW_FOLDER)
+    endings = (*MAP_ENDINGS.values(), UNCERTAINTY_PNG)
+    return source.name.endswith(endings) or source.is_relative_to(output / PREVIEW_FOLDER)
 
 
-def _name_results(found: Sequence[tuple[Path, Path]]) -> tuple[list[Job], list[Problem]]:
-    places = [_place(source, root) for source, root in found]
-    if _repeated(places):
-        top = Path(commonpath([source.resolve().parent for source, _ in found]))
-        places = [_place(source.resolve(), top) for source, _ in found]
-    stems = [place.with_suffix("") for place in places]
-    shared = _repeated(stems)
-    names = [
-        stem.with_name(f"{stem.name}_{place.suffix[1:].lower()}") if stem in shared else stem
-        for stem, place in zip(stems, places, strict=True)
-    ]
+def _name_results(images: Sequence[ImageEntry]) -> tuple[list[Job], list[Problem]]:
+    stems = [image.relative.with_suffix("") for image in images]
+    # Lower case: not every file system tells Photo from photo.
+    counts = Counter(str(stem).lower() for stem in stems)
     jobs: dict[str, Job] = {}
     clashes = []
-    for (source, _), name in zip(found, names, strict=True):
-        first = jobs.setdefault(str(name), Job(source, str(name)))
-        if first.source != source:
-            clashes.append(
-                Problem(
-                    str(source),
-                    f"{source}: its result would overwrite that of {first.source}; rename one of them",
-                )
-            )
+    for image, stem in zip(images, stems, strict=True):
+        if counts[str(stem).lower()] > 1:
+            stem = _add(stem, "_" + image.relative.suffix[1:].lower())
+        first = jobs.setdefault(str(stem).lower(), Job(image.path, stem.as_posix()))
+        if first.source != image.path:
+            message = f"{image.path}: its result would overwrite that of {first.source}; rename one of them"
+            clashes.append(Problem(str(image.path), message))
     return list(jobs.values()), clashes
-
-
-def _place(source: Path, root: Path) -> PurePosixPath:
-    return PurePosixPath(source.relative_to(root).as_posix())
-
-
-def _repeated(paths: Sequence[PurePosixPath]) -> set[PurePosixPath]:
-    """Paths that occur more than once, as a file system without upper and lower case sees them."""
-    counts = Counter(str(path).lower() for path in paths)
-    return {path for path in paths if counts[str(path).lower()] > 1}

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import torch
 from torch import Tensor
 
 from stablenormal.app.gallery import GalleryItem, write_gallery
-from stablenormal.app.naming import PREVIEW_FOLDER, Job, Problem, find_jobs
-from stablenormal.app.predict_settings import MAP_ENDINGS, PredictSettings
+from stablenormal.app.naming import Job, Problem, ResultFiles, find_jobs, result_files
+from stablenormal.app.predict_settings import PredictSettings
 from stablenormal.app.previews import frame_legend, normals_preview, photo_preview, uncertainty_preview
 from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, write_record
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
 from stablenormal.io.atomic import atomic_path
-from stablenormal.io.image import Photograph, list_images, read_image, write_image
+from stablenormal.io.image import SUFFIXES, Photograph, read_image, write_image
 from stablenormal.io.normal_map import write_normal_map
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 from stablenormal.pipelines import NormalsOutput, StableNormal
@@ -105,6 +106,8 @@ def predict(
     except BaseException:
         _write_record(run, "stopped")
         raise
+    order = {str(job.source): place for place, job in enumerate(jobs)}
+    run.results.sort(key=lambda result: order.get(result.source, -1))
     _write_record(run, "interrupted" if interrupted else "complete")
     _write_page(run)
     return PredictReport(
@@ -128,11 +131,13 @@ def _results(
     """The result of each photograph, as it becomes known."""
     for problem in problems:
         yield FileResult(problem.source, "", "failed", error=problem.message)
+    kept = {job for job in jobs if run.settings.skip_existing and _files(run, job).are_complete()}
+    for job in (job for job in jobs if job in kept):
+        yield _skipped(run, job, earlier)
     _write_record(run, "running")
     waiting: list[tuple[Job, Photograph]] = []
     for job in jobs:
-        if run.settings.skip_existing and _is_complete(run, job):
-            yield _skipped(run, job, earlier)
+        if job in kept:
             continue
         try:
             photograph = read_image(job.source, mask=_mask_of(job, masks))
@@ -197,65 +202,43 @@ def _write(
     run: _Run, job: Job, photograph: Photograph, normal_map: Tensor, spread: Tensor | None
 ) -> FileResult:
     """Write every file of one photograph; `normal_map` is (3, H, W), `spread` (H, W)."""
+    files = _files(run, job)
     normals = normal_map.permute(1, 2, 0).numpy()  # (H, W, 3)
-    uncertainty = None if spread is None else spread.numpy()
-    files = _files_of(run, job)
-    for name in run.settings.formats:
-        write_normal_map(files[name], normals, frame=run.settings.frame, format=name)
-    write_image(files["photo preview"], photo_preview(photograph.rgb))
-    write_image(files["normals preview"], normals_preview(normals, run.settings.frame))
-    if uncertainty is not None:
-        write_uncertainty_map(files["uncertainty"], uncertainty)
-        if "uncertainty npy" in files:
-            write_uncertainty_map(files["uncertainty npy"], uncertainty)
-        write_image(files["uncertainty preview"], uncertainty_preview(uncertainty, photograph.valid))
-    height, width = photograph.valid.shape
-    return FileResult(
+    for name, path in files.maps.items():
+        write_normal_map(path, normals, frame=run.settings.frame, format=name)
+    write_image(files.photo_preview, photo_preview(photograph.rgb))
+    write_image(files.normals_preview, normals_preview(normals, run.settings.frame))
+    result = FileResult(
         source=str(job.source),
         name=job.name,
         status="done",
-        outputs=_outputs(run, job),
-        width=width,
-        height=height,
-        uncertainty_deg=None if uncertainty is None else float(uncertainty[photograph.valid].mean()),
+        outputs=_relative(run, files.wanted()),
+        width=normals.shape[1],
+        height=normals.shape[0],
     )
+    if spread is None or files.uncertainty_preview is None:
+        return result
+    uncertainty = spread.numpy()
+    for path in files.uncertainty:
+        write_uncertainty_map(path, uncertainty)
+    write_image(files.uncertainty_preview, uncertainty_preview(uncertainty, photograph.valid))
+    inside = uncertainty[photograph.valid]
+    return replace(result, uncertainty_deg=float(inside.mean()) if inside.size else None)
 
 
-def _files_of(run: _Run, job: Job) -> dict[str, Path]:
-    """Every file of one photograph by its role."""
-    stem = run.output / job.name
-    preview = run.output / PREVIEW_FOLDER / job.name
-    files = {name: _ending(stem, MAP_ENDINGS[name]) for name in run.settings.formats}
-    if run.settings.uncertainty:
-        files["uncertainty"] = _ending(stem, "_uncertainty.png")
-        if "npy" in run.settings.formats:
-            files["uncertainty npy"] = _ending(stem, "_uncertainty.npy")
-        files["uncertainty preview"] = _ending(preview, "_uncertainty.jpg")
-    files["photo preview"] = _ending(preview, "_photo.jpg")
-    files["normals preview"] = _ending(preview, "_normal.jpg")
-    return files
+def _files(run: _Run, job: Job) -> ResultFiles:
+    return result_files(run.output, job.name, run.settings.formats, run.settings.uncertainty)
 
 
-def _ending(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _outputs(run: _Run, job: Job) -> tuple[str, ...]:
-    """What the user asked for, without the pictures of the page."""
-    files = _files_of(run, job)
-    return tuple(
-        p.relative_to(run.output).as_posix() for role, p in files.items() if not role.endswith("preview")
-    )
-
-
-def _is_complete(run: _Run, job: Job) -> bool:
-    return all(path.is_file() for path in _files_of(run, job).values())
+def _relative(run: _Run, paths: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(path.relative_to(run.output).as_posix() for path in paths)
 
 
 def _skipped(run: _Run, job: Job, earlier: dict[str, FileResult]) -> FileResult:
     """The result of an earlier run, kept."""
     known = earlier.get(job.name, FileResult(str(job.source), job.name, "skipped"))
-    return replace(known, source=str(job.source), status="skipped", outputs=_outputs(run, job), error=None)
+    outputs = _relative(run, _files(run, job).wanted())
+    return replace(known, source=str(job.source), status="skipped", outputs=outputs, error=None)
 
 
 def _computed_with(pipeline: StableNormal, settings: PredictSettings) -> dict[str, Any]:
@@ -314,22 +297,23 @@ def _write_page(run: _Run) -> None:
 
 
 def _gallery_item(run: _Run, result: FileResult) -> GalleryItem:
-    files = _files_of(run, Job(Path(result.source), result.name))
-    height, width = read_image(files["photo preview"]).valid.shape
+    files = _files(run, Job(Path(result.source), result.name))
+    height, width = read_image(files.photo_preview).valid.shape
     notes = [f"{result.width} × {result.height} px"] if result.width else []
     notes += [f"{result.seconds:.1f} s"] if result.seconds else []
     if result.uncertainty_deg is not None:
         notes.append(f"mean uncertainty {result.uncertainty_deg:.1f}°")
-    relative = {role: path.relative_to(run.output).as_posix() for role, path in files.items()}
+    photo, normals = _relative(run, (files.photo_preview, files.normals_preview))
+    spread = files.uncertainty_preview
     return GalleryItem(
         name=result.name,
-        photo=relative["photo preview"],
-        normals=relative["normals preview"],
-        uncertainty=relative.get("uncertainty preview"),
+        photo=photo,
+        normals=normals,
+        uncertainty=None if spread is None else _relative(run, [spread])[0],
         width=width,
         height=height,
         note=" · ".join(notes),
-        links={role: path for role, path in relative.items() if not role.endswith("preview")},
+        links={Path(path).name: path for path in result.outputs},
     )
 
 
@@ -342,14 +326,12 @@ def _mask_of(job: Job, masks: Path | None) -> Path | None:
     """The mask of one photograph: the one given, or the one of its name in the folder given."""
     if masks is None or masks.is_file():
         return masks
-    for stem in (Path(job.name), Path(job.source.stem)):
-        folder = masks / stem.parent
-        for image in list_images([folder]) if folder.is_dir() else ():
-            if image.relative.parent == Path(".") and image.path.stem == stem.name:
-                return image.path
-    raise ImageReadError(
-        f"{job.source}: no mask named {job.source.stem} in {masks}; add one or leave out --mask"
-    )
+    stem = job.source.stem
+    for folder in dict.fromkeys((masks / Path(job.name).parent, masks)):
+        for path in sorted(folder.glob(f"{escape(stem)}.*")):
+            if path.suffix.lower() in SUFFIXES and path.stem == stem:
+                return path
+    raise ImageReadError(f"{job.source}: no mask named {stem} in {masks}; add one or leave out --mask")
 
 
 def _require_writable(output: Path) -> None:

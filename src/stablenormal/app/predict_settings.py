@@ -2,18 +2,11 @@
 
 from dataclasses import dataclass
 
+from stablenormal.app.naming import MAP_ENDINGS
 from stablenormal.errors import FrameError, SettingError
 from stablenormal.geometry.normals import FRAMES
 from stablenormal.models.spec import TRAIN_TIMESTEPS
 from stablenormal.pipelines.stable_normal import MODES, Mode
-
-MAP_ENDINGS = {
-    "png16": "_normal.png",
-    "png8": "_normal_8bit.png",
-    "exr": "_normal.exr",
-    "npy": "_normal.npy",
-}
-"""What each format adds to the name of a photograph."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +71,12 @@ class PredictSettings:
                 raise SettingError(f"{option}: {value} is too small; use {least} or more")
         if self.resolution is not None and self.resolution != 0 and self.resolution < 64:
             raise SettingError(
-                f"--resolution: {self.resolution} is too small; use 64 or more, or 0 for the photograph's size"
+                f"--resolution: {self.resolution} is too small; use 64 or more, or 0 for its own size"
             )
         if self.t_plus is not None and self.t_plus >= TRAIN_TIMESTEPS:
             raise SettingError(f"--t-plus: {self.t_plus} is too large; use {TRAIN_TIMESTEPS - 1} or less")
         if self.mode == "turbo" and (self.steps is not None or self.t_plus is not None):
-            raise SettingError(
-                "--steps, --t-plus: turbo has no refinement; leave them out or use full mode"
-            )
+            raise SettingError("--steps, --t-plus: turbo has no refinement; leave them out or use full mode")
 
 
 def _require_frame(frame: str) -> None:
