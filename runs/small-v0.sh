@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The bundled weights, version 0, from nothing: renders, four trainings, export, measurement. About three CPU hours.
+# Run it in an empty folder with `stablenormal` on the path; every step resumes where it stopped.
+# bash REPO/runs/small-v0.sh REPO [PAIRS]     PAIRS: a folder of NAME_rgb.jpg and NAME_normal.png, measured only
+set -euo pipefail
+repo=$(realpath "$1")
+pairs=${2:-}
+stablenormal synth -o shards/heldout --count 256 --seed 900001 --size 256 --workers 2
+stablenormal synth -o shards/train --count 14000 --seed 1 --size 256 --workers 2
+[ -f corpus/heldout/corpus.json ] || stablenormal pack shards/heldout -o corpus/heldout --count 256
+[ -f corpus/train/corpus.json ] || stablenormal pack shards/train -o corpus/train --count 14000
+for part in autoencoder semantic yoso refiner; do
+  stablenormal train "$part" "$repo/configs/small-v0/$part.yaml" -o "models/$part"
+done
+python "$repo/runs/export.py" models/refiner/model small
+python "$repo/runs/measure.py" --model small --heldout corpus/heldout ${pairs:+--pairs "$pairs"} -o small-v0.json

@@ -1,0 +1,1 @@
+"""Scores of normal maps against measured ones."""

@@ -1,0 +1,1 @@
+"""Training of the four parts: autoencoder, semantic encoder, YOSO and the refiner."""

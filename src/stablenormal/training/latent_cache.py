@@ -1,0 +1,125 @@
+"""Latents computed once: the frozen encoders run over the corpus before a stage trains."""
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from stablenormal.data.packed import PackedCorpus
+from stablenormal.models.autoencoder import encode, reduction
+from stablenormal.models.building import ModelComponents
+from stablenormal.training.augmentation import load_batch
+
+_LOG = logging.getLogger(__name__)
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """One batch for the two denoisers.
+
+    Attributes:
+        image_latent: En(I), (B, c, h, w).
+        x0: En(N), (B, c, h, w).
+        weight: share of valid pixels in each latent cell, (B, 1, h, w).
+        semantic: semantic features (B, C, g, g), or None where the cache holds none.
+    """
+
+    image_latent: Tensor
+    x0: Tensor
+    weight: Tensor
+    semantic: Tensor | None
+
+
+class LatentCache:
+    """Latents of `variants` augmented versions of every sample, as float16 memory maps in a folder.
+
+    Args:
+        folder: written by `build_latent_cache`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        arrays: dict[str, NDArray[np.float16]] = {
+            path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))
+        }
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self._arrays["x0"])
+
+    def batch(self, index: NDArray[np.int64]) -> LatentBatch:
+        """Read the entries of `index` (B,) as float32 tensors."""
+        read = {
+            name: torch.from_numpy(np.asarray(array[index], np.float32))
+            for name, array in self._arrays.items()
+        }
+        return LatentBatch(read["image_latent"], read["x0"], read["weight"], read.get("semantic"))
+
+
+def build_latent_cache(
+    folder: Path,
+    corpus: PackedCorpus,
+    components: ModelComponents,
+    size: int,
+    variants: int,
+    seed: int,
+    semantic: bool,
+) -> LatentCache:
+    """Encode the corpus at one size, or open the folder if that was done already.
+
+    Args:
+        folder: where the arrays go; complete once it holds `cache.json`.
+        corpus: the samples.
+        components: their autoencoder (and semantic encoder) is run, without gradients, in bfloat16.
+        size: side of the training images in pixels.
+        variants: augmented versions of each sample.
+        seed: decides the augmentation.
+        semantic: also store the semantic features.
+    """
+    marker = folder / "cache.json"
+    if marker.exists():
+        return LatentCache(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    side = reduction(components.autoencoder)
+    cells, count = size // side, len(corpus) * variants
+    channels = int(components.autoencoder.config.latent_channels)
+    shapes = {name: (count, channels, cells, cells) for name in ("image_latent", "x0")} | {
+        "weight": (count, 1, cells, cells)
+    }
+    started = time.monotonic()
+    arrays: dict[str, np.memmap[Any, Any]] = {}
+    for variant in range(variants):
+        for start in range(0, len(corpus), _BATCH):
+            index = np.arange(start, min(start + _BATCH, len(corpus)))
+            rng = np.random.default_rng((seed, size, variant, start))
+            batch = load_batch(corpus, index, size, rng)
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                both = encode(components.autoencoder, torch.cat([batch.image, batch.normals]))
+                features = components.semantic_encoder(batch.image) if semantic else None
+            image_latent, x0 = both.float().chunk(2)
+            valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
+            new = {"image_latent": image_latent, "x0": x0, "weight": functional.avg_pool2d(valid, side)}
+            if features is not None:
+                new["semantic"] = features.float()
+                shapes.setdefault("semantic", (count, *features.shape[1:]))
+            if not arrays:
+                arrays = {
+                    name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, shape)
+                    for name, shape in shapes.items()
+                }
+            for name, values in new.items():
+                arrays[name][variant * len(corpus) + index] = values.numpy()
+        done = (variant + 1) * len(corpus)
+        _LOG.info("latents %d px: %d of %d, %.0f/s", size, done, count, done / (time.monotonic() - started))
+    for array in arrays.values():
+        array.flush()
+    marker.write_text(json.dumps({"size": size, "variants": variants, "seed": seed, "count": count}))
+    return LatentCache(folder)

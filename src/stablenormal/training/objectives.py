@@ -1,0 +1,104 @@
+"""The losses of the four parts, as functions of tensors and a denoiser."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stablenormal.errors import ImageShapeError
+from stablenormal.geometry.normals import angular_error_deg
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+"""(x_t (B, c, h, w), timesteps (B,)) -> prediction (B, c, h, w)."""
+
+
+def reconstruction_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean absolute error plus the error of the image gradient, which keeps edges sharp.
+
+    Args:
+        prediction: (B, 3, H, W).
+        target: (B, 3, H, W).
+        valid: (B, H, W) bool; other pixels do not count.
+
+    Returns:
+        A scalar.
+    """
+    weight = valid[:, None].float()
+    error = (prediction - target) * weight
+    loss = error.abs().sum() / weight.sum().clamp(min=1) / 3
+    for axis in (-1, -2):
+        step = weight.narrow(axis, 1, weight.shape[axis] - 1) * weight.narrow(axis, 0, weight.shape[axis] - 1)
+        loss = loss + (error.diff(dim=axis) * step).abs().sum() / step.sum().clamp(min=1) / 3
+    return loss
+
+
+def angular_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean angle in radians between two (B, 3, H, W) normal maps over the valid (B, H, W) pixels."""
+    angle = torch.deg2rad(angular_error_deg(prediction, target))
+    return (angle * valid).sum() / valid.sum().clamp(min=1)
+
+
+def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1), per latent value."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+
+
+def patch_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy between patch logits and the share of each class inside the patch.
+
+    Args:
+        logits: (B, classes, g, g).
+        labels: class ids (B, H, W).
+    """
+    classes, grid = logits.shape[1], logits.shape[-1]
+    one_hot = functional.one_hot(labels, classes).permute(0, 3, 1, 2).float()  # (B, classes, H, W)
+    share = functional.adaptive_avg_pool2d(one_hot, grid)
+    return -(share * functional.log_softmax(logits.float(), dim=1)).sum(1).mean()
+
+
+def masked_mean_square(error: Tensor, weight: Tensor) -> Tensor:
+    """Mean of error squared (B, c, h, w), each latent cell weighted by (B, 1, h, w)."""
+    if weight.shape != (error.shape[0], 1, *error.shape[2:]):
+        raise ImageShapeError(f"weights {tuple(weight.shape)} do not fit latents {tuple(error.shape)}")
+    return (error.float().square() * weight).sum() / (weight.sum() * error.shape[1]).clamp(min=1)
+
+
+def yoso_loss(
+    denoise: Denoise,
+    x0: Tensor,
+    weight: Tensor,
+    alphas_cumprod: Tensor,
+    noise: Tensor,
+    t_plus: Tensor,
+    shrink: Tensor,
+) -> Tensor:
+    """E || x_{t+} - mu(z, c, t+, f(En(I))) ||^2 with the shrinkage regulariser (method, stage 1).
+
+    The noise of the target x_{t+} is the input noise z itself, so a sample with z = 0 is asked for the
+    noiseless sqrt(a) x_0: the prediction shrinks toward the zero-input one.
+
+    Args:
+        denoise: (z, t+) -> x_{t+}.
+        x0: latents of the normals (B, c, h, w).
+        weight: share of valid pixels per latent cell (B, 1, h, w).
+        alphas_cumprod: (1000,).
+        noise: z ~ N(0, I), like x0.
+        t_plus: (B,) int64 in [0, 1000); 0 asks for x_0 itself.
+        shrink: (B,) bool, where the input noise is replaced by the zero latent (probability lambda).
+    """
+    z = torch.where(shrink[:, None, None, None], torch.zeros_like(noise), noise)
+    a = torch.where(t_plus > 0, alphas_cumprod[t_plus], torch.ones_like(alphas_cumprod[t_plus]))[
+        :, None, None, None
+    ]
+    target = a.sqrt() * x0 + (1 - a).sqrt() * z
+    return masked_mean_square(denoise(z, t_plus) - target, weight)
+
+
+def refiner_loss(
+    denoise: Denoise, x0: Tensor, weight: Tensor, alphas_cumprod: Tensor, noise: Tensor, timestep: Tensor
+) -> Tensor:
+    """E || x_0 - mu(x_t, c, t, f(En(I)), g(d)) ||^2 (method, stage 2); arguments as in `yoso_loss`."""
+    a = alphas_cumprod[timestep][:, None, None, None]
+    x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
+    return masked_mean_square(denoise(x_t, timestep) - x0, weight)

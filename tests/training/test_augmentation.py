@@ -1,0 +1,42 @@
+import numpy as np
+import torch
+
+from stablenormal.data.packed import open_corpus
+from stablenormal.training.augmentation import load_batch
+
+
+def test_without_a_generator_the_image_is_whole_and_unchanged(corpus_folder):
+    corpus = open_corpus(corpus_folder)
+    batch = load_batch(corpus, np.array([3]), 64, None)
+    torch.testing.assert_close(
+        (batch.image[0] + 1) * 127.5, torch.from_numpy(corpus.images[3].copy()).permute(2, 0, 1).float()
+    )
+    assert torch.equal(batch.labels[0], torch.from_numpy(corpus.labels[3].astype(np.int64)))
+
+
+def test_vectors_move_with_the_pixels(corpus_folder):
+    """On the corpus' spheres the normal points away from the centre, in every crop and flip."""
+    corpus = open_corpus(corpus_folder)
+    for seed in range(8):
+        batch = load_batch(corpus, np.arange(12), 64, np.random.default_rng(seed))
+        for normals in batch.normals:
+            valid = normals.square().sum(0) > 0.5
+            if valid.sum() < 500:
+                continue
+            y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+            slope_x = torch.cov(torch.stack([x[valid], normals[0][valid]]))[0, 1]
+            slope_y = torch.cov(torch.stack([y[valid], normals[1][valid]]))[0, 1]
+            assert slope_x > 0 > slope_y
+            torch.testing.assert_close(
+                normals.norm(dim=0)[valid], torch.ones(int(valid.sum())), atol=1e-3, rtol=0
+            )
+
+
+def test_crops_are_drawn_and_colours_change(corpus_folder):
+    corpus = open_corpus(corpus_folder)
+    one = load_batch(corpus, np.array([0]), 64, np.random.default_rng(1))
+    two = load_batch(corpus, np.array([0]), 64, np.random.default_rng(2))
+    assert not torch.equal(one.image, two.image)
+    assert not torch.equal(one.labels, two.labels)
+    whole = load_batch(corpus, np.array([0]), 64, np.random.default_rng(1), smallest_crop=1.0)
+    assert whole.labels.sum() == int(corpus.labels[0].astype(np.int64).sum())

@@ -1,0 +1,78 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stablenormal.errors import SettingError
+from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
+from stablenormal.training.loop import epoch_indices, learning_rate_factor
+
+CONFIG = TrainingConfig(
+    "yoso", "new", "corpus", "heldout", (Stage(64, 5, 8), Stage(128, 10, 4)), warmup_steps=4
+)
+
+
+def test_written_configuration_reads_back_equal(tmp_path):
+    write_config(CONFIG, tmp_path / "c.yaml")
+    assert read_config(tmp_path / "c.yaml") == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("part: yoso\nlearning_rte: 1", "did you mean 'learning_rate'"),
+        ("part: [", "not valid YAML"),
+        ("just words", "expected keys"),
+        ("part: yoso\nbase: new\ndata: d\nheldout: h", "at least one stage"),
+        (
+            "part: yoso\nbase: new\ndata: d\nheldout: h\nstages: [{size: 50, steps: 1, batch: 1}]",
+            "multiple of 32",
+        ),
+        (
+            "part: yoso\nbase: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: x, batch: 1}]",
+            "must be int",
+        ),
+        (
+            "part: nose\nbase: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: 1, batch: 1}]",
+            "unknown part",
+        ),
+        ("part: yoso\nstages: [{size: 64, steps: 1, batch: 1}]", "missing"),
+    ],
+)
+def test_bad_configuration_is_one_clear_line(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(SettingError, match=message) as caught:
+        read_config(tmp_path / "c.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_configuration_of_another_part_is_refused(tmp_path):
+    write_config(CONFIG, tmp_path / "c.yaml")
+    with pytest.raises(SettingError, match="is for part 'yoso', not 'refiner'"):
+        read_config(tmp_path / "c.yaml", "refiner")
+    with pytest.raises(SettingError, match="cannot be read"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_fingerprint_changes_with_every_field():
+    assert CONFIG.fingerprint() != dataclasses.replace(CONFIG, seed=1).fingerprint()
+    assert CONFIG.fingerprint() == dataclasses.replace(CONFIG).fingerprint()
+
+
+def test_stages_follow_each_other():
+    assert [CONFIG.stage_at(step)[0] for step in (0, 4, 5, 14)] == [0, 0, 1, 1]
+    assert CONFIG.total_steps == 15
+
+
+def test_an_epoch_holds_every_sample_once_and_the_next_has_another_order():
+    seen = np.concatenate([epoch_indices(3, step, 5, 20) for step in range(8)])
+    assert sorted(seen[:20]) == sorted(seen[20:]) == list(range(20))
+    assert list(seen[:20]) != list(seen[20:])
+    straddling = epoch_indices(3, 2, 8, 20)
+    assert len(straddling) == 8
+
+
+def test_learning_rate_warms_up_and_decays():
+    factors = [learning_rate_factor(CONFIG, step) for step in range(15)]
+    assert factors[0] < factors[1] < factors[3]
+    assert factors[4] > factors[9] > factors[14] > CONFIG.final_fraction * 0.9

@@ -1,0 +1,124 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stablenormal.errors import DataError
+from stablenormal.models.loading import load_components
+from stablenormal.training.config import Stage, TrainingConfig
+from stablenormal.training.run import train
+
+SUBJECTS = {
+    "autoencoder": "autoencoder",
+    "semantic": "semantic_encoder",
+    "yoso": "yoso",
+    "refiner": "refiner",
+}
+
+
+@pytest.fixture
+def config(corpus_folder, toy_model):
+    return TrainingConfig(
+        part="yoso",
+        base=str(toy_model),
+        data=str(corpus_folder),
+        heldout=str(corpus_folder),
+        stages=(Stage(32, 3, 4), Stage(64, 3, 2)),
+        warmup_steps=1,
+        validate_every=3,
+        checkpoint_every=2,
+        validation_images=4,
+        variants=2,
+    )
+
+
+def _weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("part", SUBJECTS)
+def test_training_changes_its_part_and_no_other(config, part, toy_model, tmp_path):
+    config = dataclasses.replace(config, part=part, start_from_yoso=False)
+    trained = load_components(train(config, tmp_path / "run"))
+    before = load_components(toy_model)
+    for name, module in trained.parts().items():
+        old = _weights(before.parts()[name])
+        changed = any(not torch.equal(value, old[key]) for key, value in module.state_dict().items())
+        assert changed == (name == SUBJECTS[part]), name
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert any("loss" in record for record in records)
+    assert sum(any(key.endswith(("_deg", "accuracy")) and "loss" not in r for key in r) for r in records) >= 2
+
+
+def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(config, tmp_path):
+    whole = train(config, tmp_path / "whole")
+    assert train(config, tmp_path / "parts", stop_after=2) is None
+    assert train(config, tmp_path / "parts", stop_after=5) is None
+    resumed = train(config, tmp_path / "parts")
+    files = sorted(path.relative_to(whole) for path in whole.rglob("*.safetensors"))
+    assert files
+    for file in files:
+        one, two = load_file(whole / file), load_file(resumed / file)
+        assert all(torch.equal(one[key], two[key]) for key in one), file
+
+
+def test_refiner_starts_from_yoso_where_asked(config, tmp_path):
+    still = dataclasses.replace(config, part="refiner", learning_rate=1e-12, ema_decay=0.0, weight_decay=0.0)
+    trained = load_components(train(still, tmp_path / "run"))
+    yoso = trained.yoso.unet.state_dict()
+    for name, value in trained.refiner.unet.state_dict().items():
+        torch.testing.assert_close(value, yoso[name], atol=1e-6, rtol=0)
+
+
+def test_autoencoder_scaling_gives_latents_of_unit_variance(config, corpus_folder, tmp_path):
+    from stablenormal.data.packed import open_corpus
+    from stablenormal.models.autoencoder import encode
+    from stablenormal.training.augmentation import load_batch
+
+    trained = load_components(train(dataclasses.replace(config, part="autoencoder"), tmp_path / "run"))
+    corpus = open_corpus(corpus_folder)
+    import numpy as np
+
+    normals = load_batch(corpus, np.arange(len(corpus)), 128, None).normals
+    assert encode(trained.autoencoder, normals).std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_another_configuration_cannot_resume(config, tmp_path):
+    train(config, tmp_path, stop_after=2)
+    with pytest.raises(DataError, match="another configuration"):
+        train(dataclasses.replace(config, seed=1), tmp_path)
+
+
+def test_damaged_checkpoint_is_named(config, tmp_path):
+    train(config, tmp_path, stop_after=2)
+    (tmp_path / "checkpoint.pt").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"checkpoint\.pt: damaged"):
+        train(config, tmp_path)
+
+
+def test_seed_decides_the_weights(config, tmp_path):
+    one = train(config, tmp_path / "one")
+    two = train(dataclasses.replace(config, seed=5), tmp_path / "two")
+    file = next(path.relative_to(one) for path in one.rglob("*.safetensors") if "yoso" in str(path))
+    a, b = load_file(one / file), load_file(two / file)
+    assert any(not torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shrinkage": 0.0},
+        {"clean_fraction": 1.0},
+        {"clip_norm": 1e-3},
+        {"weight_decay": 0.5},
+        {"bf16": False},
+    ],
+)
+def test_every_setting_does_something(config, change, tmp_path):
+    small = dataclasses.replace(config, stages=(Stage(32, 3, 4),), validate_every=9)
+    one = load_components(train(small, tmp_path / "one"))
+    two = load_components(train(dataclasses.replace(small, **change), tmp_path / "two"))
+    old = one.yoso.state_dict()
+    assert any(not torch.equal(value, old[key]) for key, value in two.yoso.state_dict().items())
