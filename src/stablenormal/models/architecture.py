@@ -42,7 +42,7 @@ class DenoiserShape:
     text_tokens: int
     """Length of the stored text condition."""
     rgb_embedding_channels: tuple[int, ...]
-    """The RGB embedding that a diffusers ControlNet carries; it never runs, so small sizes keep one channel."""
+    """The RGB embedding of diffusers' ControlNet; it never runs, so small sizes keep one channel."""
 
 
 @dataclass(frozen=True)

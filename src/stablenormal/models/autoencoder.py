@@ -27,7 +27,8 @@ def encode(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
     side = reduction(autoencoder)
     if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % side or image.shape[3] % side:
         raise ImageShapeError(
-            f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; pad it first"
+            f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; "
+            "pad it first"
         )
     mode: Tensor = autoencoder.encode(image).latent_dist.mode()
     return mode * float(autoencoder.config.scaling_factor)

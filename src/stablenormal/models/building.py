@@ -44,7 +44,7 @@ class ModelComponents:
     def to(self, device: torch.device, dtype: torch.dtype) -> "ModelComponents":
         """The same components, moved; modules move in place, as in torch."""
         for part in self.parts().values():
-            nn.Module.to(part, device=device, dtype=dtype)  # diffusers' own `to` logs a warning about no modules
+            nn.Module.to(part, device=device, dtype=dtype)  # diffusers' own `to` logs an empty warning
         return self
 
 
@@ -173,4 +173,6 @@ def _build_injector(
 
 
 def _block_types(shape: DenoiserShape, half: str) -> tuple[str, ...]:
-    return tuple(f"CrossAttn{half}Block2D" if attends else f"{half}Block2D" for attends in shape.cross_attention)
+    return tuple(
+        f"CrossAttn{half}Block2D" if attends else f"{half}Block2D" for attends in shape.cross_attention
+    )

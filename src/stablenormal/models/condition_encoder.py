@@ -33,7 +33,7 @@ class ConditionEncoder(nn.Module):
         network.controlnet_mid_block.requires_grad_(zero_convolutions)
 
     def forward(self, image_latent: Tensor, timestep: int | Tensor, text: Tensor) -> ConditionResiduals:
-        """Encode an image latent (B, c, h, w) at the denoiser's timestep and text condition (B, tokens, width)."""
+        """Encode an image latent (B, c, h, w) at a timestep, with a text condition (B, tokens, width)."""
         time = embed_time(self.network, timestep, image_latent)
         hidden, skips = run_encoder(self.network, image_latent, time, text)
         middle = self.network.mid_block(hidden, time, encoder_hidden_states=text)

@@ -47,7 +47,7 @@ def guided_forward(
 
 
 class GuidedDenoiser(nn.Module):
-    """A denoiser mu with its condition encoder f, its stored text condition and, in the refiner, the injector g.
+    """A denoiser mu with its condition encoder f, its text condition and, in the refiner, the injector g.
 
     Args:
         unet: the denoiser.

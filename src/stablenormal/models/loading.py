@@ -19,7 +19,14 @@ from stablenormal.errors import ModelError, OutputError, SettingError
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
-from stablenormal.models.remote_code import RemoteInjector, RemoteNetwork, is_remote, load_remote, save_remote
+from stablenormal.models.remote_code import (
+    RemoteInjector,
+    RemoteNetwork,
+    is_remote,
+    load_remote,
+    remote_code_of,
+    save_remote,
+)
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import ModelSpec, load_spec, read_json, save_spec
@@ -100,7 +107,7 @@ def load_components(
         Components in evaluation mode.
 
     Raises:
-        ModelError: if a file is missing, damaged or of another architecture; unexpected and missing keys are named.
+        ModelError: if a file is missing, damaged or of another architecture; wrong keys are named.
     """
     folder = Path(folder)
     if not is_model_folder(folder):
@@ -113,9 +120,7 @@ def load_components(
     components = ModelComponents(
         spec=spec,
         autoencoder=load_diffusers(folder / "vae", AutoencoderKL, dtype),
-        semantic_encoder=_load_semantic_encoder(
-            folder / "semantic_encoder", spec, dtype, trust_remote_code
-        ),
+        semantic_encoder=_load_semantic_encoder(folder / "semantic_encoder", spec, dtype, trust_remote_code),
         yoso=GuidedDenoiser(
             unet=yoso_unet,
             condition_encoder=_load_condition_encoder(folder / "yoso_controlnet", spec, dtype),
@@ -130,7 +135,7 @@ def load_components(
             injector=_load_injector(folder / "semantic_injector", refiner_text, dtype, trust_remote_code),
         ),
     )
-    _check_fit(components, folder)
+    check_fit(components, folder)
     for part in components.parts().values():
         part.eval()
     return components.to(torch.device(device), dtype)
@@ -189,7 +194,13 @@ def fill(model: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> No
     Raises:
         ModelError: if the file is missing or damaged, or its keys or shapes are not the model's.
     """
-    weights = read_weights(path)
+    fill_from(model, read_weights(path), path, dtype)
+
+
+def fill_from(
+    model: nn.Module, weights: dict[str, Tensor], path: Path, dtype: torch.dtype = torch.float32
+) -> None:
+    """Load weights that were read from a file into a model, as `fill` does."""
     expected = model.state_dict()
     missing = sorted(expected.keys() - weights.keys())
     unexpected = sorted(weights.keys() - expected.keys())
@@ -201,8 +212,8 @@ def fill(model: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> No
     for key, value in weights.items():
         if value.shape != expected[key].shape:
             raise ModelError(
-                f"{path}: {key} has shape {tuple(value.shape)}, its config says {tuple(expected[key].shape)}; "
-                "config and weights are of different models"
+                f"{path}: {key} has shape {tuple(value.shape)}, its config says "
+                f"{tuple(expected[key].shape)}; config and weights are of different models"
             )
     model.load_state_dict({key: value.to(dtype) for key, value in weights.items()}, assign=True)
 
@@ -261,7 +272,7 @@ def _write_semantic_encoder(encoder: nn.Module, folder: Path, dtype: torch.dtype
         save_remote(encoder, folder, dtype)
         return
     if not isinstance(encoder, SemanticEncoder):
-        raise OutputError(f"{folder.name}: cannot save a {type(encoder).__name__}; expected a SemanticEncoder")
+        raise OutputError(f"{folder.name}: expected a SemanticEncoder to save, got {type(encoder).__name__}")
     folder.mkdir()
     encoder.network.config.to_json_file(folder / CONFIG_FILE)
     _write_weights(encoder.network, folder / TRANSFORMERS_WEIGHTS, dtype)
@@ -289,7 +300,7 @@ def _load_semantic_encoder(
     folder: Path, spec: ModelSpec, dtype: torch.dtype, trust_remote_code: bool
 ) -> nn.Module:
     if is_remote(folder):
-        return load_remote(folder, dtype, trust_remote_code)
+        return load_remote(folder, *remote_code_of(folder), dtype, trust_remote_code)
     return load_dinov2(folder, spec.semantic_input_size, dtype)
 
 
@@ -303,7 +314,8 @@ def load_dinov2(folder: Path, input_size: int, dtype: torch.dtype = torch.float3
     network = _build_empty(folder, lambda: Dinov2Model(Dinov2Config(**config)))
     if input_size % int(network.config.patch_size):
         raise ModelError(
-            f"{folder / CONFIG_FILE}: patches of {network.config.patch_size} do not divide the input of {input_size}"
+            f"{folder / CONFIG_FILE}: patches of {network.config.patch_size} do not divide "
+            f"the input of {input_size}"
         )
     fill(network, folder / TRANSFORMERS_WEIGHTS, dtype)
     return SemanticEncoder(network, input_size)
@@ -313,12 +325,12 @@ def _load_injector(
     folder: Path, text: Tensor, dtype: torch.dtype, trust_remote_code: bool
 ) -> nn.Module | None:
     if is_remote(folder):
-        return RemoteInjector(load_remote(folder, dtype, trust_remote_code), text)
+        return RemoteInjector(load_remote(folder, *remote_code_of(folder), dtype, trust_remote_code), text)
     config = read_json(folder / CONFIG_FILE)
     name = config.pop("_class_name", None)
     if name not in _INJECTORS:
         raise ModelError(f"{folder / CONFIG_FILE}: _class_name {name!r} is none of {', '.join(_INJECTORS)}")
-    injector = _build_empty(folder, lambda: _INJECTORS[name](**config))
+    injector: nn.Module = _build_empty(folder, lambda: _INJECTORS[name](**config))
     fill(injector, folder / DIFFUSERS_WEIGHTS, dtype)
     return injector
 
@@ -330,7 +342,7 @@ def _build_empty(folder: Path, build: Callable[[], Any]) -> Any:
             return build()
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{folder / CONFIG_FILE}: describes no model that can be built ({reason})") from error
+        raise ModelError(f"{folder / CONFIG_FILE}: no model can be built from it ({reason})") from error
 
 
 def _check_supported(folder: Path, config: dict[str, Any]) -> None:
@@ -348,7 +360,7 @@ def _check_supported(folder: Path, config: dict[str, Any]) -> None:
     if config.get("time_embedding_type", "positional") != "positional":
         present.append("time_embedding_type")
     if present:
-        raise ModelError(f"{folder / CONFIG_FILE}: uses {', '.join(present)}, which no StableNormal model has")
+        raise ModelError(f"{folder / CONFIG_FILE}: uses {', '.join(present)}, as no StableNormal model does")
 
 
 def _text_of(name: str, constants: dict[str, Tensor], folder: Path) -> Tensor:
@@ -359,8 +371,12 @@ def _text_of(name: str, constants: dict[str, Tensor], folder: Path) -> Tensor:
     return constants[name]
 
 
-def _check_fit(components: ModelComponents, folder: Path) -> None:
-    """Refuse parts that were made for different models."""
+def check_fit(components: ModelComponents, folder: Path) -> None:
+    """Refuse parts that were made for different models.
+
+    Raises:
+        ModelError: if channels, widths or stages disagree.
+    """
     latent_channels = int(components.autoencoder.config.latent_channels)
     for name, pair in (("yoso", components.yoso), ("refiner", components.refiner)):
         for network in (pair.unet, pair.condition_encoder.network):

@@ -14,6 +14,7 @@ from stablenormal.errors import ModelError
 from stablenormal.models.semantic_injector import align
 from stablenormal.models.spec import read_json
 
+CONFIG_FILE = "config.json"
 REMOTE_FILE = "remote_code.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
@@ -23,13 +24,15 @@ class RemoteNetwork(nn.Module):
 
     Args:
         network: the network itself.
-        folder: the folder with its `config.json` and code.
+        folder: the folder with its `config.json`.
+        code: its Python file.
     """
 
-    def __init__(self, network: nn.Module, folder: Path) -> None:
+    def __init__(self, network: nn.Module, folder: Path, code: Path) -> None:
         super().__init__()
         self.network = network
         self.folder = folder
+        self.code = code
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the network."""
@@ -40,8 +43,8 @@ class RemoteInjector(nn.Module):
     """The released semantic branch: a control branch at t = 0 whose residuals enter every encoder stage.
 
     Args:
-        remote: has `dino_controlnet_cond_embedding(features)` and, called with the embedded and aligned features,
-            the timestep and `encoder_hidden_states`, returns the residuals in the order of the encoder's stages.
+        remote: has `dino_controlnet_cond_embedding(features)`; called with the embedded and aligned features,
+            the timestep and `encoder_hidden_states`, it returns the residuals in the encoder's order.
         text: text condition (1, tokens, width).
     """
 
@@ -58,7 +61,7 @@ class RemoteInjector(nn.Module):
         aligned = align(embedding(semantic), size)
         text = self.text.to(aligned.dtype).expand(len(aligned), -1, -1)
         residuals = self.remote(aligned, 0, encoder_hidden_states=text, return_dict=False)
-        if isinstance(residuals[0], list | tuple):  # a ControlNet's (stages, middle): the middle is not consumed
+        if isinstance(residuals[0], list | tuple):  # (stages, middle): the middle is not consumed
             residuals = residuals[0]
         return tuple(residuals)
 
@@ -68,22 +71,30 @@ def is_remote(folder: Path) -> bool:
     return (folder / REMOTE_FILE).is_file()
 
 
-def mark_remote(folder: Path, code: str, name: str) -> None:
-    """Write down in a component's folder which file of it holds the code and which class to load."""
-    (folder / REMOTE_FILE).write_text(json.dumps({"file": code, "class": name}, indent=2) + "\n", encoding="utf-8")
+def remote_code_of(folder: Path) -> tuple[Path, str]:
+    """The Python file of a component's folder, and the class in it to load."""
+    where = read_json(folder / REMOTE_FILE)
+    return folder / Path(str(where.get("file"))).name, str(where.get("class"))
 
 
-def load_remote(folder: Path, dtype: torch.dtype, trust_remote_code: bool) -> RemoteNetwork:
+def load_remote(
+    folder: Path, code: Path, name: str, dtype: torch.dtype, trust_remote_code: bool
+) -> RemoteNetwork:
     """Import a component's code and load its weights with its own `from_pretrained`.
+
+    Args:
+        folder: the component's folder, with its configuration and weights.
+        code: the Python file.
+        name: the class in it.
+        dtype: what the weights become.
+        trust_remote_code: whether the user allowed to run the file.
 
     Raises:
         ModelError: if remote code was not allowed, or it fails.
     """
-    where = read_json(folder / REMOTE_FILE)
-    code = folder / Path(str(where.get("file"))).name
     if not trust_remote_code:
         raise ModelError(
-            f"{code}: these weights bring Python code of their own; read it, then allow it with --trust-remote-code"
+            f"{code}: these weights bring Python code; read it, then allow it (--trust-remote-code)"
         )
     specification = importlib.util.spec_from_file_location(f"stablenormal_remote_{code.stem}", code)
     if specification is None or specification.loader is None or not code.is_file():
@@ -91,17 +102,23 @@ def load_remote(folder: Path, dtype: torch.dtype, trust_remote_code: bool) -> Re
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-        network: nn.Module = getattr(module, str(where.get("class"))).from_pretrained(str(folder))
+        network: nn.Module = getattr(module, name).from_pretrained(str(folder))
     except Exception as error:  # anything can happen in foreign code
         raise ModelError(f"{code}: the remote code failed ({type(error).__name__}: {error})") from error
-    return RemoteNetwork(network.to(dtype).eval(), folder)
+    nn.Module.to(network, dtype=dtype)
+    return RemoteNetwork(network.eval(), folder, code)
 
 
 def save_remote(remote: RemoteNetwork, folder: Path, dtype: torch.dtype) -> None:
     """Write a remote component: its code and configuration as they came, its present weights."""
     folder.mkdir()
-    for path in sorted(remote.folder.iterdir()):
-        if path.suffix in (".py", ".json"):
-            shutil.copyfile(path, folder / path.name)
-    state = {key: value.detach().to("cpu", dtype).contiguous() for key, value in remote.network.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    shutil.copyfile(remote.folder / CONFIG_FILE, folder / CONFIG_FILE)
+    shutil.copyfile(remote.code, folder / remote.code.name)
+    marker = {"file": remote.code.name, "class": type(remote.network).__name__}
+    (folder / REMOTE_FILE).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+    state = remote.network.state_dict()
+    save_file(
+        {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()},
+        folder / WEIGHTS_FILE,
+        metadata={"format": "pt"},
+    )

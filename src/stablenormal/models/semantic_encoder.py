@@ -35,13 +35,13 @@ class SemanticEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Encode an image (B, 3, H, W) in [-1, 1] to features (B, C, g, g), g = input size / patch size.
 
-        The image is resized to a square, bicubic with antialias and aligned corners, as in the released prior.
+        The image is resized to a square, bicubic with antialias and aligned corners, as released.
         """
         size = (self.input_size, self.input_size)
         resized = functional.interpolate(
             image.float(), size=size, mode="bicubic", align_corners=True, antialias=True
         ).to(image.dtype)
         pixels = (resized / 2 + 0.5 - self.mean) / self.std
-        tokens: Tensor = self.network(pixel_values=pixels).last_hidden_state  # (B, 1 + g * g, C), after the norm
+        tokens: Tensor = self.network(pixel_values=pixels).last_hidden_state  # (B, 1 + g * g, C), normed
         side = self.input_size // int(self.network.config.patch_size)
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))  # (B, C, g, g)
+        return tokens[:, 1:].transpose(1, 2).reshape(len(image), -1, side, side)  # (B, C, g, g)

@@ -46,7 +46,7 @@ class InputInjector(nn.Module):
 
 
 class StageInjector(nn.Module):
-    """The released form: a chain of levels whose outputs are added inside every stage of the denoiser's encoder.
+    """The released form: a chain of levels whose outputs enter every stage of the denoiser's encoder.
 
     Args:
         semantic_channels: channels of the semantic features.

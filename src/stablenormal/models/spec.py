@@ -48,7 +48,7 @@ class ModelSpec:
     zero_convolutions: bool = False
     """Whether the condition encoders end in zero-initialised convolutions; released ones skip them."""
     injection: Injection = "input"
-    """Where semantics enter the refiner: its input features (the paper), or every encoder stage (released)."""
+    """Where semantics enter the refiner: its input features (paper), or every encoder stage (released)."""
     semantic_input_size: int = 672
     """Pixels of the square image that the semantic encoder sees."""
 
@@ -114,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"{path}: missing; the model folder is incomplete, download or save it again") from error
+        raise ModelError(f"{path}: missing; the model is incomplete, download or save it again") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: unreadable ({error}); download or save the model again") from error
     if not isinstance(values, dict):

@@ -13,8 +13,8 @@ ZERO_TOKENS = 257
 def text_constant(kind: TextCondition, tokens: int, width: int) -> Tensor:
     """A text condition (1, tokens, width) for weights that never saw a text encoder.
 
-    Zeros are (1, 257, width), as released weights of v1.5 and later take; a prompt's stand-in is Gaussian, from
-    the global random state.
+    Zeros are (1, 257, width), as released weights of v1.5 and later take; a prompt's stand-in is Gaussian,
+    from the global random state.
     """
     return torch.zeros(1, ZERO_TOKENS, width) if kind == "zeros" else torch.randn(1, tokens, width)
 

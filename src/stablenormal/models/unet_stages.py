@@ -1,4 +1,4 @@
-"""What a denoiser and its condition encoder share: the time embedding and the encoder half, on diffusers' blocks."""
+"""What a denoiser and its condition encoder share, on diffusers' blocks: time embedding and encoder half."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def embed_time(network: Any, timestep: int | Tensor, like: Tensor) -> Tensor:
 
 
 def stage_channels(network: Any) -> tuple[tuple[int, int], ...]:
-    """Channels and stride (against the previous stage) of each stage of a diffusers encoder, in running order."""
+    """Channels and stride (against the previous stage) of each stage of a diffusers encoder, in order."""
     stages = [(int(network.conv_in.out_channels), 1)]
     for block in network.down_blocks:
         stages += [(int(resnet.out_channels), 1) for resnet in block.resnets]
@@ -28,7 +28,7 @@ def stage_channels(network: Any) -> tuple[tuple[int, int], ...]:
 def run_encoder(
     network: Any, sample: Tensor, time: Tensor, text: Tensor, injected: Sequence[Tensor] = ()
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run the encoder half and the stages' features, after `conv_in`, each resnet(+attention), each downsampler.
+    """Run the encoder half; its stages are `conv_in`, each resnet(+attention) and each downsampler.
 
     Args:
         network: a diffusers `UNet2DConditionModel` or `ControlNetModel`.

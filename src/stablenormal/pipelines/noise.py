@@ -11,8 +11,8 @@ NoiseSource = Callable[[], Tensor]
 def seeded_noise(seed: int, like: Tensor) -> NoiseSource:
     """Gaussian noise for a batch in which every image has its own generator with the same seed.
 
-    So an image's draws depend on the seed and its own size alone, not on its place in a batch; they are made on
-    the CPU in float32, so that devices and dtypes agree.
+    So an image's draws depend on the seed and its own size alone, not on its place in a batch; they are
+    made on the CPU in float32, so that devices and dtypes agree.
 
     Args:
         seed: of each generator.

@@ -12,7 +12,7 @@ class NormalsOutput:
     normals: list[Tensor]
     """Unit normals (3, H, W) float32 on the CPU, OpenGL camera; invalid pixels are the zero vector."""
     uncertainty_deg: list[Tensor] | None
-    """Mean angle (H, W) in degrees between the ensemble's members and their mean; None where not asked for."""
+    """Mean angle (H, W) in degrees between the ensemble's members and their mean; None if not asked for."""
     seed: int
     """The seed of the call; member k of an ensemble used seed + k."""
     mode: str

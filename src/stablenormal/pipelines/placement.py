@@ -23,7 +23,9 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
     if device.type not in DEVICES:
         raise SettingError(f"device: {name!r} is not supported; choose one of {', '.join(DEVICES)}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingError(f"device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use cpu")
+        raise SettingError(
+            f"device: {name!r} is not there (CUDA devices: {torch.cuda.device_count()}); use cpu"
+        )
     if device.type == "mps" and not _has_mps():
         raise SettingError(f"device: {name!r} is not there on this machine; use cpu")
     return device
@@ -48,15 +50,16 @@ def choose_dtype(name: str | torch.dtype | None, device: torch.device) -> torch.
 
 def has_amx() -> bool:
     """Whether the CPU multiplies bfloat16 tiles in hardware (Intel AMX)."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.13 and later; earlier ones do not tell
+    tell = getattr(torch.cpu, "get_capabilities", None)  # torch 2.13 and later; earlier ones do not tell
+    capabilities: dict[str, object] = tell() if tell is not None else {}
     return bool(capabilities.get("amx_bf16", False))
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and has_amx()
 
 
 def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
+    return bool(torch.backends.mps.is_available())

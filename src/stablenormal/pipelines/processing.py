@@ -35,12 +35,12 @@ def check_image(image: Tensor, place: str) -> None:
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         raise ImageShapeError(f"{place}: expected a tensor (3, H, W), got {tuple(image.shape)}")
     if not image.is_floating_point():
-        raise SettingError(f"{place}: expected floats in [0, 1], got {image.dtype}; divide 8-bit values by 255")
+        raise SettingError(f"{place}: expected floats in [0, 1], got {image.dtype}; divide bytes by 255")
     if not bool(torch.isfinite(image).all()):
-        raise SettingError(f"{place}: contains NaN or infinite values; replace them and mark those pixels invalid")
+        raise SettingError(f"{place}: has NaN or infinite values; replace them and mark those pixels invalid")
     if float(image.min()) < 0 or float(image.max()) > 1:
         low, high = float(image.min()), float(image.max())
-        raise SettingError(f"{place}: values from {low:.3g} to {high:.3g}, expected [0, 1]; rescale or clip them")
+        raise SettingError(f"{place}: values from {low:.3g} to {high:.3g}, expected [0, 1]; rescale or clip")
 
 
 def working_size(size: tuple[int, int], processing_resolution: int) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def working_size(size: tuple[int, int], processing_resolution: int) -> tuple[int
 
 
 def prepare(image: Tensor, processing_resolution: int, multiple: int) -> Prepared:
-    """Resize (bilinear, antialias), pad by replication to sides that `multiple` divides, and scale to [-1, 1].
+    """Resize (bilinear, antialias), pad by replication until `multiple` divides the sides, scale to [-1, 1].
 
     Args:
         image: (3, H, W) in [0, 1].
@@ -69,8 +69,10 @@ def prepare(image: Tensor, processing_resolution: int, multiple: int) -> Prepare
 
 
 def prepare_start(normals: Tensor, prepared: Prepared, native_frame: str) -> Tensor:
-    """Bring a coarse normal map (3, H, W), OpenGL, to the form of `prepared.image`, (1, 3, h, w), native frame."""
-    resized = functional.interpolate(normals.float()[None], size=prepared.inner, mode="bilinear", antialias=True)
+    """Bring a normal map (3, H, W), OpenGL, to the form of `prepared.image`, (1, 3, h, w), native frame."""
+    resized = functional.interpolate(
+        normals.float()[None], size=prepared.inner, mode="bilinear", antialias=True
+    )
     native = convert_frame(unit_length(resized), "opengl", native_frame)
     height, width = prepared.image.shape[2:]
     padding = (0, width - prepared.inner[1], 0, height - prepared.inner[0])
@@ -82,9 +84,7 @@ def unpad(decoded: Tensor, prepared: Prepared) -> Tensor:
     return decoded[..., : prepared.inner[0], : prepared.inner[1]]
 
 
-def restore(
-    vectors: Tensor, prepared: Prepared, native_frame: str, valid: Tensor | None = None
-) -> Tensor:
+def restore(vectors: Tensor, prepared: Prepared, native_frame: str, valid: Tensor | None = None) -> Tensor:
     """Resize vectors to the input once, to unit length, in the OpenGL frame.
 
     Args:

@@ -87,7 +87,7 @@ class StableNormal:
         Args:
             path_or_id: `small` (comes with the package), a model folder, or a hub id.
             device: `cpu`, `cuda`, `cuda:1`, `mps`; by default the fastest one present.
-            dtype: `float32`, `bfloat16`, `float16`; by default bfloat16 where the device computes it in hardware.
+            dtype: `float32`, `bfloat16`, `float16`; by default bfloat16 where the device has it in hardware.
             offline: never open a socket; a hub id must then be in the local cache.
             trust_remote_code: run Python files that came with the weights.
 
@@ -165,18 +165,27 @@ class StableNormal:
             refinement: another rule than the spec's; full mode only.
             ensemble: members with seeds `seed`, `seed + 1`, ..., averaged on the sphere.
             uncertainty: also return the members' mean angle to their mean; needs an ensemble of two or more.
-            processing_resolution: pixels of the longer side at which the networks see the image, 0 for its own size.
+            processing_resolution: pixels of the longer side at which the networks see images, 0 for their own.
             valid: for each image None or (H, W) bool; the output is the zero vector where it is False.
-            start: for each image a coarse normal map (3, H, W), OpenGL, that takes the one-step start's place.
-            batch_size: images run at once where their sizes agree; with 1, each image's bits are independent of
-                the others.
+            start: for each image a coarse normal map (3, H, W), OpenGL, in place of the one-step start.
+            batch_size: images run at once where their sizes agree; with 1, each image's bits are independent
+                of the others.
 
         Raises:
             ImageShapeError: if an image, mask or start has the wrong shape.
             SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown or out of range.
         """
         request = self._request(
-            mode, seed, steps, t_plus, tau, refinement, ensemble, uncertainty, processing_resolution, batch_size
+            mode,
+            seed,
+            steps,
+            t_plus,
+            tau,
+            refinement,
+            ensemble,
+            uncertainty,
+            processing_resolution,
+            batch_size,
         )
         if start is not None and mode == "turbo":
             raise SettingError("start: turbo mode has no refinement to start; use mode full")
@@ -189,7 +198,9 @@ class StableNormal:
                 normals[place], uncertainties[place] = normal, spread
         return NormalsOutput(
             normals=[normal for normal in normals if normal is not None],
-            uncertainty_deg=[spread for spread in uncertainties if spread is not None] if uncertainty else None,
+            uncertainty_deg=[spread for spread in uncertainties if spread is not None]
+            if uncertainty
+            else None,
             seed=seed,
             mode=mode,
             steps=request.plan.steps if mode == "full" else 0,
@@ -228,7 +239,7 @@ class StableNormal:
             raise SettingError(f"seed: expected a number from 0 to 2^63, got {seed}")
         resolution = spec.processing_resolution if processing_resolution is None else processing_resolution
         if resolution < 0:
-            raise SettingError(f"processing_resolution: expected 0 (the image's own size) or more, got {resolution}")
+            raise SettingError(f"processing_resolution: expected 0 (own size) or more, got {resolution}")
         plan = RefinementPlan(
             rule=refinement or spec.refinement,
             steps=spec.steps if steps is None else steps,
@@ -247,7 +258,9 @@ class StableNormal:
         multiple = reduction(self.components.autoencoder)
         for name, values in (("valid", valid), ("start", start)):
             if values is not None and len(values) != len(images):
-                raise SettingError(f"{name}: expected one for each of {len(images)} images, got {len(values)}")
+                raise SettingError(
+                    f"{name}: expected one for each of {len(images)} images, got {len(values)}"
+                )
         inputs = []
         for index, image in enumerate(images):
             check_image(image, f"image {index}")
@@ -255,12 +268,15 @@ class StableNormal:
             mask = None if valid is None else valid[index]
             if mask is not None and (mask.shape != image.shape[1:] or mask.dtype != torch.bool):
                 raise ImageShapeError(
-                    f"valid {index}: expected bool {tuple(image.shape[1:])}, got {mask.dtype} {tuple(mask.shape)}"
+                    f"valid {index}: expected bool {tuple(image.shape[1:])}, "
+                    f"got {mask.dtype} {tuple(mask.shape)}"
                 )
             coarse = None
             if start is not None:
                 if start[index].ndim != 3 or start[index].shape[0] != 3:
-                    raise ImageShapeError(f"start {index}: expected (3, H, W), got {tuple(start[index].shape)}")
+                    raise ImageShapeError(
+                        f"start {index}: expected (3, H, W), got {tuple(start[index].shape)}"
+                    )
                 coarse = prepare_start(start[index].to(self.device), prepared, self.spec.native_frame)
             inputs.append(_Input(prepared, mask, coarse))
         return inputs

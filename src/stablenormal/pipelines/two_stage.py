@@ -48,7 +48,9 @@ class RefinementPlan:
             return fixed_level(self.steps, self.t_plus)
         if self.rule == "ddim":
             return plain_ddim(self.steps, self.t_plus)
-        raise SettingError(f"refinement: {self.rule!r} does not exist; choose one of {', '.join(REFINEMENTS)}")
+        raise SettingError(
+            f"refinement: {self.rule!r} does not exist; choose one of {', '.join(REFINEMENTS)}"
+        )
 
 
 class TwoStageSampler:
@@ -81,15 +83,15 @@ class TwoStageSampler:
     def __call__(self, noise: NoiseSource) -> Tensor:
         """Draw the refined latent x0 (B, c, h, w).
 
-        The order of draws is the released code's: the initial latent first, even where the start does not use it,
-        then the noise of the level t+, then each re-noising.
+        The order of draws is the released code's: the initial latent first, even where the start does not
+        use it, then the noise of the level t+, then each re-noising.
         """
         initial = noise()
         if self.plan.rule == "fixed_level":
             x0, fixed = self._start(self.spec.turbo_t, initial), noise()
             return self._refine(self.schedule.add_noise(x0, fixed, self.plan.t_plus), lambda: fixed)
         if self.spec.start == "noise" and self.coarse_latent is None:
-            return self._refine(self._start(self.plan.t_plus, initial), noise)  # YOSO gives the noisy latent itself
+            return self._refine(self._start(self.plan.t_plus, initial), noise)  # YOSO gives x_{t+} itself
         x0 = self._start(self.spec.turbo_t, initial)
         return self._refine(self.schedule.add_noise(x0, noise(), self.plan.t_plus), noise)
 

@@ -30,13 +30,13 @@ def hold_then_descend(
 ) -> tuple[Step, ...]:
     """The paper's heuristic sampling: half of the steps hold at t+, the others descend to t = 1.
 
-    For 10 steps the network sees 401 six times, then 301, 201, 101, 1 (method: "Heuristic denoising sampling").
+    For 10 steps the network sees 401 six times, then 301, 201, 101, 1 (StableNormal, section 4.2).
     The last step of the hold is a DDIM step taken as if from one spacing above t+.
 
     Args:
         steps: network calls, at least 1.
-        t_plus: the level of the hold, from which the descent is spaced evenly; by default the released scheduler's
-            own, `timesteps[steps // 2]` of a "leading" spacing: 401 for 10 steps.
+        t_plus: the level of the hold, from which the descent is spaced evenly; by default the released
+            scheduler's own, `timesteps[steps // 2]` of a "leading" spacing: 401 for 10 steps.
         schedule: gives the number of timesteps; Stable Diffusion's by default.
 
     Raises:
