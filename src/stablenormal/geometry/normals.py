@@ -350,7 +350,7 @@ def resize_normals(normals: Tensor, size: tuple[int, int], valid: Tensor | None 
 
 
 def angular_error_deg(prediction: Tensor, target: Tensor) -> Tensor:
-    """Angle between two normal maps, per pixel, by atan2(|a x b|, a . b): exact near 0 and 180 degrees.
+    """Angle between two normal maps, per pixel, by `atan2(|a x b|, a . b)`: exact near 0 and 180 degrees.
 
     Args:
         prediction: normals (B, 3, H, W), any length.
