@@ -98,9 +98,11 @@ def _decode_with_pillow(path: Path, data: bytes) -> Decoded:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
+    Image.init()  # all of Pillow's own formats; naming one that is not registered is a KeyError
+    formats = [name for name in _PILLOW_FORMATS if name in Image.OPEN]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # limits are ours, damaged EXIF is not used
-        with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=formats) as picture:
             _check_size(path, *picture.size)
             picture.load()
             tags = _exif_tags(picture)
