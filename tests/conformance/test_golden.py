@@ -1,0 +1,92 @@
+"""The recordings of the released code, reproduced: latents to 1e-4, normals to 5e-4."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stablenormal.models.autoencoder import encode
+from stablenormal.models.building import ModelComponents
+from stablenormal.models.condition_encoder import ConditionEncoder
+from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.loading import fill, load_diffusers
+from stablenormal.models.released import released_spec
+from stablenormal.models.semantic_injector import StageInjector
+from stablenormal.models.text import text_constant
+from stablenormal.models.unet_stages import stage_channels
+from stablenormal.pipelines import StableNormal
+from stablenormal.pipelines.noise import seeded_noise
+from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
+from stablenormal.sampling.one_step import one_step
+
+LATENT_TOLERANCE, NORMAL_TOLERANCE = 1e-4, 5e-4
+
+
+class PriorStandin(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Conv2d(3, 48, 14, stride=14)
+
+    def forward(self, image: Tensor) -> Tensor:
+        size = (112, 112)
+        return self.p(functional.interpolate(image, size, mode="bicubic", antialias=True, align_corners=True))
+
+
+@pytest.fixture
+def pipeline(recording):
+    """The recording's weights in this project's own classes, without any remote code."""
+    folder = recording.folder
+
+    def pair(name: str, text: Tensor, injector: nn.Module | None = None) -> GuidedDenoiser:
+        unet = load_diffusers(folder / name / "unet", UNet2DConditionModel)
+        f = ConditionEncoder(load_diffusers(folder / name / "controlnet", ControlNetModel), False)
+        return GuidedDenoiser(unet, f, text, injector)
+
+    stages = stage_channels(load_diffusers(folder / "refine" / "unet", UNet2DConditionModel))
+    injector = StageInjector(48, (32, 32, 32), stages, zero_projections=False)
+    fill(injector, folder / "injector_standin.safetensors")
+    prior = PriorStandin()
+    fill(prior, folder / "prior_standin.safetensors")
+    yoso_text = text_constant("zeros", 0, 1024) if recording.late else recording.prompts["prompt_embeds_yoso"]
+    return StableNormal(
+        ModelComponents(
+            spec=released_spec(recording.rule, "v1.5" if recording.late else "before-v1.5", 64),
+            autoencoder=load_diffusers(folder / "vae", AutoencoderKL),
+            yoso=pair("yoso", yoso_text),
+            refiner=pair("refine", recording.prompts["prompt_embeds"], injector),
+            semantic_encoder=prior,
+        )
+    )
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+@torch.no_grad()
+def test_latents(recording, pipeline):
+    components, spec = pipeline.components, pipeline.spec
+    image = recording.image[None] * 2 - 1
+    latent = encode(components.autoencoder, image)
+    plan = RefinementPlan(spec.refinement, spec.steps, spec.t_plus, spec.tau)
+    sampler = TwoStageSampler(components, latent, components.semantic_encoder(image), plan)
+    initial = seeded_noise(recording.seed, latent)()
+    t_start = spec.turbo_t if recording.late else spec.t_plus
+    start = one_step(sampler.yoso, latent, initial, spec.start, t_start)
+    assert difference(start, recording.yoso_latent) < LATENT_TOLERANCE
+    refined = sampler(seeded_noise(recording.seed, latent))
+    assert difference(refined, recording.refined_latent) < LATENT_TOLERANCE
+
+
+def test_normals(recording, pipeline):
+    full = pipeline(recording.image, seed=recording.seed).normals[0]
+    assert difference(full, recording.refined) < NORMAL_TOLERANCE
+    if recording.late:  # the recording's YOSO map is of t = 0 there, which is turbo
+        turbo = pipeline(recording.image, mode="turbo", seed=recording.seed).normals[0]
+        assert difference(turbo, recording.yoso) < NORMAL_TOLERANCE
+
+
+def test_another_seed_differs(recording, pipeline):
+    other = pipeline(recording.image, seed=recording.seed + 1).normals[0]
+    assert difference(other, recording.refined) > 100 * NORMAL_TOLERANCE
