@@ -9,7 +9,9 @@ import typer
 def synth(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards.")],
     count: Annotated[int, typer.Option(help="Samples in all.", min=1)] = 1024,
-    seed: Annotated[int, typer.Option(help="Names the corpus: the same seed gives the same bytes.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Names the corpus: the same seed gives the same bytes.", min=0)
+    ] = 0,
     size: Annotated[int, typer.Option(help="Side of the square images in pixels.", min=16)] = 256,
     workers: Annotated[int, typer.Option(help="Processes; the result does not depend on them.", min=1)] = 2,
     shard_size: Annotated[int, typer.Option(help="Samples per shard.", min=1)] = 256,
@@ -17,7 +19,7 @@ def synth(
         bool, typer.Option("--contact-sheet", help="Also write contact-sheet.png with the first samples.")
     ] = False,
 ) -> None:
-    """Render procedural scenes with exact normals, depth and labels into WebDataset shards. Run again to go on."""
+    """Render procedural scenes with exact normals into WebDataset shards. Run it again to go on."""
     from itertools import islice
 
     import cv2
@@ -41,7 +43,9 @@ def synth(
             workers=workers,
             progress=lambda rendered: bar.advance(task, rendered),
         )
-    console.print(f"{output}: {count} samples in {-(-count // shard_size)} shards, {written} of them written now")
+    console.print(
+        f"{output}: {count} samples in {-(-count // shard_size)} shards, {written} of them written now"
+    )
     if contact_sheet:
         sheet = sheets.contact_sheet(list(islice(iterate_samples(output), 32)))
         cv2.imwrite(str(output / "contact-sheet.png"), sheet[..., ::-1])

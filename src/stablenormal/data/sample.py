@@ -9,8 +9,8 @@ import numpy.typing as npt
 from stablenormal.geometry.camera import Intrinsics
 
 CLASSES = (
-    "background", "wall", "floor", "ceiling", "table", "chair", "shelf", "cabinet", "sofa", "bed", "lamp", "picture",
-    "object", "book", "plant", "window", "door", "rug", "curtain", "ground", "building", "road",
+    "background", "wall", "floor", "ceiling", "table", "chair", "shelf", "cabinet", "sofa", "bed", "lamp",
+    "picture", "object", "book", "plant", "window", "door", "rug", "curtain", "ground", "building", "road",
 )  # fmt: skip
 """Class names; a label is an index into them. Label 0 has no surface and a zero normal."""
 

@@ -1,12 +1,12 @@
 """WebDataset shards: tar files of samples, written one by one and whole, and read back.
 
-A sample is a run of members with one key: `.image.jpg` or `.image.png`, `.normals.png` (16 bit), `.depth` (zlib,
-little-endian float16 metres, shape in the meta data), `.labels.png`, `.instances.png` (16 bit) and `.meta.json`.
+A sample is a run of members with one key: `.image.jpg` or `.image.png`, `.normals.png` (16 bit), `.depth`
+(zlib of little-endian float16 metres, shape in the meta data), `.labels.png`, `.instances.png` (16 bit) and
+`.meta.json`.
 """
 
 import io
 import json
-import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stablenormal.data.sample import CLASSES, Sample
-from stablenormal.errors import DataError, OutputError
+from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.atomic import atomic_path
 
 _FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _PARTS = ("normals.png", "depth", "labels.png", "instances.png", "meta.json")
@@ -37,9 +38,11 @@ def list_shards(folder: Path) -> list[Path]:
     Raises:
         DataError: if there are none.
     """
-    shards = sorted(folder.glob("*.tar"))
+    shards = sorted(path for path in folder.glob("*.tar") if not path.name.startswith("."))
     if not shards:
-        raise DataError(f"{folder}: no shards (*.tar) found; write some with `stablenormal synth -o {folder}`")
+        raise DataError(
+            f"{folder}: no shards (*.tar) found; write some with `stablenormal synth -o {folder}`"
+        )
     return shards
 
 
@@ -54,20 +57,12 @@ def write_shard(path: Path, samples: Iterable[Sample], image_format: str = "jpg"
     Raises:
         OutputError: if it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for sample in samples:
-                for suffix, data in encode_sample(sample, image_format).items():
-                    member = tarfile.TarInfo(f"{sample.meta['key']}.{suffix}")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write the shard ({error.strerror}); free space or choose another folder") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_path(path) as unfinished, tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            for suffix, data in encode_sample(sample, image_format).items():
+                member = tarfile.TarInfo(f"{sample.meta['key']}.{suffix}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
 
 
 def encode_sample(sample: Sample, image_format: str) -> dict[str, bytes]:
@@ -131,7 +126,9 @@ def decode_sample(parts: Mapping[str, bytes], where: str) -> Sample:
     image_name = next((name for name in ("image.jpg", "image.png") if name in parts), None)
     missing = [name for name in _PARTS if name not in parts]
     if image_name is None or missing:
-        raise DataError(f"{where}: lacks {', '.join(missing or ['image'])}; the shard is not one of ours or cut short")
+        raise DataError(
+            f"{where}: lacks {', '.join(missing or ['image'])}; the shard is not one of ours or cut short"
+        )
     try:
         meta = json.loads(parts["meta.json"])
         intrinsics = Intrinsics(**meta.pop("intrinsics"))
@@ -143,13 +140,19 @@ def decode_sample(parts: Mapping[str, bytes], where: str) -> Sample:
         raise DataError(f"{where}.normals.png: not a 16-bit colour PNG; render the shard again")
     labels = _image(parts["labels.png"], f"{where}.labels.png", cv2.IMREAD_UNCHANGED).astype(np.uint8)
     if labels.max() >= len(CLASSES):
-        raise DataError(f"{where}.labels.png: label {labels.max()}, but there are only {len(CLASSES)} classes")
+        raise DataError(
+            f"{where}.labels.png: label {labels.max()}, but there are only {len(CLASSES)} classes"
+        )
     return Sample(
-        image=np.ascontiguousarray(_image(parts[image_name], f"{where}.{image_name}", cv2.IMREAD_COLOR)[..., ::-1]),
+        image=np.ascontiguousarray(
+            _image(parts[image_name], f"{where}.{image_name}", cv2.IMREAD_COLOR)[..., ::-1]
+        ),
         normals=_dequantised(codes[..., ::-1]),
         depth=depth.astype(np.float32),
         labels=labels,
-        instances=_image(parts["instances.png"], f"{where}.instances.png", cv2.IMREAD_UNCHANGED).astype(np.uint16),
+        instances=_image(parts["instances.png"], f"{where}.instances.png", cv2.IMREAD_UNCHANGED).astype(
+            np.uint16
+        ),
         intrinsics=intrinsics,
         meta=meta,
     )

@@ -1,1 +1,1 @@
-"""Procedural scenes with exact normals: textures, shapes, furniture, scenes, cameras, lights and a rasteriser."""
+"""Procedural scenes with exact normals: what there is, where the camera is, how it is drawn."""

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.data.synthetic import furniture, shapes, textures
+from stablenormal.data.synthetic import furniture as pieces
+from stablenormal.data.synthetic import shapes as objects
+from stablenormal.data.synthetic import textures as surfaces
 from stablenormal.data.synthetic.draws import Rng
+from stablenormal.data.synthetic.furniture import Furniture
+from stablenormal.data.synthetic.shapes import Shape
 
 SHAPES = 260
 """Single objects in a bank."""
@@ -24,14 +28,14 @@ class Bank:
     """Texture kind -> rows of `textures`."""
     environments: npt.NDArray[np.float32]
     """(E, 64, 128, 3): linear light, z up; the last SKIES of them are outdoor skies."""
-    shapes: tuple[shapes.Shape, ...]
-    furniture: tuple[furniture.Furniture, ...]
+    shapes: tuple[Shape, ...]
+    furniture: tuple[Furniture, ...]
 
-    def of_kind(self, *kinds: str) -> list[furniture.Furniture]:
+    def of_kind(self, *kinds: str) -> list[Furniture]:
         """The furniture of these kinds."""
         return [piece for piece in self.furniture if piece.kind in kinds]
 
-    def shapes_of_kind(self, *kinds: str) -> list[shapes.Shape]:
+    def shapes_of_kind(self, *kinds: str) -> list[Shape]:
         """The objects of these kinds."""
         return [shape for shape in self.shapes if shape.kind in kinds]
 
@@ -44,22 +48,22 @@ def build_bank(rng: Rng, *, fraction: float = 1.0) -> Bank:
         fraction: size against the full bank (at least one of every kind stays); tests use little ones.
     """
     layers: dict[str, list[int]] = {}
-    painted = []
-    for kind, (count, _) in textures.PAINTERS.items():
+    painted: list[npt.NDArray[np.uint8]] = []
+    for kind, (count, _) in surfaces.PAINTERS.items():
         for _ in range(_share(count, fraction)):
             layers.setdefault(kind, []).append(len(painted))
-            painted.append(textures.paint(rng, kind))
-    lights = [textures.environment(rng) for _ in range(_share(ENVIRONMENTS, fraction))]
-    skies = [textures.sky(rng) for _ in range(SKIES)]
-    objects = [
-        shapes.make_shape(rng, kind)
-        for kind, (share, *_) in shapes.MAKERS.items()
+            painted.append(surfaces.paint(rng, kind))
+    lights = [surfaces.environment(rng) for _ in range(_share(ENVIRONMENTS, fraction))]
+    skies = [surfaces.sky(rng) for _ in range(SKIES)]
+    shapes = [
+        objects.make_shape(rng, kind)
+        for kind, (share, *_) in objects.MAKERS.items()
         for _ in range(_share(share * SHAPES, fraction))
     ]
-    pieces = [
-        maker(rng) for count, maker in furniture.MAKERS.values() for _ in range(_share(count, fraction))
+    furniture = [
+        maker(rng) for count, maker in pieces.MAKERS.values() for _ in range(_share(count, fraction))
     ]
-    return Bank(np.stack(painted), layers, np.stack(lights + skies), tuple(objects), tuple(pieces))
+    return Bank(np.stack(painted), layers, np.stack(lights + skies), tuple(shapes), tuple(furniture))
 
 
 def _share(count: float, fraction: float) -> int:

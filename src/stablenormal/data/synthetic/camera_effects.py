@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.data.synthetic.draws import Array, Rng, chance, pick, surface_colour
+from stablenormal.data.synthetic.draws import Array, Rng, chance, surface_colour
 from stablenormal.data.synthetic.rasteriser import Map
 
 Image = npt.NDArray[np.uint8]
@@ -44,7 +44,8 @@ def _exposed(rng: Rng, colour: Map, coverage: Map) -> Array:
         level *= rng.uniform(0.25, 2.2)
     gain = level / (np.percentile(brightest, rng.uniform(70, 97)) + 1e-4)
     balance = np.exp(rng.normal(0, 0.07 if chance(rng, 0.85) else 0.2, 3))
-    return light * gain * balance
+    exposed: Array = light * gain * balance
+    return exposed
 
 
 def _tone(rng: Rng, light: Array) -> Array:
@@ -71,16 +72,16 @@ def background(rng: Rng, size: int, textures: Image) -> Array:
     if choice < 0.72:
         grade = 1 - np.linspace(0, 1, size)[:, None, None] * rng.uniform(-0.3, 0.6)
         return np.clip(surface_colour(rng) * grade * np.ones((size, size, 1)), 0, 1)
-    picture = pick(rng, textures)[..., :3] / 255.0 * rng.uniform(0.2, 1)
-    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
+    texture = textures[rng.integers(len(textures)), ..., :3] / 255.0 * rng.uniform(0.2, 1)
+    picture = np.asarray(cv2.resize(texture, (size, size), interpolation=cv2.INTER_LINEAR), float)
     if chance(rng, 0.7):
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 6) * size / 256)
-    return np.asarray(picture, float)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 6) * size / 256), float)
+    return picture
 
 
 def _lens(rng: Rng, picture: Array) -> Array:
     if chance(rng, 0.15):
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.2)))
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.2)), float)
     if chance(rng, 0.15):  # darker corners
         axis = np.linspace(-1, 1, picture.shape[0])
         picture = picture * (1 - rng.uniform(0.1, 0.5) * (axis[:, None] ** 2 + axis**2) / 2)[..., None]
@@ -91,8 +92,9 @@ def _colours(rng: Rng, picture: Array) -> Array:
     """Less colour in some pictures, none in one of ten."""
     choice = rng.random()
     keep = 0.0 if choice < 0.1 else rng.uniform(0.2, 1.3) if choice < 0.35 else 1.0
-    grey = picture @ np.array([0.3, 0.59, 0.11])
-    return picture * keep + grey[..., None] * (1 - keep)
+    grey = (picture @ np.array([0.3, 0.59, 0.11]))[..., None]
+    mixed: Array = picture * keep + grey * (1 - keep)
+    return mixed
 
 
 def _noise(rng: Rng, picture: Array) -> Array:
@@ -106,4 +108,5 @@ def _noise(rng: Rng, picture: Array) -> Array:
 def compressed(image: Image, quality: int) -> Image:
     """The image after a JPEG round trip."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])

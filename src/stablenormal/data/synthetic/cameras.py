@@ -55,7 +55,8 @@ def looking(heading: Array, roll: float = 0.0) -> Array:
     right /= np.linalg.norm(right)
     upright = np.stack([right, np.cross(back, right), back])
     cos, sin = np.cos(roll), np.sin(roll)
-    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ upright
+    rolled: Array = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ upright
+    return rolled
 
 
 def place_camera(rng: Rng, scene: Scene) -> Camera:
@@ -75,7 +76,9 @@ def place_camera(rng: Rng, scene: Scene) -> Camera:
     return _in_room(rng, scene, roll)
 
 
-def _camera(eye: Array, heading: Array, roll: float, fov_deg: float, kind: str, near: float = 0.04, far: float = 40.0) -> Camera:
+def _camera(
+    eye: Array, heading: Array, roll: float, fov_deg: float, kind: str, near: float = 0.04, far: float = 40.0
+) -> Camera:
     return Camera(eye, looking(heading, roll), fov_deg, near, far, kind)
 
 
@@ -114,11 +117,13 @@ def _over_table(rng: Rng, scene: Scene, roll: float) -> Camera:
         eye = target + log_uniform(rng, 0.28, 1.4) * away
         if scene.kind == "tabletop" or _inside(scene, eye):
             break
-    return _camera(eye, target + [0, 0, rng.uniform(0, 0.08)] - eye, roll, rng.uniform(32, 78), "table", 0.02, 30)
+    return _camera(
+        eye, target + [0, 0, rng.uniform(0, 0.08)] - eye, roll, rng.uniform(32, 78), "table", 0.02, 30
+    )
 
 
 def _facing_front(rng: Rng, scene: Scene, roll: float) -> Camera:
-    """Before a cabinet, shelf or sofa, low or close, so that its front fills the lower half of the picture."""
+    """Before a cabinet, shelf or sofa, low or close, so that its front fills the lower half."""
     middle, facing, size = pick(rng, scene.fronts)
     for _ in range(20):
         turn, distance = rng.normal(0, 0.45), size * rng.uniform(0.4, 1.4) + 0.2

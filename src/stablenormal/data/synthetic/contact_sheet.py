@@ -9,7 +9,7 @@ from stablenormal.data.sample import Sample
 
 
 def contact_sheet(samples: Sequence[Sample], columns: int = 8) -> npt.NDArray[np.uint8]:
-    """Pairs of photograph over normals (x, y, z as red, green, blue; black where there is no surface), in rows."""
+    """Photographs over their normals (x, y, z as red, green, blue; black without a surface), in rows."""
     tiles = [np.vstack([sample.image, normal_colours(sample.normals)]) for sample in samples]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]

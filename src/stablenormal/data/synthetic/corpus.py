@@ -1,6 +1,6 @@
 """A seed and a count become a stream of samples: which scenes, which views, always the same bytes.
 
-Every scene, light draw and view has a random stream of its own, so any part of the corpus can be rendered alone.
+Every scene, light draw and view has a random stream of its own, so any part can be rendered alone.
 """
 
 from collections.abc import Iterator
@@ -79,7 +79,13 @@ def plan(seed: int, mix: Mix | None = None) -> Iterator[View]:
 
 
 def render_corpus(
-    seed: int, count: int, size: int = 256, mix: Mix | None = None, *, start: int = 0, bank_fraction: float = 1.0
+    seed: int,
+    count: int,
+    size: int = 256,
+    mix: Mix | None = None,
+    *,
+    start: int = 0,
+    bank_fraction: float = 1.0,
 ) -> Iterator[Sample]:
     """Render samples `start` to `count` of the corpus of a seed.
 
@@ -139,7 +145,10 @@ class CorpusRenderer:
     def _bank_of(self, scene_number: int) -> Bank:
         number = scene_number // SCENES_PER_BANK
         if self._bank is None or self._bank[0] != number:
-            self._bank = (number, build_bank(generator(self._seed, _BANK, number), fraction=self._bank_fraction))
+            self._bank = (
+                number,
+                build_bank(generator(self._seed, _BANK, number), fraction=self._bank_fraction),
+            )
             self._rasteriser.load_bank(self._bank[1])
         return self._bank[1]
 
@@ -163,7 +172,11 @@ def render_view(rasteriser: Rasteriser, rng: Rng, scene: Scene, bank: Bank, seed
             break
     else:
         raise AssertionError(f"scene {view.scene} of seed {seed} cannot be seen")
-    reach = scene.radius * rng.uniform(0.1, 0.5) if scene.kind in ("object", "tabletop") else rng.uniform(0.08, 0.6)
+    reach = (
+        scene.radius * rng.uniform(0.1, 0.5)
+        if scene.kind in ("object", "tabletop")
+        else rng.uniform(0.08, 0.6)
+    )
     colour, coverage = rasteriser.colour(camera, float(reach))
     return Sample(
         image=photograph(rng, colour, coverage, bank.textures),

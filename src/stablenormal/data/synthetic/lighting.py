@@ -54,7 +54,9 @@ def draw_lighting(rng: Rng, scene: Scene, environments: int) -> Lighting:
     flash = scene.kind != "street" and chance(rng, 0.1)
     if flash:
         colours[:3] *= rng.uniform(0, 0.4)
-        colours[3] = _warmth(rng) * log_uniform(rng, 2, 8) * (scene.radius**2 if scene.kind == "object" else 1)
+        colours[3] = (
+            _warmth(rng) * log_uniform(rng, 2, 8) * (scene.radius**2 if scene.kind == "object" else 1)
+        )
     skies = range(environments - SKIES, environments)
     choices = skies if scene.outdoors else range(environments)
     ambient = log_uniform(rng, 0.01, 0.12) if hard else log_uniform(rng, 0.08, 1.2)
@@ -89,11 +91,11 @@ def _draw_light(rng: Rng, scene: Scene, index: int) -> tuple[Array, Array]:
     if scene.outdoors:
         strength = rng.uniform(2, 8) if index == 0 else 0.0
         return np.array([*toward, 0]), _warmth(rng) * strength
-    strength = _warmth(rng) * log_uniform(rng, 1, 8)
+    colour = _warmth(rng) * log_uniform(rng, 1, 8)
     if chance(rng, 0.5):
-        return np.array([*toward, 0]), strength
+        return np.array([*toward, 0]), colour
     distance = scene.radius * rng.uniform(2, 5)
-    return np.array([*(scene.centre + toward * distance), 1]), strength * distance**2 * 0.7
+    return np.array([*(scene.centre + toward * distance), 1]), colour * distance**2 * 0.7
 
 
 def _sun_or_lamp(rng: Rng, scene: Scene, index: int) -> tuple[Array, Array]:

@@ -8,16 +8,59 @@ import numpy.typing as npt
 from stablenormal.data.synthetic.draws import Array, Rng, chance, log_uniform, pick, surface_colour
 
 ROLES: dict[str, tuple[tuple[str, ...] | None, tuple[float, float]]] = {
-    "wall": (("plain",) * 5 + ("clouds", "brick", "stripes", "fabric", "tiles", "wood", "dots", "marble"), (0.3, 1.2)),
-    "floor": (("planks", "planks", "tiles", "carpet", "carpet", "fabric", "terrazzo", "marble", "checker", "wood", "clouds", "plain", "brick"), (0.5, 2)),
+    "wall": (
+        ("plain",) * 5 + ("clouds", "brick", "stripes", "fabric", "tiles", "wood", "dots", "marble"),
+        (0.3, 1.2),
+    ),
+    "floor": (
+        (
+            "planks",
+            "planks",
+            "tiles",
+            "carpet",
+            "carpet",
+            "fabric",
+            "terrazzo",
+            "marble",
+            "checker",
+            "wood",
+            "clouds",
+            "plain",
+            "brick",
+        ),
+        (0.5, 2),
+    ),
     "ceiling": (("plain",) * 5 + ("tiles", "wood"), (0.3, 1)),
     "picture": (("print", "leaves", "text"), (0.8, 1.6)),
     "table": (("wood", "wood", "planks", "plain", "marble", "clouds", "fabric", "plain"), (0.5, 2)),
-    "furniture": (("wood", "wood", "plain", "plain", "plain", "leather", "clouds", "planks", "marble"), (0.5, 4)),
-    "soft": (("fabric", "fabric", "plain", "stripes", "leaves", "leather", "dots", "checker", "carpet"), (0.7, 4)),
+    "furniture": (
+        ("wood", "wood", "plain", "plain", "plain", "leather", "clouds", "planks", "marble"),
+        (0.5, 4),
+    ),
+    "soft": (
+        ("fabric", "fabric", "plain", "stripes", "leaves", "leather", "dots", "checker", "carpet"),
+        (0.7, 4),
+    ),
     "book": (("text", "plain", "plain", "leather", "print"), (0.7, 4)),
     "paper": (("text", "plain", "plain", "print", "stripes"), (0.5, 2)),
-    "object": (("plain", "plain", "plain", "text", "text", "leaves", "print", "clouds", "stripes", "dots", "wood", "marble", "fabric"), (0.5, 3)),
+    "object": (
+        (
+            "plain",
+            "plain",
+            "plain",
+            "text",
+            "text",
+            "leaves",
+            "print",
+            "clouds",
+            "stripes",
+            "dots",
+            "wood",
+            "marble",
+            "fabric",
+        ),
+        (0.5, 3),
+    ),
     "vessel": (("plain", "plain", "plain", "text", "print", "marble", "stripes", "clouds"), (0.5, 3)),
     "metal": (("plain", "clouds"), (0.5, 3)),
     "appliance": (("plain",), (0.5, 2)),
@@ -43,8 +86,9 @@ def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emis
         emission: light given off, 0 for almost everything.
 
     Returns:
-        (16,): layer, repeats per metre, bump in metres, roughness | tint RGB, metalness | second tint RGB, how much
-        the tints replace the texture's colour | emission, turn in radians, reflectance at normal incidence, clearness.
+        (16,): layer, repeats per metre, bump in metres, roughness | tint RGB, metalness | second tint RGB,
+        how much the tints replace the texture's colour | emission, turn in radians, reflectance at normal
+        incidence, clearness.
     """
     kinds, (low, high) = ROLES[role]
     kind = pick(rng, kinds) if kinds is not None and chance(rng, 0.88) else pick(rng, list(layers))
@@ -58,7 +102,9 @@ def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emis
     turn = pick(rng, (0.0, np.pi / 2, rng.random() * 2 * np.pi))
     clear = rng.uniform(0.4, 0.95) if role == "vessel" and chance(rng, 0.3) else 0.0
     numbers = [pick(rng, layers[kind]), log_uniform(rng, low, high), bump, roughness]
-    return np.array([*numbers, *tint, metalness, *second, replace, emission, turn, rng.uniform(0.02, 0.07), clear])
+    return np.array(
+        [*numbers, *tint, metalness, *second, replace, emission, turn, rng.uniform(0.02, 0.07), clear]
+    )
 
 
 _MATT = ("wall", "ceiling", "soft", "paper", "leaf", "ground", "facade", "shade")

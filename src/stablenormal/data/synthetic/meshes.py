@@ -1,6 +1,6 @@
 """Triangle meshes with shading normals and texture coordinates, and the primitives everything is built of.
 
-z is up, lengths are metres. A `Mesh` holds each vertex once per smoothing group, so that flat faces stay flat.
+z is up, lengths are metres. A `Mesh` holds each vertex once per smoothing group: flat faces stay flat.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,8 @@ def _corner_normals(faces: Faces, scaled: Array, face_normals: Array, crease_cos
     summed = np.stack(
         [np.bincount(mine[smooth], scaled[owner[theirs[smooth]], k], len(vertex)) for k in range(3)], 1
     )
-    return summed / np.linalg.norm(summed, axis=1, keepdims=True)
+    unit: Array = summed / np.linalg.norm(summed, axis=1, keepdims=True)
+    return unit
 
 
 def box_uv(corners: Array, face_normals: Array) -> Array:
@@ -98,12 +99,14 @@ def merged(meshes: Sequence[Mesh]) -> Mesh:
     offsets = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
     return Mesh(
         np.vstack([mesh.vertices for mesh in meshes]),
-        np.vstack([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]).astype(np.int32),
+        np.vstack([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]).astype(
+            np.int32
+        ),
     )
 
 
 def transformed(mesh: Mesh, matrix: Array) -> Mesh:
-    """The mesh under an affine map (4, 4); normals follow by the inverse transpose, textures keep their size."""
+    """The mesh under an affine map (4, 4); normals follow, textures keep their size."""
     linear = matrix[:3, :3]
     vertices = np.empty_like(mesh.vertices)
     vertices[:, :3] = mesh.vertices[:, :3] @ linear.T + matrix[:3, 3]
@@ -157,7 +160,9 @@ def rounded_box(
     radius = min(radius, 0.9 * float(half.min()))
     core = half - radius
     steps = radius * np.tan(np.radians([45.0, 22.5, 0.0]))
-    points, normals, faces = [], [], []
+    points: list[Array] = []
+    normals: list[Array] = []
+    faces: list[Faces] = []
     for axis in range(3):
         first, second = (axis + 1) % 3, (axis + 2) % 3
         nodes = [np.concatenate([-core[k] - steps, (core[k] + steps)[::-1]]) for k in (first, second)]
@@ -200,7 +205,9 @@ def cylinder(
 ) -> Mesh:
     """An upright closed cylinder."""
     half = height / 2
-    return moved(revolved(np.array([[0, -half], [radius, -half], [radius, half], [0, half]]), sections), centre)
+    return moved(
+        revolved(np.array([[0, -half], [radius, -half], [radius, half], [0, half]]), sections), centre
+    )
 
 
 def rod(start: Array, end: Array, radius: float, end_radius: float | None = None, sections: int = 10) -> Mesh:

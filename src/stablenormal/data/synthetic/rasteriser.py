@@ -1,4 +1,4 @@
-"""A fast OpenGL rasteriser: exact pixel-centre geometry, and shaded colour with shadows and ambient occlusion.
+"""A fast OpenGL rasteriser: exact pixel-centre geometry, and colour with shadows and ambient occlusion.
 
 Works without a display through EGL, on a GPU or on the CPU (Mesa llvmpipe).
 """
@@ -6,7 +6,6 @@ Works without a display through EGL, on a GPU or on the CPU (Mesa llvmpipe).
 from dataclasses import dataclass
 from typing import Any
 
-import moderngl
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +20,8 @@ from stablenormal.errors import SettingError
 
 Map = npt.NDArray[np.float32]
 SHADOW_SIZE = 768
+_EGL: dict[str, Any] = {"backend": "egl"}
+"""moderngl declares the name of its backend as a dict; it takes a string."""
 _UNITS = {
     "textures": 0, "environments": 1, "materials": 2, "shadow_0": 3, "shadow_1": 4,
     "radiance": 5, "albedo": 6, "normal_depth": 7,
@@ -62,7 +63,9 @@ class Rasteriser:
     def _programs(self) -> None:
         program = self.context.program
         self._depth = program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT)
-        self._geometry = program(vertex_shader=shaders.SURFACE_VERTEX, fragment_shader=shaders.GBUFFER_FRAGMENT)
+        self._geometry = program(
+            vertex_shader=shaders.SURFACE_VERTEX, fragment_shader=shaders.GBUFFER_FRAGMENT
+        )
         self._shade = program(vertex_shader=shaders.SURFACE_VERTEX, fragment_shader=shaders.SHADE_FRAGMENT)
         self._resolve = program(vertex_shader=shaders.SCREEN_VERTEX, fragment_shader=shaders.RESOLVE_FRAGMENT)
         for shader in (self._shade, self._resolve):
@@ -79,7 +82,7 @@ class Rasteriser:
         self._colour_maps = [create.texture(twice, 4, dtype="f4"), create.texture(twice, 4, dtype="f1")]
         self._colour_target = create.framebuffer(self._colour_maps, create.depth_renderbuffer(twice))
         for texture in [*self._geometry_maps, *self._colour_maps]:
-            texture.filter = (moderngl.NEAREST, moderngl.NEAREST)
+            texture.filter = (self.context.NEAREST, self.context.NEAREST)
             texture.repeat_x = texture.repeat_y = False
         self._final_target = create.framebuffer([create.texture(once, 4, dtype="f4")])
         self._shadow_maps = [create.depth_texture((SHADOW_SIZE, SHADOW_SIZE)) for _ in range(2)]
@@ -95,16 +98,16 @@ class Rasteriser:
         layers, side = bank.textures.shape[:2]
         painted = self.context.texture_array((side, side, layers), 4, bank.textures.tobytes())
         painted.build_mipmaps()
-        painted.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        painted.filter = (self.context.LINEAR_MIPMAP_LINEAR, self.context.LINEAR)
         painted.anisotropy = 2.0
         count, rows, columns, _ = bank.environments.shape
         light = self.context.texture_array((columns, rows, count), 3, bank.environments.tobytes(), dtype="f4")
         light.build_mipmaps()
-        light.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        light.filter = (self.context.LINEAR_MIPMAP_LINEAR, self.context.LINEAR)
         self._bank_textures = [painted, light]
 
     def load_scene(self, scene: Scene) -> None:
-        """Upload a scene's triangles; dress it with `set_materials` and `set_lighting` before colour is asked for."""
+        """Upload a scene's triangles; before asking for colour, set its materials and lighting."""
         for item in self._scene_objects:
             item.release()
         vertices = self.context.buffer(np.ascontiguousarray(scene.vertices).tobytes())
@@ -117,7 +120,7 @@ class Rasteriser:
             self._geometry, [(vertices, "3f 3f 8x 2f", "position", "normal", "tags")], faces
         )
         self._materials = self.context.texture((FIELDS // 4, len(scene.roles)), 4, dtype="f4")
-        self._materials.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self._materials.filter = (self.context.NEAREST, self.context.NEAREST)
         self._scene = scene
         arrays = [self._depth_array, self._shade_array, self._geometry_array]
         self._scene_objects = [*arrays, vertices, faces, self._materials]
@@ -129,7 +132,7 @@ class Rasteriser:
     def set_lighting(self, lighting: Lighting) -> None:
         """Light the loaded scene: draw its shadow maps and set the lamps."""
         self._lighting = lighting
-        self.context.enable(moderngl.DEPTH_TEST)
+        self.context.enable(self.context.DEPTH_TEST)
         for index, target in enumerate(self._shadow_targets):
             if lighting.colours[index].any():
                 target.use()
@@ -147,7 +150,7 @@ class Rasteriser:
     def gbuffer(self, camera: Camera) -> GBuffer:
         """Exact geometry at the pixel centres."""
         scene = self._loaded()
-        self.context.enable(moderngl.DEPTH_TEST)
+        self.context.enable(self.context.DEPTH_TEST)
         self._geometry_target.use()
         self._geometry_target.clear()
         _write(self._geometry, "clip", camera.clip())
@@ -171,7 +174,8 @@ class Rasteriser:
             reach: how far, in metres, surfaces darken and colour each other.
 
         Returns:
-            Linear RGB (H, W, 3) already weighted by coverage, and coverage (H, W) in [0, 1] from 2 x 2 samples.
+            Linear RGB (H, W, 3) already weighted by coverage, and coverage (H, W) in [0, 1], from 2 x 2
+            samples.
         """
         scene, lighting = self._loaded(), self._lighting
         lamps = lighting.lamps.copy()
@@ -204,8 +208,8 @@ class Rasteriser:
         self._resolve["occlusion"].value = lighting.occlusion
         self._resolve["bounce"].value = lighting.bounce
         self._resolve["show_sky"].value = float(sky)
-        self.context.disable(moderngl.DEPTH_TEST)
-        self._screen.render(moderngl.TRIANGLE_STRIP)
+        self.context.disable(self.context.DEPTH_TEST)
+        self._screen.render(self.context.TRIANGLE_STRIP)
         colour = self._read(self._final_target, 0, 4)
         return np.ascontiguousarray(colour[..., :3]), np.ascontiguousarray(colour[..., 3])
 
@@ -235,13 +239,20 @@ def open_context() -> Any:
     """A standalone OpenGL context through EGL.
 
     Raises:
-        SettingError: if EGL is missing; the message names the packages.
+        SettingError: if moderngl or EGL is missing; the message says what to install.
     """
     try:
-        return moderngl.create_context(standalone=True, backend="egl")
+        import moderngl  # of the extra "synth"; reading shards does not need it
+    except ImportError:
+        raise SettingError(
+            "rendering needs moderngl; install it: pip install 'stablenormal[synth]'"
+        ) from None
+    try:
+        return moderngl.create_context(standalone=True, **_EGL)
     except Exception as error:
         raise SettingError(
-            f"no OpenGL context through EGL ({error}); install Mesa: apt-get install libegl1 libgl1-mesa-dri libgles2"
+            f"no OpenGL context through EGL ({error}); "
+            "install Mesa: apt-get install libegl1 libgl1-mesa-dri libgles2"
         ) from error
 
 

@@ -15,8 +15,10 @@ TRIANGLE_BUDGET = 110_000
 """A room stops taking furniture and objects here: vertex work is what limits the rasteriser."""
 
 
-def put_shape(build: SceneBuilder, rng: Rng, shape: Shape, foot: Array, size: float, tumble: float = 0.35) -> None:
-    """Stand or throw an object onto a point (3,), scaled to this radius; `tumble`: how likely it lies anyhow."""
+def put_shape(
+    build: SceneBuilder, rng: Rng, shape: Shape, foot: Array, size: float, tumble: float = 0.35
+) -> None:
+    """Stand an object on a point (3,), scaled to this radius, or let it lie anyhow (`tumble`: how likely)."""
     linear = rotation([0, 0, 1], rng.random() * 2 * np.pi)
     if chance(rng, 0.08 if shape.upright else tumble):
         linear = linear @ rotation(direction(rng), rng.random() * 2 * np.pi)
@@ -44,8 +46,15 @@ def room(rng: Rng, bank: Bank) -> Scene:
     """A furnished room with a window, doors, pictures and things on its tables and floor."""
     build = SceneBuilder("room")
     width, depth, height = rng.uniform(2.4, 7), rng.uniform(2.4, 7), rng.uniform(2.2, 3.4)
-    build.add_box((width + 0.2, depth + 0.2, 0.1), (0, 0, -0.05), build.slot("floor"), build.instance("floor"))
-    build.add_box((width + 0.2, depth + 0.2, 0.1), (0, 0, height + 0.05), build.slot("ceiling"), build.instance("ceiling"))
+    build.add_box(
+        (width + 0.2, depth + 0.2, 0.1), (0, 0, -0.05), build.slot("floor"), build.instance("floor")
+    )
+    build.add_box(
+        (width + 0.2, depth + 0.2, 0.1),
+        (0, 0, height + 0.05),
+        build.slot("ceiling"),
+        build.instance("ceiling"),
+    )
     paint = build.slot("wall")
     with_window = int(rng.integers(4)) if chance(rng, 0.7) else -1
     window = None
@@ -61,9 +70,20 @@ def room(rng: Rng, bank: Bank) -> Scene:
             if chance(rng, 0.35):
                 _door(wall, rng)
         if chance(rng, 0.6):
-            wall.add(wall.length, rng.uniform(0.06, 0.14), 0, 0.05, build.slot("any"), build.instance("wall"), 0.02, -0.01)
+            wall.add(
+                wall.length,
+                rng.uniform(0.06, 0.14),
+                0,
+                0.05,
+                build.slot("any"),
+                build.instance("wall"),
+                0.02,
+                -0.01,
+            )
         if chance(rng, 0.2):
-            wall.add(wall.length, 0.08, 0, height - 0.04, build.slot("any"), build.instance("wall"), 0.05, -0.025)
+            wall.add(
+                wall.length, 0.08, 0, height - 0.04, build.slot("any"), build.instance("wall"), 0.05, -0.025
+            )
     _beams_and_pillars(build, rng, (width, depth, height), paint)
     for _ in range(rng.integers(0, 4)):
         glow, size = build.slot("any", rng.uniform(1, 8)), rng.uniform(0.1, 0.6)
@@ -71,7 +91,12 @@ def room(rng: Rng, bank: Bank) -> Scene:
         build.add_box((size, size * rng.uniform(0.3, 1), 0.04), at, glow, build.instance("lamp"))
     if chance(rng, 0.4):
         rug = (rng.uniform(1, 2.8), rng.uniform(0.8, 2), 0.02)
-        build.add_box(rug, (rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), 0.01), build.slot("soft"), build.instance("rug"))
+        build.add_box(
+            rug,
+            (rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), 0.01),
+            build.slot("soft"),
+            build.instance("rug"),
+        )
     tops, fronts, focuses = _furnish(build, rng, bank, width, depth)
     _litter(build, rng, bank, width, depth, tops)
     low, high = np.array([-width / 2, -depth / 2, 0]), np.array([width / 2, depth / 2, height])
@@ -81,8 +106,17 @@ def room(rng: Rng, bank: Bank) -> Scene:
 class _Wall:
     """Adds upright boxes along one wall of a room: `along` from its middle, `up` from the floor."""
 
-    def __init__(self, build: SceneBuilder, axis: int, side: float, length: float, at: float, height: float) -> None:
-        self.build, self.axis, self.side, self.length, self.at, self.height = build, axis, side, length, at, height
+    def __init__(
+        self, build: SceneBuilder, axis: int, side: float, length: float, at: float, height: float
+    ) -> None:
+        self.build, self.axis, self.side, self.length, self.at, self.height = (
+            build,
+            axis,
+            side,
+            length,
+            at,
+            height,
+        )
 
     def add(
         self, wide: float, tall: float, along: float, up: float, slot: int, instance: int,
@@ -139,14 +173,21 @@ def _curtains(wall: _Wall, rng: Rng, along: float, wide: float, up: float, tall:
 def _hang_pictures(wall: _Wall, rng: Rng) -> None:
     for _ in range(rng.integers(0, 4)):
         wide, tall = rng.uniform(0.2, 1.1, 2)
-        along, up = rng.uniform(-0.4, 0.4) * wall.length, rng.uniform(1.1, min(2.0, wall.height - tall / 2 - 0.1))
+        along, up = (
+            rng.uniform(-0.4, 0.4) * wall.length,
+            rng.uniform(1.1, min(2.0, wall.height - tall / 2 - 0.1)),
+        )
         this = wall.build.instance("picture")
         wall.add(wide + 0.06, tall + 0.06, along, up, wall.build.slot("any"), this, 0.03, -0.015)
         wall.add(wide, tall, along, up, wall.build.slot("picture"), this, 0.004, -0.031)
 
 
 def _door(wall: _Wall, rng: Rng) -> None:
-    along, leaf, frame = rng.uniform(-0.35, 0.35) * wall.length, wall.build.slot("furniture"), wall.build.slot("furniture")
+    along, leaf, frame = (
+        rng.uniform(-0.35, 0.35) * wall.length,
+        wall.build.slot("furniture"),
+        wall.build.slot("furniture"),
+    )
     this = wall.build.instance("door")
     wall.add(0.85, 2.02, along, 1.01, leaf, this, 0.03, -0.01)
     for side in (-1, 1):
@@ -179,7 +220,9 @@ Tops = list[tuple[Array, tuple[float, float, float]]]
 Fronts = list[tuple[Array, Array, float]]
 
 
-def _furnish(build: SceneBuilder, rng: Rng, bank: Bank, width: float, depth: float) -> tuple[Tops, Fronts, list[Array]]:
+def _furnish(
+    build: SceneBuilder, rng: Rng, bank: Bank, width: float, depth: float
+) -> tuple[Tops, Fronts, list[Array]]:
     """Place furniture without much overlap; returns its tops, its fronts and points to look at."""
     tops: Tops = []
     fronts: Fronts = []
@@ -229,7 +272,9 @@ def _find_place(
     return None
 
 
-def _seats(build: SceneBuilder, rng: Rng, bank: Bank, pose: Array, piece: Furniture, focuses: list[Array]) -> int:
+def _seats(
+    build: SceneBuilder, rng: Rng, bank: Bank, pose: Array, piece: Furniture, focuses: list[Array]
+) -> int:
     """Chairs around a table, all alike; returns their triangles."""
     low, high = piece.bounds()
     chair, triangles = pick(rng, bank.of_kind("chair")), 0
@@ -248,7 +293,9 @@ def _litter(build: SceneBuilder, rng: Rng, bank: Bank, width: float, depth: floa
     left = 60_000
     for pose, (half_width, half_depth, height) in tops[:5]:
         for _ in range(rng.integers(1, 10) if chance(rng, 0.8) else 0):
-            foot = pose @ np.array([rng.uniform(-half_width, half_width), rng.uniform(-half_depth, half_depth), height, 1])
+            foot = pose @ np.array(
+                [rng.uniform(-half_width, half_width), rng.uniform(-half_depth, half_depth), height, 1]
+            )
             shape = pick(rng, bank.shapes)
             left -= len(shape.mesh.faces)
             if left > 0:
@@ -258,7 +305,9 @@ def _litter(build: SceneBuilder, rng: Rng, bank: Bank, width: float, depth: floa
         put_shape(build, rng, pick(rng, bank.shapes), foot, rng.uniform(0.08, 0.4))
     for _ in range(rng.integers(0, 5)):
         size = rng.uniform(0.15, 0.9, 3)
-        pose = translation([rng.uniform(-0.45, 0.45) * width, rng.uniform(-0.45, 0.45) * depth, size[2] / 2]) @ rotation([0, 0, 1], rng.random() * 2 * np.pi)
+        pose = translation(
+            [rng.uniform(-0.45, 0.45) * width, rng.uniform(-0.45, 0.45) * depth, size[2] / 2]
+        ) @ rotation([0, 0, 1], rng.random() * 2 * np.pi)
         build.add(box(size), build.slot("any"), build.instance("object"), pose)
 
 
@@ -273,10 +322,14 @@ def tabletop(rng: Rng, bank: Bank) -> Scene:
     build.add_box((12, 12, 0.1), (0, behind - 6, -0.8), build.slot("floor"), build.instance("floor"))
     if chance(rng, 0.35):  # a corner
         x = pick(rng, (-1, 1)) * (half[0] + rng.uniform(0.2, 1.2))
-        build.add_box((0.1, 12, 8), (x + np.sign(x) * 0.05, behind - 6, 3.2), build.slot("wall"), build.instance("wall"))
+        build.add_box(
+            (0.1, 12, 8), (x + np.sign(x) * 0.05, behind - 6, 3.2), build.slot("wall"), build.instance("wall")
+        )
     focuses = _pile(build, rng, bank, half) if chance(rng, 0.35) else _arrange(build, rng, bank, half)
     top = (np.eye(4), (float(half[0]), float(half[1]), 0.0))
-    return build.bake(np.array([-half[0], -half[1], 0.0]), np.array([half[0], half[1], 0.4]), tops=[top], focuses=focuses)
+    return build.bake(
+        np.array([-half[0], -half[1], 0.0]), np.array([half[0], half[1], 0.4]), tops=[top], focuses=focuses
+    )
 
 
 def _arrange(build: SceneBuilder, rng: Rng, bank: Bank, half: Array) -> list[Array]:
@@ -310,7 +363,9 @@ def single_object(rng: Rng, bank: Bank) -> Scene:
     build = SceneBuilder("object")
     count = pick(rng, (1, 1, 1, 1, 2, 3, 5))
     if count == 1 and chance(rng, 0.15):
-        piece = pick(rng, bank.of_kind("chair", "chair", "cabinet", "table", "sofa", "plant", "lamp", "bench"))
+        piece = pick(
+            rng, bank.of_kind("chair", "chair", "cabinet", "table", "sofa", "plant", "lamp", "bench")
+        )
         low, high = piece.bounds()
         put_furniture(build, rng, piece, scaling(1.6 / float((high - low).max())))
     elif count == 1:
@@ -325,7 +380,12 @@ def single_object(rng: Rng, bank: Bank) -> Scene:
     grounded = chance(rng, 0.4)
     if grounded:
         middle = (low + high) / 2
-        build.add_box((40, 40, 0.1), (middle[0], middle[1], low[2] - 0.05), build.slot("table"), build.instance("ground"))
+        build.add_box(
+            (40, 40, 0.1),
+            (middle[0], middle[1], low[2] - 0.05),
+            build.slot("table"),
+            build.instance("ground"),
+        )
     return build.bake(low, high, has_ground=grounded)
 
 
@@ -335,7 +395,9 @@ def street(rng: Rng, bank: Bank) -> Scene:
     road, walk = rng.uniform(2.5, 6), rng.uniform(1, 3)
     build.add_box((2 * road, 160, 0.1), (0, 0, -0.05), build.slot("ground"), build.instance("road"))
     for side in (-1, 1):
-        build.add_box((60, 160, 0.25), (side * (road + 30), 0, 0.02), build.slot("ground"), build.instance("ground"))
+        build.add_box(
+            (60, 160, 0.25), (side * (road + 30), 0, 0.02), build.slot("ground"), build.instance("ground")
+        )
         y = -60.0
         while y < 60:
             long = rng.uniform(4, 16)
@@ -348,7 +410,11 @@ def street(rng: Rng, bank: Bank) -> Scene:
         y, x = rng.uniform(-25, 25), pick(rng, (-1, 1)) * (road + rng.uniform(0.2, 0.8))
         kind = rng.integers(3)
         if kind == 0:
-            build.add(rod(np.array([x, y, 0]), np.array([x, y, rng.uniform(2.5, 7)]), 0.06), build.slot("metal"), build.instance("object"))
+            build.add(
+                rod(np.array([x, y, 0]), np.array([x, y, rng.uniform(2.5, 7)]), 0.06),
+                build.slot("metal"),
+                build.instance("object"),
+            )
         elif kind == 1:
             _tree(build, rng, bank, np.array([x, y, 0.1]))
         else:
@@ -365,11 +431,26 @@ def street(rng: Rng, bank: Bank) -> Scene:
 def _house(build: SceneBuilder, rng: Rng, side: int, front: float, y: float, long: float) -> None:
     tall, deep = rng.uniform(3, 14), rng.uniform(5, 10)
     front += rng.uniform(0, 1.5)
-    this, wall, glass, trim = build.instance("building"), build.slot("facade"), build.slot("appliance"), build.slot("any")
+    this, wall, glass, trim = (
+        build.instance("building"),
+        build.slot("facade"),
+        build.slot("appliance"),
+        build.slot("any"),
+    )
     build.add_box((deep, long, tall), (side * (front + deep / 2), y, tall / 2), wall, this)
     if chance(rng, 0.5):  # gable roof
         rise, over = rng.uniform(0.8, 3), 0.3
-        lattice = np.array([[[front - over, -1, tall], [front + deep / 2, -1, tall + rise], [front + deep + over, -1, tall]], [[front - over, 1, tall], [front + deep / 2, 1, tall + rise], [front + deep + over, 1, tall]]], float)
+        lattice = np.array(
+            [
+                [
+                    [front - over, -1, tall],
+                    [front + deep / 2, -1, tall + rise],
+                    [front + deep + over, -1, tall],
+                ],
+                [[front - over, 1, tall], [front + deep / 2, 1, tall + rise], [front + deep + over, 1, tall]],
+            ],
+            float,
+        )
         lattice[..., 0] *= side
         lattice[..., 1] = y + lattice[..., 1] * long / 2
         build.add(grid(lattice), trim, this)
@@ -392,7 +473,11 @@ def _tree(build: SceneBuilder, rng: Rng, bank: Bank, foot: Array) -> None:
     build.add(rod(foot, foot + [0, 0, tall], 0.12, 0.07), build.slot("furniture"), this)
     for _ in range(rng.integers(2, 6)):
         crown = pick(rng, bank.shapes_of_kind("blob", "figurine"))
-        pose = translation(foot + [0, 0, tall] + rng.normal(0, 0.5, 3)) @ rotation(direction(rng), rng.random() * 6) @ scaling(rng.uniform(0.6, 1.4))
+        pose = (
+            translation(foot + [0, 0, tall] + rng.normal(0, 0.5, 3))
+            @ rotation(direction(rng), rng.random() * 6)
+            @ scaling(rng.uniform(0.6, 1.4))
+        )
         build.add(crown.mesh, leaf, this, pose)
 
 
@@ -400,7 +485,13 @@ def _parked_car(build: SceneBuilder, rng: Rng, x: float, y: float) -> None:
     this, body = build.instance("object"), build.slot("appliance")
     long, wide = rng.uniform(3.4, 4.8), rng.uniform(1.6, 1.9)
     build.add(rounded_box((wide, long, 0.7), 0.18, (x, y, 0.65)), body, this)
-    build.add(rounded_box((wide * 0.88, long * rng.uniform(0.45, 0.65), 0.75), 0.25, (x, y + rng.normal(0, 0.2), 1.15)), build.slot("appliance"), this)
+    build.add(
+        rounded_box(
+            (wide * 0.88, long * rng.uniform(0.45, 0.65), 0.75), 0.25, (x, y + rng.normal(0, 0.2), 1.15)
+        ),
+        build.slot("appliance"),
+        this,
+    )
     tyre = build.slot("leaf")
     for sx in (-1, 1):
         for sy in (-1, 1):

@@ -71,8 +71,10 @@ void main() {
 
 _EQUIRECTANGULAR = """
 const float PI = 3.14159265;
-vec2 equirectangular(vec3 d) { return vec2(atan(d.y, d.x) / (2 * PI) + 0.5, acos(clamp(d.z, -1.0, 1.0)) / PI); }
-vec3 light_from(vec3 d, float blur) { return textureLod(environments, vec3(equirectangular(d), environment), blur).rgb; }
+vec3 light_from(vec3 d, float blur) {
+    vec2 at = vec2(atan(d.y, d.x) / (2 * PI) + 0.5, acos(clamp(d.z, -1.0, 1.0)) / PI);
+    return textureLod(environments, vec3(at, environment), blur).rgb;
+}
 """
 
 SHADE_FRAGMENT = (
@@ -213,7 +215,7 @@ void main() {
     vec4 here = texelFetch(normal_depth, pixel, 0);
     if (covered > 0 && here.w > 0) {
         vec3 n = here.xyz, p = ray * here.w;
-        vec3 tx = normalize(abs(n.x) < 0.8 ? cross(n, vec3(1, 0, 0)) : cross(n, vec3(0, 1, 0))), ty = cross(n, tx);
+        vec3 tx = normalize(cross(n, abs(n.x) < 0.8 ? vec3(1, 0, 0) : vec3(0, 1, 0))), ty = cross(n, tx);
         float phase = fract(sin(dot(gl_FragCoord.xy, vec2(12.9898, 78.233))) * 43758.5453);
         float hidden = 0;
         vec3 near_light = vec3(0);

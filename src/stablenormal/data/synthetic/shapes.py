@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial import Delaunay
-from skimage.measure import marching_cubes
 
 from stablenormal.data.synthetic.draws import Array, Rng, chance, direction, pick
 from stablenormal.data.synthetic.meshes import (
+    Faces,
     Mesh,
     box,
     cylinder,
@@ -49,7 +49,7 @@ class Shape:
 
 
 def waves(rng: Rng, points: Array, octaves: int, frequency: float) -> Array:
-    """Smooth random values (N,) at points (N, 3): sums of sines, each octave twice the frequency, half the height."""
+    """Smooth random values (N,) at points (N, 3): sums of sines; each octave doubles the frequency."""
     total, height = np.zeros(len(points)), 1.0
     for _ in range(octaves):
         for _ in range(6):
@@ -60,6 +60,8 @@ def waves(rng: Rng, points: Array, octaves: int, frequency: float) -> Array:
 
 def figurine(rng: Rng) -> Mesh:
     """A mirrored union of soft ellipsoids, like an animal, a statue or a head, sometimes with relief."""
+    from skimage.measure import marching_cubes  # of the extra "synth"
+
     count = 30
     axis = np.linspace(-1.25, 1.25, count)
     space = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
@@ -79,7 +81,8 @@ def figurine(rng: Rng) -> Mesh:
         relief = waves(rng, space.reshape(-1, 3), 2, rng.uniform(2, 6)).reshape(field.shape)
         field = field + rng.uniform(0.01, 0.05) * relief
     field[[0, -1]] = field[:, [0, -1]] = field[:, :, [0, -1]] = 1.0  # closed at the walls of the lattice
-    points, faces, _, _ = marching_cubes(field, 0.0)
+    surface: Callable[..., tuple[Array, Faces, Array, Array]] = marching_cubes  # scikit-image has no types
+    points, faces, _, _ = surface(field, 0.0)
     slope = np.stack([map_coordinates(part, points.T, order=1) for part in np.gradient(field)], 1)
     normals = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)
     return with_normals(points / (count - 1) * 2.5 - 1.25, faces.astype(np.int64), normals)
@@ -119,7 +122,9 @@ def vase(rng: Rng) -> Mesh:
     height = np.linspace(0, 1, 26)
     radius = np.interp(height, np.linspace(0, 1, knots), rng.uniform(0.2, 1, knots))
     radius = gaussian_filter(radius, 1.8, mode="nearest")
-    profile = np.stack([np.concatenate([[0], radius, [0]]), np.concatenate([[0], height, [1]]) * rng.uniform(1, 3)], 1)
+    profile = np.stack(
+        [np.concatenate([[0], radius, [0]]), np.concatenate([[0], height, [1]]) * rng.uniform(1, 3)], 1
+    )
     return revolved(profile, 32)
 
 
@@ -132,12 +137,9 @@ def bottle(rng: Rng) -> Mesh:
     shoulder = np.stack([body + (neck - body) * ease, tall + slope * np.linspace(0, 1, 9)], 1)
     rim = tall + slope + throat
     cap = neck * rng.uniform(1.0, 1.5)
-    profile = np.vstack([
-        [[0, 0], [body * 0.9, 0], [body, 0.05 * tall]],
-        shoulder,
-        [[neck, rim], [cap, rim], [cap, rim + rng.uniform(0.05, 0.2)], [0, rim + 0.2]],
-    ])  # fmt: skip
-    mesh = revolved(profile, 28, 32.0)
+    foot = np.array([[0, 0], [body * 0.9, 0], [body, 0.05 * tall]])
+    top = np.array([[neck, rim], [cap, rim], [cap, rim + rng.uniform(0.05, 0.2)], [0, rim + 0.2]])
+    mesh = revolved(np.vstack([foot, shoulder, top]), 28, 32.0)
     return transformed(mesh, scaling([1, rng.uniform(0.4, 0.8), 1])) if chance(rng, 0.2) else mesh
 
 
@@ -153,7 +155,14 @@ def cup(rng: Rng) -> Mesh:
     if not chance(rng, 0.5):
         return body
     turn = np.linspace(-np.pi / 2, np.pi / 2, 14)
-    reach = np.stack([0.28 * height * np.cos(turn) + radius.mean() - wall, 0 * turn, height / 2 + 0.28 * height * np.sin(turn)], 1)
+    reach = np.stack(
+        [
+            0.28 * height * np.cos(turn) + radius.mean() - wall,
+            0 * turn,
+            height / 2 + 0.28 * height * np.sin(turn),
+        ],
+        1,
+    )
     return merged([body, tube(reach, rng.uniform(0.04, 0.08))])
 
 
@@ -162,7 +171,9 @@ def crumpled_sheet(rng: Rng) -> Mesh:
     size, width = 40, rng.uniform(0.6, 1.0)
     axis = np.linspace(-1, 1, size)
     x, y = np.meshgrid(axis, axis * width, indexing="ij")
-    knots = np.vstack([rng.uniform(-1.3, 1.3, (rng.integers(12, 70), 2)), [[-4, -4], [-4, 4], [4, -4], [4, 4]]])
+    knots = np.vstack(
+        [rng.uniform(-1.3, 1.3, (rng.integers(12, 70), 2)), [[-4, -4], [-4, 4], [4, -4], [4, 4]]]
+    )
     heights = rng.normal(0, rng.uniform(0.05, 0.22), len(knots))
     z = _facets(knots, heights, np.stack([x, y], -1))
     z = z + rng.uniform(0, 0.4) * np.abs(x * rng.normal() + y * rng.normal() + rng.normal(0, 0.3))
@@ -200,7 +211,11 @@ def cushion(rng: Rng) -> Mesh:
     axis = np.sin(np.linspace(-np.pi / 2, np.pi / 2, size))
     u, v = np.meshgrid(axis, axis, indexing="ij")
     puff = ((1 - u**2) * (1 - v**2)).clip(0) ** rng.uniform(0.3, 0.6) * rng.uniform(0.25, 0.55)
-    pinch = 1 - rng.uniform(0, 0.15) * (1 - np.maximum(np.abs(u), np.abs(v)) ** 4) * 0 - rng.uniform(0, 0.12) * (1 - u**2 * v**2)
+    pinch = (
+        1
+        - rng.uniform(0, 0.15) * (1 - np.maximum(np.abs(u), np.abs(v)) ** 4) * 0
+        - rng.uniform(0, 0.12) * (1 - u**2 * v**2)
+    )
     width = rng.uniform(0.6, 1.0)
     flat = np.stack([u, v, 0 * u], -1).reshape(-1, 3)
     sides = []
@@ -278,14 +293,22 @@ def wire_frame(rng: Rng) -> Mesh:
         if (np.abs(a - b) > 1e-6).sum() == 1
     ]
     for x in np.linspace(-half[0], half[0], rng.integers(3, 9))[1:-1]:
-        parts.append(rod(np.array([x, -half[1], -half[2]]), np.array([x, -half[1], half[2]]), radius * 0.7, sections=8))
+        parts.append(
+            rod(np.array([x, -half[1], -half[2]]), np.array([x, -half[1], half[2]]), radius * 0.7, sections=8)
+        )
     return merged(parts)
 
 
 def cable(rng: Rng) -> Mesh:
     """A loose wire on the ground."""
     along = np.linspace(0, 1, 70)
-    path = np.stack([sum(rng.normal() * np.sin(k * np.pi * along + rng.random() * 6) / k for k in (1, 2, 3, 5)) for _ in range(3)], 1)
+    path = np.stack(
+        [
+            sum(rng.normal() * np.sin(k * np.pi * along + rng.random() * 6) / k for k in (1, 2, 3, 5))
+            for _ in range(3)
+        ],
+        1,
+    )
     return tube(path * [1, 1, 0.08], rng.uniform(0.012, 0.05))
 
 
@@ -301,7 +324,13 @@ def leafy_plant(rng: Rng) -> Mesh:
             return
         for _ in range(rng.integers(2, 4)):
             turned = heading + rng.standard_normal(3) * 0.55
-            grow(end, turned / np.linalg.norm(turned), length * rng.uniform(0.6, 0.85), radius * 0.65, level - 1)
+            grow(
+                end,
+                turned / np.linalg.norm(turned),
+                length * rng.uniform(0.6, 0.85),
+                radius * 0.65,
+                level - 1,
+            )
 
     grow(np.zeros(3), np.array([0, 0, 1.0]), 0.3, 0.02, int(rng.integers(2, 4)))
     return merged(parts)

@@ -1,6 +1,6 @@
 """Procedural textures: tileable colour (display-coded) and height, and lighting environments.
 
-Every painter takes a generator and returns colour (N, N, 3) in [0, 1] and height (N, N), zero mean, about unit range.
+Every painter takes a generator and returns colour (N, N, 3) in [0, 1] and height (N, N), about unit range.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,15 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from stablenormal.data.synthetic.draws import Array, Rng, chance, hsv_to_rgb, log_uniform, pick, surface_colour
+from stablenormal.data.synthetic.draws import (
+    Array,
+    Rng,
+    chance,
+    hsv_to_rgb,
+    log_uniform,
+    pick,
+    surface_colour,
+)
 
 SIZE = 256
 """Side of a texture in pixels."""
@@ -28,13 +36,15 @@ def noise(rng: Rng, beta: float, stretch: tuple[float, float] = (1, 1), size: in
     frequency = np.hypot(rows, columns)
     frequency[0, 0] = 1e9
     field = np.fft.irfft2(spectrum / frequency ** (beta / 2 + 0.5), s=(size, size))
-    return (field - field.mean()) / (field.std() + 1e-9)
+    scaled: Array = (field - field.mean()) / (field.std() + 1e-9)
+    return scaled
 
 
 def to_unit_range(field: Array) -> Array:
     """The field scaled so that its 1st and 99th percentile become 0 and 1, and clipped."""
     low, high = np.percentile(field, [1, 99])
-    return np.clip((field - low) / (high - low + 1e-9), 0, 1)
+    scaled: Array = np.clip((field - low) / (high - low + 1e-9), 0, 1)
+    return scaled
 
 
 def blend(first: Array, second: Array, weight: Array) -> Array:
@@ -81,7 +91,9 @@ def _grain(rng: Rng) -> Painted:
         grain = noise(rng, 1.8, (12, 1))
     else:
         grain = np.sin(18 * noise(rng, 2.8, (4, 1)))
-    base = hsv_to_rgb(float(rng.normal(0.075, 0.015)) % 1, float(rng.uniform(0.2, 0.7)), float(rng.uniform(0.25, 0.9)))
+    base = hsv_to_rgb(
+        float(rng.normal(0.075, 0.015)) % 1, float(rng.uniform(0.2, 0.7)), float(rng.uniform(0.25, 0.9))
+    )
     return blend(base, base * rng.uniform(0.5, 0.85), to_unit_range(grain)), 0.15 * grain
 
 
@@ -169,10 +181,12 @@ def _leaves(rng: Rng) -> Painted:
         corners = centre + reach * np.stack([np.cos(turn), np.sin(turn)], 1)
         if chance(rng, 0.35):
             axes = (int(size) + 1, int(size * rng.uniform(0.3, 1)) + 1)
-            cv2.ellipse(canvas, (int(centre[0]), int(centre[1])), axes, rng.uniform(0, 180), 0, 360, colour, -1)
+            cv2.ellipse(
+                canvas, (int(centre[0]), int(centre[1])), axes, rng.uniform(0, 180), 0, 360, colour, -1
+            )
         else:
             cv2.fillPoly(canvas, [corners.astype(np.int32)], colour, cv2.LINE_AA)
-    return cv2.GaussianBlur(canvas, (0, 0), 0.7) / 255.0, 0.2 * noise(rng, 1.5)
+    return np.asarray(cv2.GaussianBlur(canvas, (0, 0), 0.7), float) / 255, 0.2 * noise(rng, 1.5)
 
 
 def _print(rng: Rng) -> Painted:
@@ -240,7 +254,7 @@ def paint(rng: Rng, kind: str) -> npt.NDArray[np.uint8]:
 
 
 def environment(rng: Rng, rows: int = 64) -> npt.NDArray[np.float32]:
-    """An equirectangular light environment (rows, 2 rows, 3), linear, z up: soft gradient with bright windows."""
+    """An equirectangular environment (rows, 2 rows, 3), linear, z up: a soft gradient with bright windows."""
     latitude = np.linspace(1, -1, rows)[:, None, None]
     up, level, down = (surface_colour(rng) ** 2.2 * log_uniform(rng, 0.2, 2) for _ in range(3))
     sky = np.where(latitude > 0, level + (up - level) * latitude, level + (down - level) * -latitude)
@@ -250,8 +264,11 @@ def environment(rng: Rng, rows: int = 64) -> npt.NDArray[np.float32]:
         top, left = int(rng.integers(0, int(rows * 0.8))), int(rng.integers(0, 2 * rows))
         high, wide = int(rng.integers(2, 18)), int(rng.integers(2, 30))
         columns = np.arange(left, left + wide) % (2 * rows)
-        image[np.ix_(np.arange(top, min(rows, top + high)), columns)] += surface_colour(rng) * log_uniform(rng, 1, 20)
-    return gaussian_filter(image, (0.6, 0.6, 0), mode=("nearest", "wrap", "nearest")).astype(np.float32)
+        image[np.ix_(np.arange(top, min(rows, top + high)), columns)] += surface_colour(rng) * log_uniform(
+            rng, 1, 20
+        )
+    smooth = gaussian_filter(image, (0.6, 0.6, 0), mode=("nearest", "wrap", "nearest"))
+    return np.asarray(smooth, np.float32)
 
 
 def sky(rng: Rng, rows: int = 64) -> npt.NDArray[np.float32]:

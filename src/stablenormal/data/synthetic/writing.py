@@ -1,4 +1,4 @@
-"""Writes a corpus to shards with several processes; finished shards are kept, so it can be stopped and run again."""
+"""Writes a corpus to shards with several processes; finished shards are kept when it is run again."""
 
 import json
 import multiprocessing
@@ -13,6 +13,7 @@ from stablenormal.data.shards import shard_path, write_shard
 from stablenormal.data.synthetic.corpus import CorpusRenderer, Mix
 from stablenormal.data.synthetic.rasteriser import open_context
 from stablenormal.errors import DataError, SettingError
+from stablenormal.io.atomic import write_bytes
 
 RECIPE_NAME = "corpus.json"
 """Lies beside the shards and says what made them."""
@@ -52,7 +53,14 @@ def write_corpus(
     """
     if min(count, shard_size, workers) < 1:
         raise SettingError(f"count {count}, shard size {shard_size} and workers {workers} must be 1 or more")
-    recipe = {"seed": seed, "count": count, "size": size, "shard_size": shard_size, "mix": asdict(mix or Mix()), "bank": bank_fraction}
+    recipe = {
+        "seed": seed,
+        "count": count,
+        "size": size,
+        "shard_size": shard_size,
+        "mix": asdict(mix or Mix()),
+        "bank": bank_fraction,
+    }
     _keep_recipe(folder, recipe)
     todo = []
     for number in range(-(-count // shard_size)):
@@ -75,10 +83,11 @@ def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     if path.exists():
         found = json.loads(path.read_text())
         if found != recipe:
-            raise DataError(f"{folder}: holds another corpus ({found}); choose another folder or the same settings")
+            raise DataError(
+                f"{folder}: holds another corpus ({found}); choose another folder or the same settings"
+            )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(recipe, sort_keys=True) + "\n")
+    write_bytes(path, (json.dumps(recipe, sort_keys=True) + "\n").encode())
 
 
 def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
@@ -96,7 +105,9 @@ def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
             except Empty:
                 dead = [process.exitcode for process in processes if process.exitcode]
                 if dead:
-                    raise DataError(f"a rendering process ended with code {dead[0]}; run the command again to go on") from None
+                    raise DataError(
+                        f"a rendering process ended with code {dead[0]}; run the command again to go on"
+                    ) from None
                 continue
             if isinstance(report, str):
                 raise DataError(report)
@@ -109,7 +120,13 @@ def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
 
 
 def _work(
-    folder: Path, seed: int, size: int, mix: Mix | None, bank_fraction: float, todo: list[tuple[int, int, int]], reports: Any
+    folder: Path,
+    seed: int,
+    size: int,
+    mix: Mix | None,
+    bank_fraction: float,
+    todo: list[tuple[int, int, int]],
+    reports: Any,
 ) -> None:
     """Render this worker's shards in order; report 1 per sample and 0 at the end, or an error as text."""
     try:
