@@ -359,7 +359,7 @@ def angular_error_deg(prediction: Tensor, target: Tensor) -> Tensor:
     Returns:
         Angles (B, H, W) in degrees, in [0, 180], in float32 or better. A zero vector has no direction: its
         angle counts as 90 with no gradient, so that an empty prediction is not a perfect one; mask with
-        `valid_mask`. The gradient is finite everywhere, and zero at exactly 0 and 180 degrees.
+        `valid_mask`. The gradient is finite everywhere, also at 0 and 180 degrees.
 
     Raises:
         ImageShapeError: if the shapes differ or the channel count is not 3.
