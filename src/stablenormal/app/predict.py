@@ -268,6 +268,7 @@ def _write_record(run: _Run, status: RunStatus) -> None:
         seconds=time.perf_counter() - run.clock,
         computed_with=run.computed_with,
         settings=asdict(run.settings),
+        spec=asdict(run.pipeline.spec),
         device=str(run.pipeline.device),
         results=run.results,
     )
@@ -313,7 +314,7 @@ def _gallery_item(run: _Run, result: FileResult) -> GalleryItem:
         width=width,
         height=height,
         note=" · ".join(notes),
-        links={Path(path).name: path for path in result.outputs},
+        links={path.removeprefix(f"{result.name}_"): path for path in result.outputs},
     )
 
 

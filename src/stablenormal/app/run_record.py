@@ -47,6 +47,7 @@ def write_record(
     seconds: float,
     computed_with: Mapping[str, Any],
     settings: Mapping[str, Any],
+    spec: Mapping[str, Any],
     device: str,
     results: Sequence[FileResult],
 ) -> None:
@@ -59,6 +60,7 @@ def write_record(
         seconds: since the start.
         computed_with: what the numbers in the files depend on; a resumed run must agree in it.
         settings: every option.
+        spec: the model's own way to run, which fills in for options that were not given.
         device: where it was computed.
         results: one entry per photograph so far.
     """
@@ -70,6 +72,7 @@ def write_record(
         "images_per_second": round(done / seconds, 4) if done else None,
         "computed_with": computed_with,
         "settings": settings,
+        "spec": spec,
         "device": device,
         "versions": _versions(),
         "files": [asdict(result) for result in results],

@@ -51,7 +51,12 @@ def predict(
     dtype: Annotated[
         str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Photographs at a time.")] = 1,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size", help="Photographs of one size at a time; more than 1 may change the last bits."
+        ),
+    ] = 1,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep complete results of an earlier run.")
     ] = False,
@@ -163,5 +168,7 @@ def _row(result: "FileResult") -> tuple[str, str, str, str]:
 
     size = f"{result.width} x {result.height}" if result.width else ""
     seconds = f"{result.seconds:.2f}" if result.status == "done" else ""
-    written = ", ".join(result.outputs) if result.status == "done" else result.status
+    written: str = result.status
+    if result.status == "done":  # the first in full, of the others what differs
+        written = ", ".join([result.outputs[0], *(o.removeprefix(result.name) for o in result.outputs[1:])])
     return escape(result.source), size, seconds, escape(written)
