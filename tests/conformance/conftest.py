@@ -62,10 +62,6 @@ def repositories(recording: Recording, tmp_path: Path) -> tuple[Path, Path]:
     shutil.copytree(recording.folder / "refine", refiner)
     for part in ("vae", "text_encoder", "tokenizer"):
         shutil.copytree(recording.folder / part, refiner / part)
-    if recording.late:  # these files carry the variant's name, as on the hub
-        for folder in (yoso / "unet", refiner / "vae", refiner / "controlnet"):
-            file = folder / "diffusion_pytorch_model.safetensors"
-            file.rename(file.with_suffix(".fp16.safetensors"))
     for component, stand_in in (("dino_controlnet", "injector"), ("prior", "prior")):
         (refiner / component).mkdir()
         shutil.copy(DATA / "remote" / f"standin_{stand_in}.py", refiner / component)
@@ -74,6 +70,10 @@ def repositories(recording: Recording, tmp_path: Path) -> tuple[Path, Path]:
             refiner / component / "diffusion_pytorch_model.safetensors",
         )
         (refiner / component / "config.json").write_text("{}")
+    if recording.late:  # these files carry the variant's name, as on the hub
+        for folder in (yoso / "unet", refiner / "vae", refiner / "dino_controlnet"):
+            file = folder / "diffusion_pytorch_model.safetensors"
+            file.rename(file.with_suffix(".fp16.safetensors"))
     diffusers = {"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}
     (yoso / "model_index.json").write_text(json.dumps({"_class_name": "YOSONormalsPipeline", **diffusers}))
     index = {

@@ -29,7 +29,7 @@ from stablenormal.models.remote_code import (
 )
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
-from stablenormal.models.spec import ModelSpec, load_spec, read_json, save_spec
+from stablenormal.models.spec import SPEC_FILE, ModelSpec, load_spec, read_json, save_spec
 from stablenormal.models.text import text_constant
 from stablenormal.models.unet_stages import stage_channels
 
@@ -112,6 +112,11 @@ def load_components(
     folder = Path(folder)
     if not is_model_folder(folder):
         raise ModelError(f"{folder}: no {INDEX_FILE} there; give a model folder, a hub id, or 'small'")
+    if not (folder / SPEC_FILE).is_file():
+        raise ModelError(
+            f"{folder}: has {INDEX_FILE} but no {SPEC_FILE}; "
+            "released weights must be joined with `stablenormal convert` first"
+        )
     spec = load_spec(folder)
     unet = load_diffusers(folder / "unet", UNet2DConditionModel, dtype)
     yoso_unet = load_diffusers(folder / "yoso_unet", UNet2DConditionModel, dtype)

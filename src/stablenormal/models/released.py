@@ -111,7 +111,7 @@ def join_released(
         trust_remote_code: run the Python files of the refiner's semantic branch.
 
     Raises:
-        ModelError: if a part is missing or damaged, keys do not fit, or remote code is needed but not allowed.
+        ModelError: if a part is missing or damaged, keys do not fit, or remote code is not allowed.
     """
     complete = [folder for folder in (folders.refiner, folders.yoso, folders.base) if folder is not None]
     prompts = _prompts(complete, variant, ("", PROMPT) if spec.text == "prompt" else (PROMPT,))
@@ -120,7 +120,7 @@ def join_released(
     components = ModelComponents(
         spec=spec,
         autoencoder=load_diffusers(_find("vae", complete), AutoencoderKL, dtype, variant),
-        semantic_encoder=_semantic_encoder(folders, spec, dtype, trust_remote_code),
+        semantic_encoder=_semantic_encoder(folders, spec, dtype, variant, trust_remote_code),
         yoso=GuidedDenoiser(
             unet=yoso_unet,
             condition_encoder=_condition_encoder(folders.yoso, dtype, variant),
@@ -131,7 +131,7 @@ def join_released(
             condition_encoder=_condition_encoder(folders.refiner, dtype, variant),
             text=prompts[-1],
             injector=RemoteInjector(
-                _remote(folders.refiner, INJECTOR_FOLDER, dtype, trust_remote_code), prompts[-1]
+                _remote(folders.refiner, INJECTOR_FOLDER, dtype, variant, trust_remote_code), prompts[-1]
             ),
         ),
     )
@@ -145,10 +145,14 @@ def _condition_encoder(folder: Path, dtype: torch.dtype, variant: str | None) ->
 
 
 def _semantic_encoder(
-    folders: ReleasedFolders, spec: ModelSpec, dtype: torch.dtype, trust_remote_code: bool
+    folders: ReleasedFolders,
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    variant: str | None,
+    trust_remote_code: bool,
 ) -> nn.Module:
-    if _remote_code_of(folders.refiner, SEMANTIC_FOLDER) is not None:
-        return _remote(folders.refiner, SEMANTIC_FOLDER, dtype, trust_remote_code)
+    if not needs_semantic(folders.refiner):
+        return _remote(folders.refiner, SEMANTIC_FOLDER, dtype, variant, trust_remote_code)
     if folders.semantic is None:
         raise ModelError(
             f"{folders.refiner}: brings no semantic encoder ({SEMANTIC_FOLDER}); give one with --semantic"
@@ -158,31 +162,32 @@ def _semantic_encoder(
 
 def needs_semantic(refiner: Path) -> bool:
     """Whether a refiner's folder lacks a semantic encoder of its own."""
-    return _remote_code_of(refiner, SEMANTIC_FOLDER) is None
+    return _remote_entry(refiner, SEMANTIC_FOLDER) is None
 
 
-def _remote(repository: Path, component: str, dtype: torch.dtype, trust_remote_code: bool) -> RemoteNetwork:
-    code = _remote_code_of(repository, component)
-    if code is None:
+def _remote(
+    repository: Path, component: str, dtype: torch.dtype, variant: str | None, trust_remote_code: bool
+) -> RemoteNetwork:
+    entry = _remote_entry(repository, component)
+    if entry is None:
         raise ModelError(
-            f"{repository}: no remote code for {component}; {INDEX_FILE} should name its file and class, "
-            f"as in '{component}': ['file', 'Class']"
+            f"{repository / INDEX_FILE}: names no code for {component}; "
+            f"expected an entry such as '{component}': ['file', 'Class']"
         )
-    return load_remote(repository / component, *code, dtype, trust_remote_code)
+    module, name = entry
+    places = [folder / f"{module}.py" for folder in (repository / component, repository)]
+    code = next((place for place in places if place.is_file()), places[0])
+    return load_remote(repository / component, code, name, dtype, trust_remote_code, variant)
 
 
-def _remote_code_of(repository: Path, component: str) -> tuple[Path, str] | None:
+def _remote_entry(repository: Path, component: str) -> tuple[str, str] | None:
     """The Python file and class that an index names for a component, as diffusers' custom components do."""
     if not (repository / INDEX_FILE).is_file():
         return None
     entry = read_json(repository / INDEX_FILE).get(component)
     if not isinstance(entry, list) or len(entry) != 2 or not all(isinstance(part, str) for part in entry):
         return None
-    for folder in (repository / component, repository):
-        code = folder / f"{Path(entry[0]).name}.py"
-        if code.is_file():
-            return code, entry[1]
-    return None
+    return None if entry[0] in ("diffusers", "transformers") else (Path(entry[0]).name, entry[1])
 
 
 def _prompts(folders: Iterable[Path], variant: str | None, prompts: Iterable[str]) -> list[Tensor]:

@@ -78,7 +78,12 @@ def remote_code_of(folder: Path) -> tuple[Path, str]:
 
 
 def load_remote(
-    folder: Path, code: Path, name: str, dtype: torch.dtype, trust_remote_code: bool
+    folder: Path,
+    code: Path,
+    name: str,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    variant: str | None = None,
 ) -> RemoteNetwork:
     """Import a component's code and load its weights with its own `from_pretrained`.
 
@@ -88,6 +93,7 @@ def load_remote(
         name: the class in it.
         dtype: what the weights become.
         trust_remote_code: whether the user allowed to run the file.
+        variant: prefer weights of this variant where they exist.
 
     Raises:
         ModelError: if remote code was not allowed, or it fails.
@@ -102,7 +108,8 @@ def load_remote(
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-        network: nn.Module = getattr(module, name).from_pretrained(str(folder))
+        options = {"variant": variant} if variant and any(folder.glob(f"*.{variant}.safetensors")) else {}
+        network: nn.Module = getattr(module, name).from_pretrained(str(folder), **options)
     except Exception as error:  # anything can happen in foreign code
         raise ModelError(f"{code}: the remote code failed ({type(error).__name__}: {error})") from error
     nn.Module.to(network, dtype=dtype)

@@ -58,11 +58,13 @@ def convert_released(
     """
     if dtype not in DTYPES:
         raise SettingError(f"dtype: {dtype!r} does not exist; choose one of {', '.join(DTYPES)}")
+    code = ("*.py",) if trust_remote_code else ()
+    refiner_folder = resolve_model(refiner, offline, variant=variant, allow_patterns=code)
     folders = ReleasedFolders(
-        yoso=resolve_model(yoso, offline=offline),
-        refiner=(refiner_folder := resolve_model(refiner, offline=offline)),
-        base=None if base is None else resolve_model(base, offline=offline),
-        semantic=resolve_model(semantic, offline=offline) if needs_semantic(refiner_folder) else None,
+        yoso=resolve_model(yoso, offline, variant=variant),
+        refiner=refiner_folder,
+        base=None if base is None else resolve_model(base, offline, variant=variant),
+        semantic=resolve_model(semantic, offline) if needs_semantic(refiner_folder) else None,
     )
     chosen = cast(Generation, generation) if generation else detect_generation(yoso, folders.yoso)
     spec = released_spec(output.name, chosen, processing_resolution)

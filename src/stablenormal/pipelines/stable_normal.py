@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.io.hub import resolve_model
 from stablenormal.models.autoencoder import decode, encode, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.loading import load_components, save_components, weight_hash
@@ -96,8 +97,6 @@ class StableNormal:
             ModelError: if the model is missing, incomplete, damaged, or of another architecture.
             OfflineError: if a hub id is not in the cache and `offline` is set.
         """
-        from stablenormal.io.hub import resolve_model
-
         target = choose_device(device)
         kind = choose_dtype(dtype, target)
         with ExitStack() as stack:
@@ -105,7 +104,8 @@ class StableNormal:
                 bundled = resources.files("stablenormal").joinpath("weights", BUNDLED)
                 folder = stack.enter_context(resources.as_file(bundled))
             else:
-                folder = resolve_model(path_or_id, offline=offline)
+                code = ("*.py",) if trust_remote_code else ()
+                folder = resolve_model(path_or_id, offline, allow_patterns=code)
             components = load_components(folder, target, kind, trust_remote_code)
         return cls(components, folder)
 
@@ -165,7 +165,7 @@ class StableNormal:
             refinement: another rule than the spec's; full mode only.
             ensemble: members with seeds `seed`, `seed + 1`, ..., averaged on the sphere.
             uncertainty: also return the members' mean angle to their mean; needs an ensemble of two or more.
-            processing_resolution: pixels of the longer side at which the networks see images, 0 for their own.
+            processing_resolution: pixels of the longer side at which the networks see images; 0: own size.
             valid: for each image None or (H, W) bool; the output is the zero vector where it is False.
             start: for each image a coarse normal map (3, H, W), OpenGL, in place of the one-step start.
             batch_size: images run at once where their sizes agree; with 1, each image's bits are independent

@@ -1,0 +1,199 @@
+import pytest
+import torch
+
+from stablenormal.errors import SettingError
+from stablenormal.sampling.noise_schedule import NoiseSchedule
+from stablenormal.sampling.refine import Step, fixed_level, hold_then_descend, plain_ddim, run_steps
+
+SCHEDULE = NoiseSchedule()
+
+
+def released_timesteps(steps: int) -> list[int]:
+    """The released rule, in its own words: `timesteps[: n // 2] = timesteps[n // 2]`, all + 1."""
+    timesteps = [index * (1000 // steps) + 1 for index in reversed(range(steps))]
+    timesteps[: steps // 2] = [timesteps[steps // 2]] * (steps // 2)
+    return timesteps
+
+
+class TestHoldThenDescend:
+    def test_ten_steps_are_the_published_table(self):
+        assert hold_then_descend(10) == (
+            *[Step(401, 401, 401, "renoise")] * 4,
+            Step(401, 501, 401, "ddim"),
+            Step(401, 401, 301, "ddim"),
+            Step(301, 301, 201, "ddim"),
+            Step(201, 201, 101, "ddim"),
+            Step(101, 101, 1, "ddim"),
+            Step(1, 1, 0, "last"),
+        )
+        assert hold_then_descend(10, t_plus=401) == hold_then_descend(10)
+
+    @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7, 8, 10, 16, 20, 25, 50, 100])
+    def test_any_number_of_steps_is_the_released_rule(self, steps):
+        table = hold_then_descend(steps)
+        assert [step.t_network for step in table] == released_timesteps(steps)
+        assert sum(step.kind == "renoise" for step in table) == max(steps // 2 - 1, 0)
+        held = [step for step in table if step.t_from > step.t_network]
+        assert held == ([Step(table[0][0], table[0][0] + 1000 // steps, table[0][0], "ddim")] * (steps > 1))
+
+    @pytest.mark.parametrize("steps", [1, 2, 3, 4, 9, 10, 13])
+    @pytest.mark.parametrize("t_plus", [1, 100, 401, 999])
+    def test_any_t_plus(self, steps, t_plus):
+        table = hold_then_descend(steps, t_plus)
+        assert len(table) == steps
+        assert all(step.t_network == t_plus for step in table[: steps // 2 + 1])
+        assert table[-1].t_network == (1 if steps > 2 else t_plus)
+        assert all(1 <= step.t_network <= 999 and step.t_from <= 999 for step in table)
+        for step, following in zip(table, table[1:], strict=False):
+            assert step.t_to == following.t_network
+
+    def test_schedule_gives_the_total(self):
+        assert hold_then_descend(10, schedule=NoiseSchedule(timesteps=100))[0].t_network == 41
+
+
+class TestFixedLevel:
+    def test_two_rounds(self):
+        assert fixed_level(2) == (Step(401, 401, 401, "renoise"), Step(401, 401, 0, "last"))
+        assert [step.t_network for step in fixed_level(3, t_plus=200)] == [200, 200, 200]
+
+    def test_schedule_gives_the_total(self):
+        with pytest.raises(SettingError, match="1 to 99"):
+            fixed_level(2, schedule=NoiseSchedule(timesteps=100))
+
+
+class TestPlainDdim:
+    def test_goes_down_evenly(self):
+        assert [step.t_network for step in plain_ddim(10)] == list(range(901, 0, -100))
+        assert [step.t_network for step in plain_ddim(5, t_start=401)] == [401, 301, 201, 101, 1]
+        assert [step.kind for step in plain_ddim(3)] == ["ddim", "ddim", "last"]
+        assert plain_ddim(10, schedule=NoiseSchedule(timesteps=100))[0].t_network == 91
+
+    def test_equals_diffusers_scheduler(self):
+        """The same trajectory as diffusers' DDIM with x0 prediction, leading spacing and an offset of 1."""
+        from diffusers import DDIMScheduler
+
+        scheduler = DDIMScheduler(
+            beta_schedule="scaled_linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            prediction_type="sample",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
+        scheduler.set_timesteps(10)
+        x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        ours = run_steps(denoise, x, plain_ddim(10), refuse_noise)
+        for timestep in scheduler.timesteps:
+            x0 = denoise(x, int(timestep))
+            x = scheduler.step(x0, timestep, x).prev_sample
+        torch.testing.assert_close(ours, x0)
+
+
+@pytest.mark.parametrize("rule", [hold_then_descend, fixed_level, plain_ddim])
+@pytest.mark.parametrize("steps", [0, -1, 1001])
+def test_rules_refuse_step_counts(rule, steps):
+    with pytest.raises(SettingError, match="steps: expected 1 to 1000"):
+        rule(steps)
+
+
+@pytest.mark.parametrize("rule", [hold_then_descend, fixed_level, plain_ddim])
+@pytest.mark.parametrize("t_plus", [0, 1000])
+def test_rules_refuse_levels(rule, t_plus):
+    with pytest.raises(SettingError, match="expected 1 to 999"):
+        rule(4, t_plus)
+
+
+def denoise(x, t):
+    return torch.tanh(x * (1 + t / 1000))
+
+
+def refuse_noise():
+    raise AssertionError("no noise is to be drawn")
+
+
+def draws(seed=0, shape=(1, 4, 8, 8)):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(shape, generator=generator)
+
+
+class TestRunSteps:
+    def test_ten_steps_by_hand(self):
+        """The method's ten lines, written out."""
+        noise, x = draws(), draws(1)()
+        a = SCHEDULE.alphas_cumprod
+        expected = x
+        for _ in range(4):
+            expected = a[401].sqrt() * denoise(expected, 401) + (1 - a[401]).sqrt() * noise()
+        for level, above, below in (
+            (401, 501, 401),
+            (401, 401, 301),
+            (301, 301, 201),
+            (201, 201, 101),
+            (101, 101, 1),
+        ):
+            x0 = denoise(expected, level)
+            epsilon = (expected - a[above].sqrt() * x0) / (1 - a[above]).sqrt()
+            expected = a[below].sqrt() * x0 + (1 - a[below]).sqrt() * epsilon
+        expected = denoise(expected, 1)
+        torch.testing.assert_close(run_steps(denoise, x, hold_then_descend(10), draws()), expected)
+
+    def test_a_perfect_network_gives_its_answer(self):
+        x0 = torch.randn(1, 4, 8, 8)
+        for table in (hold_then_descend(10), fixed_level(2), plain_ddim(4)):
+            assert run_steps(lambda x, t: x0, torch.randn(1, 4, 8, 8), table, draws()) is x0
+
+    def test_draws_once_a_renoising(self):
+        count = 0
+
+        def noise():
+            nonlocal count
+            count += 1
+            return torch.zeros(1, 4, 8, 8)
+
+        run_steps(denoise, torch.zeros(1, 4, 8, 8), hold_then_descend(10), noise)
+        assert count == 4
+        run_steps(denoise, torch.zeros(1, 4, 8, 8), hold_then_descend(10), noise, tau=0.5)
+        assert count == 4 + 9
+
+    def test_tau_is_ddims_eta(self):
+        """With tau = 1 and the true noise inferred, a DDIM step keeps the level's variance."""
+        from diffusers import DDIMScheduler
+
+        scheduler = DDIMScheduler(
+            beta_schedule="scaled_linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            prediction_type="sample",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
+        scheduler.set_timesteps(10)
+        x, noise = draws(1)(), draws(2)()
+        table = (Step(301, 301, 201, "ddim"), Step(201, 201, 0, "last"))
+        seen = []
+
+        def watched(x, t):
+            seen.append(x)
+            return denoise(x, t)
+
+        run_steps(watched, x, table, lambda: noise, tau=0.7)
+        expected = scheduler.step(denoise(x, 301), 301, x, eta=0.7, variance_noise=noise).prev_sample
+        torch.testing.assert_close(seen[1], expected)
+
+    def test_schedule_is_used(self):
+        x = draws(1)()
+        usual = run_steps(denoise, x, fixed_level(2), draws())
+        other = run_steps(denoise, x, fixed_level(2), draws(), NoiseSchedule(beta_end=0.02))
+        assert not torch.allclose(usual, other)
+
+    @pytest.mark.parametrize("table", [(), hold_then_descend(4)[:-1], fixed_level(1) * 2])
+    def test_refuses_a_table_without_one_end(self, table):
+        with pytest.raises(SettingError, match="'last'"):
+            run_steps(denoise, torch.zeros(1, 4, 8, 8), table, draws())
+
+    @pytest.mark.parametrize("tau", [-0.1, 1.1])
+    def test_refuses_tau(self, tau):
+        with pytest.raises(SettingError, match="tau"):
+            run_steps(denoise, torch.zeros(1, 4, 8, 8), fixed_level(1), draws(), tau=tau)
