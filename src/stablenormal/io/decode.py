@@ -84,9 +84,7 @@ def decode(path: Path) -> Decoded:
         ) from error
     except MemoryError as error:
         raise ImageReadError(f"{path}: too large for the memory; shrink it first") from error
-    except (
-        Exception
-    ) as error:  # decoders raise nearly anything at damaged files: OSError, SyntaxError, struct.error
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more at damaged files
         raise ImageReadError(
             f"{path}: the file is damaged or cut off ({_first_line(error)}); copy it again"
         ) from error

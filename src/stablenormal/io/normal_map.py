@@ -239,8 +239,9 @@ def _xyz_channels(names: list[str]) -> list[str] | None:
 
 
 def _read_npy(path: Path) -> tuple[Tensor, int, dict[str, str]]:
+    data = load_bytes(path, NormalMapError)
     try:
-        array: npt.NDArray[Any] = np.load(io.BytesIO(load_bytes(path, NormalMapError)), allow_pickle=False)
+        array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise NormalMapError(f"{path}: not a readable NPY file; copy or make it again") from error
     if not isinstance(array, np.ndarray) or array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f":
@@ -253,8 +254,9 @@ def _record_beside(path: Path) -> dict[str, str]:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         return {}
+    text = load_bytes(beside, NormalMapError)
     try:
-        facts = json.loads(load_bytes(beside, NormalMapError))
+        facts = json.loads(text)
     except ValueError as error:
         raise NormalMapError(f"{beside}: not readable JSON; mend it, or delete it and give frame=") from error
     return {k: v for k, v in facts.items() if isinstance(v, str)} if isinstance(facts, dict) else {}
