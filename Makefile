@@ -33,7 +33,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.torch pyproject.toml
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,synth,train,docs]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,synth,docs]'
 	touch $@ $(VENV)/.installed
 
 check-style: environment

@@ -206,6 +206,23 @@ def test_a_damaged_or_missing_weight_is_named(
     assert "Traceback" not in ended.err
 
 
+def test_code_beside_the_weights_runs_only_when_it_is_trusted(
+    good: Path, tmp_path: Path, toy_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, marker = tmp_path / "copy", tmp_path / "was_run"
+    shutil.copytree(toy_model, model)
+    (model / "semantic_injector/remote_code.json").write_text('{"file": "foreign.py", "class": "Foreign"}')
+    (model / "semantic_injector/foreign.py").write_text(f"open({str(marker)!r}, 'w').close()")
+    ended = Command(model, capsys)(good, "-o", tmp_path / "out")
+    assert ended.code == 1
+    assert "--trust-remote-code" in ended.errors()[0]
+    assert not marker.exists()
+    ended = Command(model, capsys)(good, "-o", tmp_path / "out", "--trust-remote-code")
+    assert ended.code == 1
+    assert "foreign.py" in ended.errors()[0]
+    assert marker.exists()
+
+
 def test_debug_shows_the_traceback(good: Path, tmp_path: Path, toy_model: Path) -> None:
     from stablenormal.errors import FrameError
 

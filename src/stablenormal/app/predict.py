@@ -84,7 +84,11 @@ def predict(
     _require_writable(output)
     jobs, problems = find_jobs(inputs, output)
     pipeline = StableNormal.from_pretrained(
-        settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        offline=settings.offline,
+        trust_remote_code=settings.trust_remote_code,
     )
     run = _Run(
         output,

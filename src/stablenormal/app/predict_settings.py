@@ -47,6 +47,8 @@ class PredictSettings:
     """Leave photographs alone whose results are complete."""
     offline: bool = False
     """Never use the network."""
+    trust_remote_code: bool = False
+    """Run Python files that came with the weights."""
 
     def __post_init__(self) -> None:
         """Refuse what the run could only fail at later."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stablenormal import __version__
+from stablenormal.cli.convert import convert
 from stablenormal.cli.one_line_errors import one_line_errors
 from stablenormal.cli.predict import predict
 from stablenormal.cli.synth import synth
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (predict, synth, pack, train):
+for _command in (predict, convert, synth, pack, train):
     app.command(epilog=DEBUG_NOTE)(_command)
 
 

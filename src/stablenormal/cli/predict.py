@@ -61,6 +61,9 @@ def predict(
         bool, typer.Option("--skip-existing", help="Keep complete results of an earlier run.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
+    ] = False,
 ) -> None:
     """Write the surface normals of photographs, a page to look at them, and a record of the run."""
     from rich.console import Console
@@ -85,6 +88,7 @@ def predict(
         batch_size=batch_size,
         skip_existing=skip_existing,
         offline=offline,
+        trust_remote_code=trust_remote_code,
     )
     report = _run_with_progress(console, inputs, output, settings, mask)
     _show(console, report)
