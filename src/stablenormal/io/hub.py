@@ -25,8 +25,8 @@ def resolve_model(
         id_or_path: a folder, or a hub id such as "Stable-X/yoso-normal-v1-8".
         offline: open no connection; a repository must be in the cache already.
         revision: branch, tag or commit of a repository.
-        variant: fetch the weights of this name, such as "fp16" for `*.fp16.safetensors`, instead of the plain
-            ones.
+        variant: fetch the weights of this name, such as "fp16" for `*.fp16.safetensors`; a repository that
+            has none of it gives its plain ones.
         allow_patterns: further files to fetch, such as "*.py" where remote code was asked for.
 
     Returns:
@@ -37,13 +37,16 @@ def resolve_model(
         OfflineError: if `offline` and the repository is not in the cache.
     """
     folder = Path(id_or_path).expanduser()
-    if folder.is_dir():
+    if str(id_or_path) and folder.is_dir():
         return folder
-    if folder.exists():
+    if folder.is_file():
         raise ModelError(f"{folder}: a model is a folder, this is a file; name the folder that it lies in")
     if isinstance(id_or_path, Path) or not _HUB_ID.fullmatch(id_or_path):
         raise ModelError(f"{id_or_path}: no such folder; name a model folder or a hub id like owner/name")
-    return _snapshot(id_or_path, offline, revision, variant, allow_patterns)
+    snapshot = _snapshot(id_or_path, offline, revision, variant, allow_patterns)
+    if variant is None or any(snapshot.rglob(f"*.{variant}*.safetensors")):
+        return snapshot
+    return _snapshot(id_or_path, offline, revision, None, allow_patterns)
 
 
 def _snapshot(
