@@ -25,14 +25,17 @@ environment: $(VENV)/.installed-for-tests
 # torch comes first and alone: pip then takes the build that suits the machine, and every later install finds it there.
 $(VENV)/.torch: constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "make: installing PyTorch into $(VENV), some minutes the first time"
 	$(PIP) install --quiet --constraint constraints.txt torch
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	@echo "make: installing the rest"
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.torch pyproject.toml
+	@echo "make: installing the rest, with what the tests need"
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,synth,docs]'
 	touch $@ $(VENV)/.installed
 

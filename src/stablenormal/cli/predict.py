@@ -117,15 +117,18 @@ def _run_with_progress(
     )
     task = progress.add_task("Loading the model", total=None, rate="")
 
+    done = 0
+
     def start(total: int) -> None:
         progress.reset(task, total=total, description="Normals", rate="")
 
     def advance(result: FileResult) -> None:
         if result.error is not None:
             console.print(f"error: {result.error}", markup=False, highlight=False, soft_wrap=True)
+        nonlocal done
+        done += result.status == "done"
         elapsed = progress.tasks[task].elapsed or 0.0
-        finished = progress.tasks[task].completed + 1
-        rate = f"{finished / elapsed:.2f} images/s" if elapsed > 0 else ""
+        rate = f"{done / elapsed:.2f} images/s" if done and elapsed else ""
         progress.update(task, advance=1, rate=rate)
 
     with progress:
