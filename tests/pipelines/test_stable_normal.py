@@ -1,0 +1,303 @@
+import hashlib
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stablenormal.errors import ImageShapeError, ModelError, OfflineError, SettingError
+from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.models import denoiser
+from stablenormal.pipelines import StableNormal, processing, stable_normal
+
+MODES = ("full", "turbo")
+
+
+class TestPromises:
+    @pytest.mark.parametrize("mode", MODES)
+    def test_unit_length_at_the_inputs_size(self, pipeline, images, mode):
+        output = pipeline(images, mode=mode)
+        for image, normals in zip(images, output.normals, strict=True):
+            assert normals.shape == image.shape
+            assert normals.dtype == torch.float32
+            torch.testing.assert_close(normals.norm(dim=0), torch.ones(image.shape[1:]))
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_same_seed_same_bits_and_another_seed_others(self, pipeline, images, mode):
+        first, again, other = (pipeline(images, mode=mode, seed=seed).normals for seed in (3, 3, 4))
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+        assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_batch_of_many_is_many_of_one_exactly(self, pipeline, images, mode):
+        together = pipeline(images, mode=mode, seed=3, ensemble=2, uncertainty=True)
+        for index, image in enumerate(images):
+            alone = pipeline(image, mode=mode, seed=3, ensemble=2, uncertainty=True)
+            assert torch.equal(together.normals[index], alone.normals[0])
+            assert torch.equal(together.uncertainty_deg[index], alone.uncertainty_deg[0])
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_a_real_batch_is_the_same_to_rounding(self, pipeline, images, mode):
+        one = pipeline(images, mode=mode, batch_size=1).normals
+        many = pipeline(images, mode=mode, batch_size=3).normals
+        for a, b in zip(one, many, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
+
+    def test_the_global_random_state_stays(self, pipeline, images):
+        before = torch.get_rng_state()
+        pipeline(images)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_a_tensor_is_a_batch_or_one_image(self, pipeline, images):
+        stacked = torch.stack([images[0], images[2]])
+        assert torch.equal(pipeline(stacked).normals[1], pipeline(images[2]).normals[0])
+
+    def test_no_images_no_normals(self, pipeline):
+        assert pipeline([]).normals == []
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 500), (300, 2)])
+    def test_any_size(self, pipeline, size):
+        normals = pipeline(torch.rand(3, *size)).normals[0]
+        torch.testing.assert_close(normals.norm(dim=0), torch.ones(size))
+
+
+class TestNothingRunsTwice:
+    """The image is encoded once, the semantic branch runs once, f once for each timestep, one resize."""
+
+    @pytest.fixture
+    def calls(self, components, monkeypatch):
+        counter = Counter()
+
+        def count(name):
+            return lambda *args: counter.update([name])
+
+        components.semantic_encoder.register_forward_hook(count("semantic encoder"))
+        components.refiner.injector.register_forward_hook(count("injector"))
+        components.autoencoder.encoder.register_forward_hook(count("encoder"))
+        components.autoencoder.decoder.register_forward_hook(count("decoder"))
+        for name in ("yoso", "refiner"):
+            pair = getattr(components, name)
+            pair.condition_encoder.register_forward_hook(
+                lambda module, args, output, name=name: counter.update([f"{name} f at {args[1]}"])
+            )
+            pair.unet.conv_in.register_forward_hook(count(f"{name} network"))
+        resize = processing.resize_to_input
+        for module in (processing, stable_normal):
+            monkeypatch.setattr(
+                module, "resize_to_input", lambda *a: (counter.update(["resize"]), resize(*a))[1]
+            )
+        return counter
+
+    def test_full(self, pipeline, images, calls):
+        pipeline(images[0])
+        assert calls == {
+            "encoder": 1,
+            "decoder": 1,
+            "semantic encoder": 1,
+            "injector": 1,
+            "yoso f at 401": 1,
+            "yoso network": 1,
+            **{f"refiner f at {t}": 1 for t in (401, 301, 201, 101, 1)},
+            "refiner network": 10,
+            "resize": 1,
+        }
+
+    def test_turbo(self, pipeline, images, calls):
+        pipeline(images[0], mode="turbo")
+        assert calls == {
+            "encoder": 1,
+            "decoder": 1,
+            "yoso f at 0": 1,
+            "yoso network": 1,
+            "resize": 1,
+        }
+
+    def test_ensemble_shares_what_depends_on_the_image_alone(self, pipeline, images, calls):
+        pipeline(images[0], ensemble=3)
+        assert (calls["encoder"], calls["semantic encoder"], calls["injector"]) == (1, 1, 1)
+        assert calls["refiner f at 401"] == calls["yoso f at 401"] == calls["resize"] == 1
+        assert (calls["refiner network"], calls["decoder"]) == (30, 3)
+
+
+class TestOptions:
+    def test_spec_gives_the_defaults(self, components, images):
+        components.spec = replace(components.spec, steps=4, t_plus=301, processing_resolution=16, tau=0.5)
+        pipeline = StableNormal(components)
+        output = pipeline(images[0])
+        given = pipeline(images[0], steps=4, t_plus=301, processing_resolution=16, tau=0.5)
+        assert torch.equal(output.normals[0], given.normals[0])
+        assert (output.steps, output.t_plus, output.processing_resolution) == (4, 301, 16)
+        assert (output.mode, output.seed, output.ensemble, output.uncertainty_deg) == ("full", 0, 1, None)
+        turbo = pipeline(images[0], mode="turbo")
+        assert (turbo.mode, turbo.steps, turbo.t_plus) == ("turbo", 0, 0)
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            {"mode": "turbo"},
+            {"seed": 1},
+            {"steps": 4},
+            {"t_plus": 301},
+            {"tau": 0.5},
+            {"refinement": "ddim"},
+            {"refinement": "fixed_level"},
+            {"ensemble": 2},
+            {"processing_resolution": 16},
+            {"processing_resolution": 0},
+            {"start": [torch.tensor([0.0, 0, 1]).view(3, 1, 1).expand(3, 8, 8)]},
+        ],
+    )
+    def test_every_option_changes_the_result(self, pipeline, images, option):
+        usual = pipeline(images[0]).normals[0]
+        assert not torch.equal(pipeline(images[0], **option).normals[0], usual)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"start": "image_latent"},
+            {"refinement": "fixed_level"},
+            {"native_frame": "dsine"},
+            {"turbo_t": 50},
+        ],
+    )
+    def test_every_field_of_the_spec_changes_the_result(self, components, images, change):
+        mode = "turbo" if "turbo_t" in change else "full"
+        usual = StableNormal(components)(images[0], mode=mode).normals[0]
+        components.spec = replace(components.spec, **change)
+        assert not torch.equal(StableNormal(components)(images[0], mode=mode).normals[0], usual)
+
+    def test_semantics_reach_the_result(self, pipeline, images):
+        usual = pipeline(images[0]).normals[0]
+        torch.nn.init.zeros_(pipeline.components.refiner.injector.projection.weight)
+        assert not torch.equal(pipeline(images[0]).normals[0], usual)
+
+    def test_valid_masks_zero_the_rest(self, pipeline, images):
+        mask = torch.rand(20, 33, generator=torch.Generator().manual_seed(0)) > 0.5
+        output = pipeline(images[:2], valid=[mask, None], ensemble=2, uncertainty=True)
+        unmasked = pipeline(images[:2], ensemble=2)
+        assert torch.equal(output.normals[0] != 0, mask.expand(3, -1, -1) & (unmasked.normals[0] != 0))
+        assert torch.equal(output.normals[0][:, mask], unmasked.normals[0][:, mask])
+        assert not output.uncertainty_deg[0][~mask].any()
+        assert torch.equal(output.normals[1], unmasked.normals[1])
+
+    def test_bfloat16(self, components, images):
+        components.to(torch.device("cpu"), torch.bfloat16)
+        pipeline = StableNormal(components)
+        assert pipeline.dtype == torch.bfloat16
+        normals = pipeline(images[0]).normals[0]
+        assert normals.dtype == torch.float32
+        torch.testing.assert_close(normals.norm(dim=0), torch.ones(20, 33))
+
+
+class TestEnsemble:
+    def test_members_are_the_next_seeds_averaged_on_the_sphere(self, pipeline, images):
+        options = {"mode": "turbo", "processing_resolution": 0}
+        image = images[0]
+        members = [pipeline(image, seed=seed, **options).normals[0] for seed in (5, 6, 7)]
+        output = pipeline(image, seed=5, ensemble=3, uncertainty=True, **options)
+        mean = torch.stack(members).mean(dim=0)
+        mean /= mean.norm(dim=0)
+        torch.testing.assert_close(output.normals[0], mean, atol=1e-5, rtol=0)
+        spread = torch.stack([angular_error_deg(m[None], mean[None])[0] for m in members]).mean(dim=0)
+        torch.testing.assert_close(output.uncertainty_deg[0], spread, atol=0.05, rtol=0)
+        assert output.uncertainty_deg[0].shape == (20, 33)
+
+    def test_a_deterministic_model_has_no_spread(self, components, images):
+        components.spec = replace(components.spec, start="image_latent")
+        output = StableNormal(components)(images[0], mode="turbo", ensemble=2, uncertainty=True)
+        assert output.uncertainty_deg[0].max() < 0.1
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            ({"mode": "fast"}, "mode: 'fast'"),
+            ({"steps": 0}, "steps: expected"),
+            ({"steps": 5000}, "steps: expected"),
+            ({"t_plus": 0}, "t_plus: expected"),
+            ({"t_plus": 1000}, "t_plus: expected"),
+            ({"tau": -1.0}, "tau: expected"),
+            ({"refinement": "euler"}, "refinement: 'euler'"),
+            ({"mode": "turbo", "steps": 5}, "steps: turbo"),
+            ({"mode": "turbo", "t_plus": 5}, "t_plus: turbo"),
+            ({"mode": "turbo", "tau": 0.0}, "tau: turbo"),
+            ({"mode": "turbo", "refinement": "ddim"}, "refinement: turbo"),
+            ({"mode": "turbo", "start": [torch.zeros(3, 4, 4)]}, "start: turbo"),
+            ({"ensemble": 0}, "ensemble: expected"),
+            ({"uncertainty": True}, "uncertainty: needs"),
+            ({"batch_size": 0}, "batch_size: expected"),
+            ({"seed": -1}, "seed: expected"),
+            ({"processing_resolution": -1}, "processing_resolution: expected"),
+            ({"valid": []}, "valid: expected one for each of 1 images, got 0"),
+            ({"start": []}, "start: expected one for each of 1 images, got 0"),
+        ],
+    )
+    def test_options(self, pipeline, images, option, message):
+        with pytest.raises(SettingError, match=message) as caught:
+            pipeline(images[0], **option)
+        assert "\n" not in str(caught.value)
+
+    def test_images_masks_and_starts(self, pipeline, images):
+        with pytest.raises(SettingError, match="image 1: has NaN"):
+            pipeline([images[0], torch.full((3, 4, 4), float("nan"))])
+        with pytest.raises(ImageShapeError, match="image 0"):
+            pipeline([torch.zeros(4, 4)])
+        for mask in (torch.ones(4, 4, dtype=torch.bool), torch.ones(20, 33)):
+            with pytest.raises(ImageShapeError, match="valid 0"):
+                pipeline(images[0], valid=[mask])
+        with pytest.raises(ImageShapeError, match="start 0"):
+            pipeline(images[0], start=[torch.zeros(4, 4)])
+
+
+class TestPretrained:
+    def test_round_trip(self, pipeline, images, tmp_path):
+        folder = pipeline.save_pretrained(tmp_path / "model", torch.float32)
+        loaded = StableNormal.from_pretrained(folder, device="cpu", dtype="float32", offline=True)
+        assert loaded.spec == pipeline.spec
+        assert (loaded.device.type, loaded.dtype) == ("cpu", torch.float32)
+        for a, b in zip(pipeline(images).normals, loaded(images).normals, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=0)  # the loaded autoencoder is channels-last
+        again = StableNormal.from_pretrained(folder, device="cpu", dtype="float32")
+        assert torch.equal(again(images[0]).normals[0], loaded(images[0]).normals[0])
+
+    def test_weight_hash(self, pipeline, tmp_path):
+        assert pipeline.weight_hash == "unsaved"
+        folder = pipeline.save_pretrained(tmp_path / "model")
+        digest = hashlib.sha256()
+        for path in sorted(folder.rglob("*.safetensors")):
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+        loaded = StableNormal.from_pretrained(folder, device="cpu", dtype="float32")
+        assert loaded.weight_hash == digest.hexdigest()
+
+    def test_dtype(self, pipeline, tmp_path):
+        folder = pipeline.save_pretrained(tmp_path / "model")
+        assert StableNormal.from_pretrained(folder, device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+
+    def test_small_comes_from_the_package(self, pipeline, tmp_path, monkeypatch):
+        pipeline.save_pretrained(tmp_path / "weights" / "small")
+        monkeypatch.setattr(stable_normal.resources, "files", lambda package: tmp_path)
+        assert StableNormal.from_pretrained(device="cpu").spec == pipeline.spec
+
+    def test_refusals(self, tmp_path):
+        with pytest.raises(ModelError, match=r"model_index\.json"):
+            StableNormal.from_pretrained(tmp_path)
+        with pytest.raises(SettingError, match="device"):
+            StableNormal.from_pretrained(tmp_path, device="tpu")
+        with pytest.raises(SettingError, match="dtype"):
+            StableNormal.from_pretrained(tmp_path, device="cpu", dtype="int4")
+        with pytest.raises(OfflineError, match="nobody/nothing"):
+            StableNormal.from_pretrained("nobody/nothing", offline=True)
+
+
+def test_sampling_uses_what_training_uses(components):
+    """Residuals computed once give what `predict` gives at once."""
+    from stablenormal.pipelines.conditioning import ConditionedDenoiser
+
+    x, latent = torch.randn(1, 4, 2, 2), torch.randn(1, 4, 2, 2)
+    features = torch.randn(1, 12, 2, 2)
+    conditioned = ConditionedDenoiser(components.refiner, latent, features)
+    for timestep in (401, 1, 401):
+        expected = components.refiner.predict(x, timestep, latent, semantic=features)
+        assert torch.equal(conditioned(x, timestep), expected)
+    assert denoiser.GuidedDenoiser is type(components.refiner)

@@ -1,0 +1,89 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stablenormal.errors import SettingError
+from stablenormal.pipelines.noise import seeded_noise
+from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
+from stablenormal.sampling.noise_schedule import NoiseSchedule
+from stablenormal.sampling.refine import fixed_level, hold_then_descend, plain_ddim
+
+
+class TestPlan:
+    def test_rules_are_the_tables(self):
+        assert RefinementPlan("hold_then_descend", 6, 300, 0.0).table == hold_then_descend(6, 300)
+        assert RefinementPlan("fixed_level", 3, 300, 0.0).table == fixed_level(3, 300)
+        assert RefinementPlan("ddim", 6, 300, 0.0).table == plain_ddim(6, 300)
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            (("other", 10, 401, 0.0), "refinement"),
+            (("ddim", 0, 401, 0.0), "steps"),
+            (("ddim", 10, 0, 0.0), "t_plus"),
+            (("ddim", 10, 401, 2.0), "tau"),
+        ],
+    )
+    def test_refuses(self, fields, message):
+        with pytest.raises(SettingError, match=message):
+            RefinementPlan(*fields)
+
+
+class Start:
+    """What the refiner is given first, and what YOSO was given, with every combination of start and rule."""
+
+    def __init__(self, components, start, rule, coarse=None):
+        components.spec = replace(components.spec, start=start)
+        generator = torch.Generator().manual_seed(3)
+        self.latent = torch.randn(1, 4, 2, 2, generator=generator)
+        semantic = torch.randn(1, 12, 2, 2, generator=generator)
+        sampler = TwoStageSampler(
+            components, self.latent, semantic, RefinementPlan(rule, 1, 401, 0.0), coarse
+        )
+        self.yoso_calls, self.refiner_calls, yoso, refiner = [], [], sampler.yoso, sampler.refiner
+
+        def watched_yoso(x, t):
+            self.yoso_calls.append((x, t))
+            return yoso(x, t)
+
+        watched_yoso.image_latent = yoso.image_latent
+        sampler.yoso = watched_yoso
+        sampler.refiner = lambda x, t: self.refiner_calls.append((x, t)) or refiner(x, t)
+        sampler(seeded_noise(5, self.latent))
+        draw = seeded_noise(5, self.latent)
+        self.first, self.second = draw(), draw()
+        self.at = lambda x0: NoiseSchedule().add_noise(x0, self.second, 401)
+        self.yoso = yoso
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    with torch.no_grad():
+        yield
+
+
+class TestStart:
+    def test_noise_gives_the_noisy_latent_itself(self, components):
+        run = Start(components, "noise", "hold_then_descend")
+        assert [t for _, t in run.yoso_calls] == [401]
+        assert torch.equal(run.yoso_calls[0][0], run.first)
+        assert torch.equal(run.refiner_calls[0][0], run.yoso(run.first, 401))
+
+    @pytest.mark.parametrize("rule", ["hold_then_descend", "fixed_level", "ddim"])
+    def test_image_latent_gives_x0_which_is_noised(self, components, rule):
+        run = Start(components, "image_latent", rule)
+        assert [t for _, t in run.yoso_calls] == [0]
+        assert torch.equal(run.yoso_calls[0][0], run.latent)
+        assert torch.equal(run.refiner_calls[0][0], run.at(run.yoso(run.latent, 0)))
+
+    def test_fixed_level_from_noise_goes_through_x0(self, components):
+        run = Start(components, "noise", "fixed_level")
+        assert torch.equal(run.refiner_calls[0][0], run.at(run.yoso(run.first, 0)))
+
+    @pytest.mark.parametrize("rule", ["hold_then_descend", "fixed_level"])
+    def test_a_coarse_map_takes_yosos_place(self, components, rule):
+        coarse = torch.randn(1, 4, 2, 2)
+        run = Start(components, "noise", rule, coarse)
+        assert run.yoso_calls == []
+        assert torch.equal(run.refiner_calls[0][0], run.at(coarse))
