@@ -250,6 +250,12 @@ class TestColourProfiles:
             tifffile.imwrite(path, codes.astype(np.uint16) * 257, photometric="rgb", iccprofile=profile)
         assert off(read_image(path).rgb * 255, adobe_to_srgb((200, 100, 100))) < 1.5
 
+    def test_a_grey_profile_is_converted(self, tmp_path: Path) -> None:
+        profile = imagecodecs.cms_profile("gray", gamma=1.0, whitepoint=[0.3127, 0.329, 1.0])
+        grey = Image.fromarray(np.full((HEIGHT, WIDTH), 55, np.uint8))  # 0.2157 of the light
+        grey.save(tmp_path / "photo.png", icc_profile=profile)
+        assert off(read_image(tmp_path / "photo.png").rgb * 255, 128) < 1.0
+
     def test_an_srgb_profile_changes_nothing(self, tmp_path: Path) -> None:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         Image.fromarray(picture()).save(tmp_path / "photo.png", icc_profile=profile)

@@ -231,9 +231,8 @@ def _to_srgb(pixels: npt.NDArray[Any], mode: str, profile: bytes | None, path: P
     if profile:
         try:
             known = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            fits = known.profile.xcolor_space.strip() == {"L": "GRAY"}.get(mode, mode)
             described = known.profile.profile_description or ""
-            if fits and "sRGB" not in described:
+            if "sRGB" not in described:
                 converted: npt.NDArray[Any] = imagecodecs.cms_transform(
                     np.ascontiguousarray(pixels),
                     profile,

@@ -3,11 +3,11 @@
 from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stablenormal.errors import OutputError
+from stablenormal.io import png
 from stablenormal.io.atomic import write_bytes
 
 PNG_STEPS_PER_DEGREE = 100
@@ -29,6 +29,6 @@ def write_uncertainty_map(path: Path, uncertainty_deg: NDArray[np.float32]) -> N
         write_bytes(path, buffer.getvalue())
     elif path.suffix == ".png":
         steps = np.rint(np.clip(uncertainty_deg, 0, 180) * PNG_STEPS_PER_DEGREE).astype(np.uint16)
-        write_bytes(path, cv2.imencode(".png", steps)[1].tobytes())
+        write_bytes(path, png.encode(steps, {}))
     else:
         raise OutputError(f"{path}: an uncertainty map is .png or .npy; change the ending")
