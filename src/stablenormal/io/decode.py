@@ -11,7 +11,7 @@ Rules, each in one place below:
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,7 @@ def _decode_exr(path: Path) -> Decoded:
     """EXR: R, G, B or Y, of no layer or of the first that has them, and A; colours are premultiplied by A."""
     _check_size(path, *exr.read_size(path))
     channels, _ = exr.read(path)
-    names = _colour_channels(list(channels))
+    names = exr.find_channels(list(channels), ("RGB", "rgb", "Y"))
     if names is None:
         raise ImageReadError(
             f"{path}: no channels R, G, B or Y among {', '.join(channels)}; export it with colour"
@@ -212,15 +212,6 @@ def _decode_exr(path: Path) -> Decoded:
         linear = _undo_premultiplied(linear, alpha)
     bits = channels[names[0]].dtype.itemsize * 8
     return Decoded(_expose(path, linear), alpha, bits)
-
-
-def _colour_channels(names: Sequence[str]) -> list[str] | None:
-    layers = ["", *sorted({name.rpartition(".")[0] + "." for name in names if "." in name})]
-    for letters in ("RGB", "rgb", "Y"):
-        for layer in layers:
-            if all(layer + letter in names for letter in letters):
-                return [layer + letter for letter in letters]
-    return None
 
 
 def _to_srgb(pixels: npt.NDArray[Any], mode: str, profile: bytes | None, path: Path) -> npt.NDArray[Any]:

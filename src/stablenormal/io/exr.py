@@ -1,7 +1,7 @@
 """OpenEXR files as channels by name."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,6 +41,16 @@ def read(path: Path) -> tuple[Channels, dict[str, Any]]:
         except (RuntimeError, ValueError) as error:
             raise ValueError("the pixels are damaged or cut off") from error
     return channels, header
+
+
+def find_channels(names: Sequence[str], spellings: Sequence[str]) -> list[str] | None:
+    """The channels that spell one of `spellings`, such as "RGB", in no layer or the first layer that has all."""
+    layers = ["", *sorted({name.rpartition(".")[0] + "." for name in names if "." in name})]
+    for letters in spellings:
+        for layer in layers:
+            if all(layer + letter in names for letter in letters):
+                return [layer + letter for letter in letters]
+    return None
 
 
 def write(path: Path, channels: Mapping[str, npt.NDArray[np.float32]], attributes: Mapping[str, str]) -> None:

@@ -219,23 +219,13 @@ def _read_exr(path: Path) -> tuple[Tensor, int, dict[str, str]]:
         channels, header = exr.read(path)
     except ValueError as error:
         raise NormalMapError(f"{path}: {error}; copy or make it again") from error
-    names = _xyz_channels(list(channels))
+    names = exr.find_channels(list(channels), ("RGB", "XYZ", "rgb", "xyz"))
     if names is None:
         raise NormalMapError(
             f"{path}: no channels R, G, B or X, Y, Z among {', '.join(channels)}; name the normals so"
         )
     vectors = np.stack([channels[name].astype(np.float32) for name in names])
     return torch.from_numpy(vectors)[None], 32, {k: v for k, v in header.items() if isinstance(v, str)}
-
-
-def _xyz_channels(names: list[str]) -> list[str] | None:
-    """The three channels of a normal map: R, G, B or X, Y, Z, of no layer or of the first that has them."""
-    layers = [""] + sorted({name.rpartition(".")[0] + "." for name in names if "." in name})
-    for layer in layers:
-        for letters in ("RGB", "XYZ", "rgb", "xyz"):
-            if all(layer + letter in names for letter in letters):
-                return [layer + letter for letter in letters]
-    return None
 
 
 def _read_npy(path: Path) -> tuple[Tensor, int, dict[str, str]]:
