@@ -44,7 +44,7 @@ def read(path: Path) -> tuple[Channels, dict[str, Any]]:
 
 
 def find_channels(names: Sequence[str], spellings: Sequence[str]) -> list[str] | None:
-    """The channels that spell one of `spellings`, such as "RGB", in no layer or the first layer that has all."""
+    """Channels that spell one of `spellings`, such as "RGB", in no layer or the first layer that has all."""
     layers = ["", *sorted({name.rpartition(".")[0] + "." for name in names if "." in name})]
     for letters in spellings:
         for layer in layers:
