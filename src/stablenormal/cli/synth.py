@@ -49,4 +49,4 @@ def synth(
     if contact_sheet:
         sheet = sheets.contact_sheet(list(islice(iterate_samples(output), 32)))
         cv2.imwrite(str(output / "contact-sheet.png"), sheet[..., ::-1])
-        console.print(f"{output / 'contact-sheet.png'}")
+        console.print(f"{output / 'contact-sheet.png'}", soft_wrap=True)

@@ -209,8 +209,10 @@ def _book_row(rng: Rng, width: float, depth: float, floor: float, gap: float) ->
 def cabinet(rng: Rng) -> Furniture:
     """A chest of drawers, cupboard or sideboard: fronts, gaps and handles."""
     width, depth, height = rng.uniform(0.4, 1.6), rng.uniform(0.35, 0.6), rng.uniform(0.5, 2.1)
-    plinth = rng.uniform(0, 0.1)
+    plinth = rng.uniform(0.02, 0.1) if chance(rng, 0.7) else 0.0
     body = box((width, depth, height - plinth), (0, 0, (height + plinth) / 2))
+    if plinth > 0.02:
+        body = merged([body, box((width - 0.06, depth - 0.06, plinth), (0, 0, plinth / 2))])
     fronts, handles = _fronts(rng, width, height - plinth, -depth / 2, plinth)
     parts = [
         Part(body, "furniture", "cabinet"),
@@ -273,8 +275,10 @@ def kitchen(rng: Rng) -> Furniture:
     fronts = [rounded_box((unit - 0.012, 0.02, height * 0.68), 0.004, (x, -0.31, height * 0.44)) for x in xs]
     fronts += [rounded_box((unit - 0.012, 0.02, height * 0.16), 0.004, (x, -0.31, height * 0.89)) for x in xs]
     handles = [box((0.12, 0.03, 0.012), (x, -0.335, height * 0.92)) for x in xs]
+    cupboards = box((width, depth, height - 0.08), (0, 0, height / 2 + 0.04))
+    plinth = box((width, depth - 0.12, 0.08), (0, 0.03, 0.04))
     parts = [
-        Part(box((width, depth, height - 0.08), (0, 0, height / 2 + 0.04)), "furniture", "cabinet"),
+        Part(merged([cupboards, plinth]), "furniture", "cabinet"),
         Part(merged(fronts), "furniture", "cabinet"),
         Part(
             rounded_box((width + 0.04, depth + 0.05, 0.04), 0.006, (0, -0.02, height + 0.02)),
@@ -321,11 +325,10 @@ def sofa(rng: Rng) -> Furniture:
     """A sofa or armchair with seat cushions and pillows."""
     width, depth, height = rng.uniform(0.8, 2.2), rng.uniform(0.7, 0.95), rng.uniform(0.35, 0.48)
     soft = rng.uniform(0.03, 0.1)
+    back = height + rng.uniform(0.2, 0.45)
     body = [
         rounded_box((width, depth, height * 0.7), soft, (0, 0, height * 0.4)),
-        rounded_box(
-            (width, depth * 0.28, height + rng.uniform(0.2, 0.45)), soft, (0, depth * 0.36, height * 0.95)
-        ),
+        rounded_box((width, depth * 0.28, back), soft, (0, depth * 0.36, 0.3 * height + back / 2)),
     ]
     body += [
         rounded_box((0.18, depth, height + 0.18), soft, (side * width / 2, 0, (height + 0.18) / 2))
@@ -362,16 +365,11 @@ def sofa(rng: Rng) -> Furniture:
 def bed(rng: Rng) -> Furniture:
     """A bed with a rumpled blanket and pillows."""
     width, length, height = rng.uniform(0.9, 1.9), 2.0, rng.uniform(0.4, 0.6)
+    head = height + rng.uniform(0.3, 0.7)
     parts = [
         Part(rounded_box((width, length, height * 0.6), 0.08, (0, 0, height * 0.7)), "soft", "bed"),
         Part(box((width * 0.98, length * 0.98, height * 0.4), (0, 0, height * 0.2)), "furniture", "bed"),
-        Part(
-            rounded_box(
-                (width + 0.1, 0.06, height + rng.uniform(0.3, 0.7)), 0.02, (0, length / 2, height * 0.8)
-            ),
-            "furniture",
-            "bed",
-        ),
+        Part(rounded_box((width + 0.1, 0.06, head), 0.02, (0, length / 2, head / 2)), "furniture", "bed"),
     ]
     blanket = fitted_to_unit_ball(folded_cloth(rng))
     low, high = blanket.bounds()
@@ -379,7 +377,7 @@ def bed(rng: Rng) -> Furniture:
     parts.append(
         Part(transformed(blanket, translation([0, -0.25, height + 0.03]) @ fit), "soft", "bed", separate=True)
     )
-    for k in range(rng.integers(1, 4)):
+    for k in range(rng.integers(1, 3)):
         pose = (
             translation([(k - 0.5) * width * 0.45, length * 0.36, height + 0.1])
             @ rotation([1, 0, 0], rng.normal(0.3, 0.2))

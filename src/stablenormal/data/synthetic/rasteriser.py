@@ -89,6 +89,7 @@ class Rasteriser:
         self._shadow_targets = [create.framebuffer(depth_attachment=map_) for map_ in self._shadow_maps]
         for map_ in self._shadow_maps:
             map_.compare_func = "<="
+            map_.filter = (create.NEAREST, create.NEAREST)
             map_.repeat_x = map_.repeat_y = False
 
     def load_bank(self, bank: Bank) -> None:

@@ -65,7 +65,7 @@ def write_corpus(
     todo = []
     for number in range(-(-count // shard_size)):
         start, stop = number * shard_size, min(count, (number + 1) * shard_size)
-        if shard_path(folder, number).exists():
+        if shard_path(folder, number).is_file():
             progress(stop - start)
         else:
             todo.append((number, start, stop))

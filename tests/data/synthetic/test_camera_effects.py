@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from stablenormal.data.synthetic.bank import Bank
+from stablenormal.data.synthetic.camera_effects import background, compressed, photograph
+from stablenormal.data.synthetic.contact_sheet import normal_colours
+from stablenormal.data.synthetic.draws import generator
+
+
+@pytest.fixture(scope="module")
+def light() -> np.ndarray:
+    ramp = np.linspace(0, 4, 48, dtype=np.float32)
+    return np.stack(np.broadcast_arrays(ramp[:, None], ramp[None] * 0.5, ramp[::-1, None]), -1).copy()
+
+
+def develop(light: np.ndarray, bank: Bank, seed: int, coverage: float = 1.0) -> np.ndarray:
+    cover = np.full(light.shape[:2], coverage, np.float32)
+    return photograph(generator(seed), light * coverage, cover, bank.textures)
+
+
+def test_photograph_repeats_from_its_seed(light: np.ndarray, bank: Bank) -> None:
+    first, again, other = (develop(light, bank, seed) for seed in (1, 1, 2))
+    assert first.dtype == np.uint8 and first.shape == light.shape
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_exposure_does_not_depend_on_how_bright_the_lamps_are(light: np.ndarray, bank: Bank) -> None:
+    one, thousand = develop(light, bank, 3).astype(int), develop(light * 1000, bank, 3).astype(int)
+    assert np.abs(one - thousand).mean() < 2
+
+
+def test_some_photographs_are_grey_and_most_are_not(light: np.ndarray, bank: Bank) -> None:
+    spread = [np.ptp(develop(light, bank, seed).astype(int), axis=-1).mean() for seed in range(60)]
+    assert 2 <= np.sum(np.array(spread) < 8) <= 25
+
+
+def test_empty_pixels_show_a_background(bank: Bank) -> None:
+    light = np.zeros((32, 32, 3), np.float32)
+    light[:16] = 1
+    cover = np.zeros((32, 32), np.float32)
+    cover[:16] = 1
+    below = [photograph(generator(seed), light, cover, bank.textures)[20:].mean() for seed in range(40)]
+    assert min(below) < 8 and max(below) > 190
+
+
+def test_background_kinds(bank: Bank) -> None:
+    kinds = [background(generator(seed), 32, bank.textures) for seed in range(40)]
+    assert all(kind.shape == (32, 32, 3) and kind.min() >= 0 and kind.max() <= 1 for kind in kinds)
+    assert any(kind.max() == 0 for kind in kinds) and any(kind.std() > 0.05 for kind in kinds)
+
+
+def test_compression_loses_little_at_high_quality(light: np.ndarray, bank: Bank) -> None:
+    image = develop(light, bank, 1)
+    low, high = (np.abs(compressed(image, quality).astype(int) - image).mean() for quality in (10, 95))
+    assert 0 < high < low and high < 4
+
+
+def test_normal_colours() -> None:
+    normals = np.array([[[0, 0, 1], [1, 0, 0], [0, 0, 0]]], np.float32)
+    np.testing.assert_array_equal(normal_colours(normals), [[[128, 128, 255], [255, 128, 128], [0, 0, 0]]])

@@ -1,0 +1,169 @@
+"""The stream of samples: the same seed, the same bytes, whatever part is rendered by whom."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stablenormal.data.sample import CLASSES, Sample
+from stablenormal.data.shards import iterate_samples, list_shards
+from stablenormal.data.synthetic.corpus import VIEWS, CorpusRenderer, Mix, plan, render_corpus
+from stablenormal.data.synthetic.writing import write_corpus
+from stablenormal.errors import DataError, SettingError
+
+SIZE, LITTLE = 32, 0.01
+
+
+def rendered(seed: int, count: int, start: int = 0, mix: Mix | None = None) -> list[Sample]:
+    return list(render_corpus(seed, count, SIZE, mix, start=start, bank_fraction=LITTLE))
+
+
+def same(one: Sample, two: Sample) -> bool:
+    arrays = ("image", "normals", "depth", "labels", "instances")
+    return (
+        all(np.array_equal(getattr(one, name), getattr(two, name)) for name in arrays)
+        and one.meta == two.meta
+    )
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    return rendered(5, 14)
+
+
+def test_same_seed_same_samples(samples: list[Sample]) -> None:
+    again = rendered(5, 14)
+    assert len(again) == 14 and all(same(one, two) for one, two in zip(samples, again, strict=True))
+
+
+def test_a_stretch_alone_equals_the_stretch_of_the_whole(samples: list[Sample]) -> None:
+    assert all(same(one, two) for one, two in zip(samples[7:], rendered(5, 14, start=7), strict=True))
+
+
+def test_another_seed_shares_nothing(samples: list[Sample]) -> None:
+    others = rendered(6, 4)
+    assert not any(np.array_equal(one.depth, two.depth) for one in samples for two in others)
+
+
+def test_samples_are_consistent(samples: list[Sample]) -> None:
+    for sample in samples:
+        assert sample.image.shape == (SIZE, SIZE, 3) and sample.image.dtype == np.uint8
+        surface = sample.labels > 0
+        assert surface.any()
+        length = np.linalg.norm(sample.normals, axis=-1)
+        np.testing.assert_allclose(length[surface], 1, atol=1e-5)
+        assert not sample.normals[~surface].any()
+        np.testing.assert_array_equal(sample.depth > 0, surface)
+        np.testing.assert_array_equal(sample.instances > 0, surface)
+        assert sample.labels.max() < len(CLASSES)
+        k = sample.intrinsics
+        fov_deg = np.degrees(2 * np.arctan(SIZE / 2 / k.fx))
+        assert fov_deg == pytest.approx(sample.meta["fov_deg"]) and (k.width, k.height) == (SIZE, SIZE)
+        u, v = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
+        rays = np.stack([(u - k.cx) / k.fx, -(v - k.cy) / k.fy, -np.ones_like(u)], -1)
+        assert (sample.normals * rays).sum(-1).max() < 1e-5  # toward the viewer
+
+
+def test_keys_are_unique(samples: list[Sample]) -> None:
+    assert len({sample.meta["key"] for sample in samples}) == len(samples)
+
+
+def test_depth_and_normals_tell_one_story(samples: list[Sample]) -> None:
+    """Normals of planes fitted by differences of neighbouring points agree with the stored ones."""
+    checked = 0
+    for sample in samples:
+        k, z = sample.intrinsics, sample.depth.astype(float)
+        u, v = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
+        points = np.stack([(u - k.cx) / k.fx * z, -(v - k.cy) / k.fy * z, -z], -1)
+        across, down = points[1:-1, 2:] - points[1:-1, :-2], points[2:, 1:-1] - points[:-2, 1:-1]
+        flat = np.cross(down, across)
+        flat /= np.linalg.norm(flat, axis=-1, keepdims=True) + 1e-12
+        cosine = (flat * sample.normals[1:-1, 1:-1]).sum(-1)
+        near = [sample.instances[1:-1, 1:-1] == sample.instances[y : y + SIZE - 2, x : x + SIZE - 2]
+                for x, y in ((0, 1), (2, 1), (1, 0), (1, 2))]  # fmt: skip
+        inner = np.logical_and.reduce(near) & (z[1:-1, 1:-1] > 0)
+        if inner.sum() > 50:
+            checked += 1
+            assert np.median(cosine[inner]) > 0.98
+    assert checked > 5
+
+
+def test_plan_honours_the_mix() -> None:
+    views = list(islice(plan(3, Mix(room=0.5, tabletop=0.2, object=0.3, street=0)), 6000))
+    shares = {kind: np.mean([view.kind == kind for view in views]) for kind in VIEWS}
+    assert shares["street"] == 0
+    assert shares["room"] == pytest.approx(0.5, abs=0.06) and shares["object"] == pytest.approx(0.3, abs=0.06)
+    assert [view.index for view in views] == list(range(6000))
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_every_kind_renders(kind: str) -> None:
+    shares = {name: float(name == kind) for name in VIEWS}
+    sample = rendered(8, 1, mix=Mix(**shares))[0]
+    assert len(np.unique(sample.instances)) > 1
+
+
+@pytest.mark.parametrize("shares", [(-1.0, 1, 1, 1), (0.0, 0, 0, 0)])
+def test_impossible_mix_is_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(SettingError, match="shares must be zero or more"):
+        Mix(*shares)
+
+
+def test_impossible_settings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="must be 16 or more"):
+        CorpusRenderer(0, 8)
+    with pytest.raises(SettingError, match="must not be negative"):
+        CorpusRenderer(-1, 32)
+    with pytest.raises(SettingError, match="must be 1 or more"):
+        write_corpus(tmp_path, 0, 0)
+
+
+def write(folder: Path, workers: int, count: int = 8, seed: int = 5) -> tuple[int, list[int]]:
+    reports: list[int] = []
+    written = write_corpus(
+        folder,
+        seed,
+        count,
+        size=SIZE,
+        shard_size=3,
+        workers=workers,
+        bank_fraction=LITTLE,
+        progress=reports.append,
+    )
+    return written, reports
+
+
+def test_shards_do_not_depend_on_the_workers_and_resume(tmp_path: Path, samples: list[Sample]) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    written, reports = write(one, workers=1)
+    assert written == 3 and sum(reports) == 8
+    write(two, workers=2)
+    assert [path.name for path in list_shards(one)] == [path.name for path in list_shards(two)]
+    for first, second in zip(list_shards(one), list_shards(two), strict=True):
+        assert first.read_bytes() == second.read_bytes()
+
+    lost = list_shards(one)[1]
+    whole = lost.read_bytes()
+    lost.unlink()
+    kept = list_shards(one)[0].stat().st_mtime_ns
+    written, reports = write(one, workers=2)
+    assert written == 1 and sum(reports) == 8
+    assert lost.read_bytes() == whole and list_shards(one)[0].stat().st_mtime_ns == kept
+    assert write(one, workers=1)[0] == 0
+
+    stored = list(iterate_samples(one))
+    assert [sample.meta for sample in stored] == [sample.meta for sample in samples[:8]]
+    np.testing.assert_array_equal(stored[4].labels, samples[4].labels)
+
+
+def test_a_folder_of_another_corpus_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "corpus.json").write_text('{"seed": 1}')
+    with pytest.raises(DataError, match="holds another corpus"):
+        write(tmp_path, workers=1)
+
+
+def test_a_failing_worker_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "out" / "shard-000000.tar").mkdir(parents=True)
+    with pytest.raises(DataError, match="OutputError: cannot write .*shard-000000.tar"):
+        write(tmp_path / "out", workers=1, count=2)
