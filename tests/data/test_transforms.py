@@ -47,7 +47,8 @@ def assert_close(found: Sample, wanted: Sample, median_deg: float) -> None:
     facing = both & (wanted.normals[..., 2] > 0.5)
     difference = degrees_between(found.normals, wanted.normals)[facing]  # half a pixel is one degree and more
     assert np.median(difference) < median_deg and difference.max() < 8
-    assert np.abs(found.depth - wanted.depth)[facing].max() < 0.05
+    off = np.abs(found.depth - wanted.depth)[facing]
+    assert np.median(off) < 0.05 and off.max() < 0.2
     assert np.abs(found.image[facing].astype(int) - wanted.image[facing]).mean() < 4
 
 
@@ -128,9 +129,15 @@ def test_augmentation_of_strength_zero_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("change", "moves_truth"),
-    [({"flip": 1.0}, True), ({"roll_deg": 20.0}, True), ({"smallest_crop": 0.3}, True), ({"colour": 1.0}, False),
-     ({"blur_px": 3.0}, False), ({"noise": 0.1}, False)],
-)  # fmt: skip
+    [
+        ({"flip": 1.0}, True),
+        ({"roll_deg": 20.0}, True),
+        ({"smallest_crop": 0.3}, True),
+        ({"colour": 1.0}, False),
+        ({"blur_px": 3.0}, False),
+        ({"noise": 0.1}, False),
+    ],
+)
 def test_each_setting_does_something(change: dict[str, float], moves_truth: bool) -> None:
     settings, start = replace(NOTHING, **change), ball()
     results = [transforms.augment(start, np.random.default_rng(seed), settings) for seed in range(12)]

@@ -43,8 +43,9 @@ def synth(
             workers=workers,
             progress=lambda rendered: bar.advance(task, rendered),
         )
+    shards = -(-count // shard_size)
     console.print(
-        f"{output}: {count} samples in {-(-count // shard_size)} shards, {written} of them written now"
+        f"{output}: {count} samples in {shards} shards, {written} of them written now", soft_wrap=True
     )
     if contact_sheet:
         sheet = sheets.contact_sheet(list(islice(iterate_samples(output), 32)))
