@@ -4,11 +4,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import Dinov2Model
 
 from stablenormal.errors import ModelError, OutputError, SettingError
 from stablenormal.models.architecture import TOY, TOY_SPEC
 from stablenormal.models.building import build_components
-from stablenormal.models.loading import is_model_folder, load_components, save_components, weight_hash
+from stablenormal.models.loading import (
+    is_model_folder,
+    load_components,
+    load_dinov2,
+    save_components,
+    weight_hash,
+)
 from stablenormal.models.semantic_injector import StageInjector
 from stablenormal.models.spec import ModelSpec
 
@@ -69,6 +76,15 @@ class TestRoundTrip:
         for name, entry in index.items():
             if isinstance(entry, list) and entry[0] == "diffusers":
                 kinds[entry[1]].from_pretrained(folder / name)
+
+    def test_semantic_encoder_is_what_transformers_reads_and_writes(self, toy, folder, tmp_path):
+        ours = toy.semantic_encoder.network.state_dict()
+        theirs, report = Dinov2Model.from_pretrained(folder / "semantic_encoder", output_loading_info=True)
+        assert not report["missing_keys"] and not report["unexpected_keys"]
+        assert all(torch.equal(value, ours[key]) for key, value in theirs.state_dict().items())
+        theirs.save_pretrained(tmp_path / "theirs")
+        again = load_dinov2(tmp_path / "theirs", 28).network.state_dict()
+        assert all(torch.equal(value, ours[key]) for key, value in again.items())
 
 
 class TestSaving:

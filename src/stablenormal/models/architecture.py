@@ -11,6 +11,9 @@ class AutoencoderShape:
 
     latent_channels: int
     """Channels of the latent."""
+    patch: int
+    """Blocks of patch x patch pixels enter and leave as channels; 1 is Stable Diffusion's way, 2 saves the
+    costliest level."""
     block_out_channels: tuple[int, ...]
     """Channels of each level, finest first."""
     layers_per_block: int
@@ -91,10 +94,11 @@ _SMALL_DENOISER = DenoiserShape(
 SMALL = Architecture(
     autoencoder=AutoencoderShape(
         latent_channels=16,
-        block_out_channels=(16, 32, 64, 128),
+        patch=2,
+        block_out_channels=(64, 96, 128),
         layers_per_block=1,
         mid_attention=False,
-        norm_groups=8,
+        norm_groups=2,
         scaling_factor=1.0,
     ),
     yoso=_SMALL_DENOISER,
@@ -116,6 +120,7 @@ _SD21_DENOISER = DenoiserShape(
 SD21 = Architecture(
     autoencoder=AutoencoderShape(
         latent_channels=4,
+        patch=1,
         block_out_channels=(128, 256, 512, 512),
         layers_per_block=2,
         mid_attention=True,
@@ -141,6 +146,7 @@ _TOY_DENOISER = DenoiserShape(
 TOY = Architecture(
     autoencoder=AutoencoderShape(
         latent_channels=4,
+        patch=1,
         block_out_channels=(4, 4, 8, 8),
         layers_per_block=1,
         mid_attention=False,

@@ -1,14 +1,18 @@
 """The autoencoder En and De: images and normal maps to latents, and back."""
 
+from math import isqrt
+
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
+from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
 
 
 def reduction(autoencoder: AutoencoderKL) -> int:
     """How many pixels the side of one latent pixel covers (8 for SD 2.1)."""
-    return int(2 ** (len(autoencoder.config.block_out_channels) - 1))
+    return int(2 ** (len(autoencoder.config.block_out_channels) - 1)) * _patch(autoencoder)
 
 
 def encode(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
@@ -30,11 +34,20 @@ def encode(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
             f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; "
             "pad it first"
         )
-    mode: Tensor = autoencoder.encode(image).latent_dist.mode()
-    return mode * float(autoencoder.config.scaling_factor)
+    return posterior(autoencoder, image).mode() * float(autoencoder.config.scaling_factor)
+
+
+def posterior(autoencoder: AutoencoderKL, image: Tensor) -> DiagonalGaussianDistribution:
+    """The distribution of unscaled latents (B, c, H / 8, W / 8) for an image (B, 3, H, W), as in training."""
+    return autoencoder.encode(functional.pixel_unshuffle(image, _patch(autoencoder))).latent_dist
 
 
 def decode(autoencoder: AutoencoderKL, latent: Tensor) -> Tensor:
     """Decode a latent (B, c, h, w) to (B, 3, 8 h, 8 w), about in [-1, 1] and not of unit length."""
-    decoded: Tensor = autoencoder.decode(latent / float(autoencoder.config.scaling_factor)).sample
-    return decoded
+    decoded = autoencoder.decode(latent / float(autoencoder.config.scaling_factor)).sample
+    return functional.pixel_shuffle(decoded, _patch(autoencoder))
+
+
+def _patch(autoencoder: AutoencoderKL) -> int:
+    """Side of the pixel blocks that enter as channels: 1 in Stable Diffusion, 2 for 12 input channels."""
+    return isqrt(int(autoencoder.config.in_channels) // 3)

@@ -84,8 +84,8 @@ def build_autoencoder(shape: AutoencoderShape) -> AutoencoderKL:
     """Build an autoencoder with fresh weights from the global random state."""
     levels = len(shape.block_out_channels)
     return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
+        in_channels=3 * shape.patch**2,
+        out_channels=3 * shape.patch**2,
         latent_channels=shape.latent_channels,
         block_out_channels=shape.block_out_channels,
         down_block_types=("DownEncoderBlock2D",) * levels,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from stablenormal.models.remote_code import (
     remote_code_of,
     save_remote,
 )
-from stablenormal.models.semantic_encoder import SemanticEncoder
+from stablenormal.models.semantic_encoder import SemanticEncoder, from_stored_names, to_stored_names
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import SPEC_FILE, ModelSpec, load_spec, read_json, save_spec
 from stablenormal.models.text import text_constant
@@ -50,6 +50,7 @@ LAYOUT = {
     "semantic_encoder": ("transformers", "Dinov2Model"),
     "semantic_injector": ("stablenormal", "SemanticInjector"),
 }
+_OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _INJECTORS: dict[str, Callable[..., nn.Module]] = {
     "InputInjector": InputInjector,
     "StageInjector": StageInjector,
@@ -180,8 +181,17 @@ def load_diffusers(
     public = {key: value for key, value in config.items() if not key.startswith("_")}
     model = _build_empty(folder, lambda: kind.from_config(public))
     _check_supported(folder, config)
-    fill(model, weights_file(folder / DIFFUSERS_WEIGHTS, variant), dtype)
+    path = weights_file(folder / DIFFUSERS_WEIGHTS, variant)
+    fill_from(model, {_present_name(key): value for key, value in read_weights(path).items()}, path, dtype)
     return model
+
+
+def _present_name(key: str) -> str:
+    """The name that diffusers now gives to a key; Stable Diffusion's own autoencoders still have old ones."""
+    if ".attentions." in key:
+        for old, new in _OLD_NAMES.items():
+            key = key.replace(f".{old}.", f".{new}.")
+    return key
 
 
 def weights_file(plain: Path, variant: str | None) -> Path:
@@ -268,8 +278,12 @@ def _write_folder(components: ModelComponents, folder: Path, dtype: torch.dtype)
 
 
 def _write_weights(network: nn.Module, path: Path, dtype: torch.dtype) -> None:
-    state = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
-    save_file(state, path, metadata={"format": "pt"})
+    _write_state(network.state_dict(), path, dtype)
+
+
+def _write_state(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
+    save_file(stored, path, metadata={"format": "pt"})
 
 
 def _write_semantic_encoder(encoder: nn.Module, folder: Path, dtype: torch.dtype) -> None:
@@ -280,7 +294,7 @@ def _write_semantic_encoder(encoder: nn.Module, folder: Path, dtype: torch.dtype
         raise OutputError(f"{folder.name}: expected a SemanticEncoder to save, got {type(encoder).__name__}")
     folder.mkdir()
     encoder.network.config.to_json_file(folder / CONFIG_FILE)
-    _write_weights(encoder.network, folder / TRANSFORMERS_WEIGHTS, dtype)
+    _write_state(to_stored_names(encoder.network.state_dict()), folder / TRANSFORMERS_WEIGHTS, dtype)
 
 
 def _write_injector(injector: nn.Module | None, folder: Path, dtype: torch.dtype) -> None:
@@ -322,7 +336,8 @@ def load_dinov2(folder: Path, input_size: int, dtype: torch.dtype = torch.float3
             f"{folder / CONFIG_FILE}: patches of {network.config.patch_size} do not divide "
             f"the input of {input_size}"
         )
-    fill(network, folder / TRANSFORMERS_WEIGHTS, dtype)
+    path = folder / TRANSFORMERS_WEIGHTS
+    fill_from(network, from_stored_names(read_weights(path), network), path, dtype)
     return SemanticEncoder(network, input_size)
 
 

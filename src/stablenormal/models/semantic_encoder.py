@@ -1,5 +1,7 @@
 """The semantic encoder: patch features of a vision transformer of the DINOv2 architecture."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,6 +9,35 @@ from transformers import Dinov2Model
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# DINOv2's attention, as stored on the hub and as transformers 5 calls it in memory.
+STORED_NAMES = {
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+}
+
+
+def to_stored_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give a `Dinov2Model`'s weights the names that they have on the hub."""
+    return _rename(weights, {ours: stored for stored, ours in STORED_NAMES.items()})
+
+
+def from_stored_names(weights: Mapping[str, Tensor], network: Dinov2Model) -> dict[str, Tensor]:
+    """Give weights from a file the names of this transformers version's `Dinov2Model`."""
+    in_memory = network.state_dict()
+    known = any(".attention.q_proj." in key for key in in_memory)
+    return _rename(weights, STORED_NAMES) if known else dict(weights)
+
+
+def _rename(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    renamed = {}
+    for key, value in weights.items():
+        for old, new in names.items():
+            key = key.replace(f".{old}.", f".{new}.")
+        renamed[key] = value
+    return renamed
 
 
 class SemanticEncoder(nn.Module):
