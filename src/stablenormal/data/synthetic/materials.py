@@ -98,7 +98,7 @@ def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emis
     if role in _MATT:
         roughness = rng.uniform(0.5, 1)
     tint, second, replace = _tints(rng, role)
-    bump = log_uniform(rng, 0.002, 0.02) if chance(rng, 0.5) else 0.0
+    bump = log_uniform(rng, 0.001, 0.015) if chance(rng, 0.45) else 0.0
     turn = pick(rng, (0.0, np.pi / 2, rng.random() * 2 * np.pi))
     clear = rng.uniform(0.4, 0.95) if role == "vessel" and chance(rng, 0.3) else 0.0
     numbers = [pick(rng, layers[kind]), log_uniform(rng, low, high), bump, roughness]

@@ -7,7 +7,17 @@ import numpy as np
 from stablenormal.data.synthetic.bank import Bank
 from stablenormal.data.synthetic.draws import Array, Rng, chance, direction, log_uniform, pick
 from stablenormal.data.synthetic.furniture import Furniture
-from stablenormal.data.synthetic.meshes import box, grid, rod, rotation, rounded_box, scaling, translation
+from stablenormal.data.synthetic.meshes import (
+    Mesh,
+    box,
+    grid,
+    mesh_from_faces,
+    rod,
+    rotation,
+    rounded_box,
+    scaling,
+    translation,
+)
 from stablenormal.data.synthetic.scene import Scene, SceneBuilder, Window
 from stablenormal.data.synthetic.shapes import Shape
 
@@ -438,22 +448,11 @@ def _house(build: SceneBuilder, rng: Rng, side: int, front: float, y: float, lon
         build.slot("any"),
     )
     build.add_box((deep, long, tall), (side * (front + deep / 2), y, tall / 2), wall, this)
-    if chance(rng, 0.5):  # gable roof
-        rise, over = rng.uniform(0.8, 3), 0.3
-        lattice = np.array(
-            [
-                [
-                    [front - over, -1, tall],
-                    [front + deep / 2, -1, tall + rise],
-                    [front + deep + over, -1, tall],
-                ],
-                [[front - over, 1, tall], [front + deep / 2, 1, tall + rise], [front + deep + over, 1, tall]],
-            ],
-            float,
-        )
-        lattice[..., 0] *= side
-        lattice[..., 1] = y + lattice[..., 1] * long / 2
-        build.add(grid(lattice), trim, this)
+    if chance(rng, 0.5):
+        near, far = side * front, side * (front + deep)
+        roof, gables = _gable_roof((near, far), (y - long / 2, y + long / 2), tall, rng.uniform(0.8, 3))
+        build.add(roof, trim, this)
+        build.add(gables, wall, this)
     floors, columns = max(1, int(tall // 2.8)), max(1, int(long // rng.uniform(1.6, 3)))
     out = rng.choice([-0.1, 0.06])
     for level in range(floors):
@@ -465,6 +464,18 @@ def _house(build: SceneBuilder, rng: Rng, side: int, front: float, y: float, lon
             elif abs(at) < 30:
                 build.add_box((0.1, 1.1, 1.3), (side * (front - out * 0.3), at, up), trim, this)
                 build.add_box((0.1, 0.95, 1.15), (side * (front - out * 0.3 - 0.02), at, up), glass, this)
+
+
+def _gable_roof(
+    xs: tuple[float, float], ys: tuple[float, float], eaves: float, rise: float
+) -> tuple[Mesh, Mesh]:
+    """Two roof slopes that overhang the walls a little, and the walls' triangles under them."""
+    middle, over = (xs[0] + xs[1]) / 2, 0.3 * np.sign(xs[1] - xs[0])
+    drop = rise * 0.6 / abs(xs[1] - xs[0])  # the slope goes on below the eaves
+    profile = [(xs[0] - over, eaves - drop), (middle, eaves + rise), (xs[1] + over, eaves - drop)]
+    slopes = grid(np.array([[[x, y, z] for x, z in profile] for y in (ys[0] - 0.2, ys[1] + 0.2)]))
+    corners = [[x, y, z] for y in ys for x, z in ((xs[0], eaves), (middle, eaves + rise), (xs[1], eaves))]
+    return slopes, mesh_from_faces(np.array(corners), np.array([[0, 1, 2], [3, 4, 5]]))
 
 
 def _tree(build: SceneBuilder, rng: Rng, bank: Bank, foot: Array) -> None:

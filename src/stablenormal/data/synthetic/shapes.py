@@ -65,12 +65,12 @@ def figurine(rng: Rng) -> Mesh:
     count = 30
     axis = np.linspace(-1.25, 1.25, count)
     space = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
-    softness, total = rng.uniform(6, 18), np.zeros(space.shape[:3])
+    softness, total = rng.uniform(8, 30), np.zeros(space.shape[:3])
     centres = [np.zeros(3)]
-    for _ in range(rng.integers(2, 10)):
-        centre = np.clip(pick(rng, centres) + rng.uniform(0.15, 0.5) * direction(rng), -0.7, 0.7)
+    for _ in range(rng.integers(3, 13)):
+        centre = np.clip(pick(rng, centres) + rng.uniform(0.2, 0.6) * direction(rng), -0.8, 0.8)
         centres.append(centre)
-        radii = rng.uniform(0.12, 0.5, 3) * rng.uniform(0.5, 1.2)
+        radii = rng.uniform(0.12, 0.45, 3) * rng.uniform(0.5, 1.0)
         turn = rotation(direction(rng), rng.random() * 2 * np.pi)[:3, :3]
         for side in (1, -1) if chance(rng, 0.8) else (1,):
             local = (space * [side, 1, 1] - centre) @ turn

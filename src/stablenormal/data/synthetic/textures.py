@@ -72,7 +72,7 @@ def courses(columns: int, rows: int, gap: float, shift: float) -> tuple[npt.NDAr
 
 def _plain(rng: Rng) -> Painted:
     colour = surface_colour(rng)
-    return blend(colour, colour * 0.92, to_unit_range(noise(rng, 2))), 0.1 * noise(rng, 1)
+    return blend(colour, colour * 0.92, to_unit_range(noise(rng, 2))), 0.1 * noise(rng, 2)
 
 
 def _clouds(rng: Rng) -> Painted:
