@@ -1,5 +1,6 @@
 """The stream of samples: the same seed, the same bytes, whatever part is rendered by whom."""
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from stablenormal.data.sample import CLASSES, Sample
 from stablenormal.data.shards import iterate_samples, list_shards
+from stablenormal.data.synthetic import writing
 from stablenormal.data.synthetic.corpus import VIEWS, CorpusRenderer, Mix, plan, render_corpus
 from stablenormal.data.synthetic.writing import write_corpus
 from stablenormal.errors import DataError, SettingError
@@ -161,6 +163,14 @@ def test_a_folder_of_another_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text('{"seed": 1}')
     with pytest.raises(DataError, match="holds another corpus"):
         write(tmp_path, workers=1)
+
+
+def test_workers_get_one_thread_and_leave_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with writing._one_thread_each():
+        assert os.environ["LP_NUM_THREADS"] == "0" and os.environ["OMP_NUM_THREADS"] == "3"
+    assert "LP_NUM_THREADS" not in os.environ and os.environ["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_failing_worker_is_reported(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def figurine(rng: Rng) -> Mesh:
     """A mirrored union of soft ellipsoids, like an animal, a statue or a head, sometimes with relief."""
     from skimage.measure import marching_cubes  # of the extra "synth"
 
-    count = 30
+    count = 40
     axis = np.linspace(-1.25, 1.25, count)
     space = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     softness, total = rng.uniform(8, 30), np.zeros(space.shape[:3])

@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from queue import Empty
@@ -17,6 +19,8 @@ from stablenormal.io.atomic import write_bytes
 
 RECIPE_NAME = "corpus.json"
 """Lies beside the shards and says what made them."""
+_ONE_THREAD = {"LP_NUM_THREADS": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""llvmpipe, OpenMP and OpenBLAS; a value that is already set stays."""
 
 
 def write_corpus(
@@ -95,8 +99,9 @@ def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
     spawn = multiprocessing.get_context("spawn")
     reports = spawn.Queue()
     processes = [spawn.Process(target=_work, args=(*job, reports), daemon=True) for job in jobs if job[-1]]
-    for process in processes:
-        process.start()
+    with _one_thread_each():
+        for process in processes:
+            process.start()
     running = len(processes)
     try:
         while running:
@@ -117,6 +122,19 @@ def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
         for process in processes:
             process.terminate() if running else process.join()
             process.join()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside render and compute with one thread each: the workers share the cores already."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update({name: value for name, value in _ONE_THREAD.items() if before[name] is None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
 
 
 def _work(
