@@ -14,6 +14,8 @@ from stablenormal.models.loading import load_components, weight_hash
 from stablenormal.pipelines import StableNormal
 from stablenormal.pipelines.conversion import convert_released
 
+one_recording = pytest.mark.parametrize("recording", ["released_rule"], indirect=True)
+
 
 def convert(repositories, output, **options):
     yoso, refiner = repositories
@@ -47,6 +49,7 @@ def test_converted_model_reproduces_the_recording(recording, repositories, tmp_p
     assert torch.equal(again(recording.image, seed=recording.seed).normals[0], output.normals[0])
 
 
+@one_recording
 def test_opens_no_socket_offline(repositories, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a socket was opened")
@@ -55,6 +58,7 @@ def test_opens_no_socket_offline(repositories, tmp_path, monkeypatch):
     convert(repositories, tmp_path / "joined")
 
 
+@one_recording
 def test_remote_code_needs_the_flag(repositories, tmp_path):
     with pytest.raises(ModelError, match=r"standin_\w+\.py: .*trust-remote-code"):
         convert(repositories, tmp_path / "joined", trust_remote_code=False)
@@ -64,6 +68,7 @@ def test_remote_code_needs_the_flag(repositories, tmp_path):
         load_components(tmp_path / "joined")
 
 
+@one_recording
 def test_wrong_keys_are_named(repositories, tmp_path):
     path = repositories[1] / "unet" / "diffusion_pytorch_model.safetensors"
     weights = load_file(path)
@@ -73,6 +78,7 @@ def test_wrong_keys_are_named(repositories, tmp_path):
         convert(repositories, tmp_path / "joined")
 
 
+@one_recording
 def test_a_missing_part_points_at_base(repositories, tmp_path):
     (repositories[1] / "vae").rename(tmp_path / "vae")
     with pytest.raises(ModelError, match=r"vae: .*--base"):
@@ -100,6 +106,7 @@ def test_index_tells_the_generation(recording, repositories, tmp_path):
     assert spec.start == ("image_latent" if recording.late else "noise")
 
 
+@one_recording
 def test_unknown_dtype(repositories, tmp_path):
     with pytest.raises(SettingError, match="float16"):
         convert(repositories, tmp_path / "joined", dtype="int8")
@@ -129,6 +136,7 @@ class TestCommand:
         weights = load_file(tmp_path / "joined" / "unet" / "diffusion_pytorch_model.safetensors")
         assert weights["conv_in.weight"].dtype == torch.bfloat16
 
+    @one_recording
     def test_variant_chooses_among_files(self, repositories, tmp_path):
         for repository in repositories:
             for file in list(repository.rglob("*.fp16.safetensors")):
@@ -142,6 +150,7 @@ class TestCommand:
             joined = load_components(tmp_path / "joined", trust_remote_code=True)
             assert bool((joined.yoso.condition_encoder.network.conv_in.bias == 7).all()) == chosen
 
+    @one_recording
     def test_semantic_encoder_from_elsewhere(self, recording, repositories, tmp_path):
         """Where the refiner brings no prior, a DINOv2 folder takes its place."""
         index = json.loads((repositories[1] / "model_index.json").read_text())
@@ -155,6 +164,7 @@ class TestCommand:
         assert joined.semantic_encoder.channels == 48
         assert joined.semantic_encoder.input_size == 672
 
+    @one_recording
     def test_failures_are_one_line(self, repositories, tmp_path, capsys):
         assert self.run(repositories, tmp_path) == 1
         lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
@@ -162,6 +172,7 @@ class TestCommand:
         assert "--trust-remote-code" in lines[0]
 
 
+@one_recording
 def test_old_names_of_stable_diffusions_autoencoder(repositories, tmp_path):
     folder = repositories[1] / "vae"
     path = next(folder.glob("*.safetensors"))
