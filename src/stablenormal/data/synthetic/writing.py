@@ -126,7 +126,7 @@ def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started inside render and compute with one thread each: the workers share the cores already."""
+    """Processes started inside render with one thread each: the workers share the cores already."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update({name: value for name, value in _ONE_THREAD.items() if before[name] is None})
     try:
