@@ -48,6 +48,13 @@ def test_another_seed_shares_nothing(samples: list[Sample]) -> None:
     assert not any(np.array_equal(one.depth, two.depth) for one in samples for two in others)
 
 
+def test_views_of_a_scene_differ(samples: list[Sample]) -> None:
+    pairs = [(a, b) for i, a in enumerate(samples) for b in samples[:i] if a.meta["scene"] == b.meta["scene"]]
+    assert len(pairs) > 10
+    assert not any(np.array_equal(one.depth, two.depth) for one, two in pairs)
+    assert not any(one.meta["fov_deg"] == two.meta["fov_deg"] for one, two in pairs)
+
+
 def test_samples_are_consistent(samples: list[Sample]) -> None:
     for sample in samples:
         assert sample.image.shape == (SIZE, SIZE, 3) and sample.image.dtype == np.uint8
