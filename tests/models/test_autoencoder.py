@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from stablenormal.errors import ImageShapeError
+from stablenormal.models.architecture import TOY
 from stablenormal.models.autoencoder import decode, encode, reduction
+from stablenormal.models.building import build_autoencoder
 
 
 class TestEncode:
@@ -30,3 +34,29 @@ class TestDecode:
 
 def test_reduction_counts_the_levels(toy):
     assert reduction(toy.autoencoder) == 8
+
+
+class TestPatches:
+    """Blocks of pixels that enter and leave as channels, instead of the costliest levels."""
+
+    @pytest.fixture
+    def patched(self):
+        return build_autoencoder(replace(TOY.autoencoder, patch=4, block_out_channels=(4, 8)))
+
+    def test_the_reduction_stays(self, patched, generator):
+        image = torch.rand(1, 3, 16, 24, generator=generator) * 2 - 1
+        assert reduction(patched) == 8
+        latent = encode(patched, image)
+        assert latent.shape == (1, 4, 2, 3)
+        assert decode(patched, latent).shape == image.shape
+
+    def test_a_block_stays_in_its_place(self, patched, generator):
+        """A change inside one block changes the channels of that block alone."""
+        seen = []
+        patched.encoder.conv_in.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        image = torch.rand(1, 3, 16, 24, generator=generator) * 2 - 1
+        encode(patched, image)
+        image[..., 5, 10] += 1
+        encode(patched, image)
+        changed = (seen[1] != seen[0]).any(dim=1)[0]
+        assert changed.nonzero().tolist() == [[1, 2]]

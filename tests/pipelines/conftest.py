@@ -12,7 +12,7 @@ from stablenormal.pipelines import StableNormal
 def components() -> ModelComponents:
     made = build_components(TOY, TOY_SPEC, torch.Generator().manual_seed(0))
     torch.nn.init.normal_(made.refiner.injector.projection.weight, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():  # decoded vectors of about unit length: normalising tiny ones would amplify rounding
+    with torch.no_grad():  # vectors of about unit length: normalising tiny ones would amplify rounding
         made.autoencoder.decoder.conv_out.bias += torch.tensor([0.0, 0.0, 1.0])
     return made
 

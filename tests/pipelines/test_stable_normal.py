@@ -9,6 +9,8 @@ from stablenormal.errors import ImageShapeError, ModelError, OfflineError, Setti
 from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.models import denoiser
 from stablenormal.pipelines import StableNormal, processing, stable_normal
+from stablenormal.pipelines.noise import seeded_noise
+from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
 
 MODES = ("full", "turbo")
 
@@ -187,6 +189,19 @@ class TestOptions:
         normals = pipeline(images[0]).normals[0]
         assert normals.dtype == torch.float32
         torch.testing.assert_close(normals.norm(dim=0), torch.ones(20, 33))
+
+    def test_bfloat16_samples_in_float32(self, components):
+        """What the network gives is bfloat16; what sampling does with it is not rounded again."""
+        components.to(torch.device("cpu"), torch.bfloat16)
+        latent = torch.randn(1, 4, 2, 2).bfloat16()
+        plan = RefinementPlan("hold_then_descend", 4, 401, 0.0)
+        sampler = TwoStageSampler(components, latent, torch.randn(1, 12, 2, 2).bfloat16(), plan)
+        refiner, seen = sampler.refiner, []
+        sampler.refiner = lambda x, t: seen.append(x) or refiner(x, t)
+        with torch.no_grad():
+            sampler(seeded_noise(0, latent))
+        assert {x.dtype for x in seen} == {torch.float32}
+        assert not torch.equal(seen[1], seen[1].bfloat16().float())
 
 
 class TestEnsemble:

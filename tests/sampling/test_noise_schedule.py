@@ -58,4 +58,10 @@ class TestAddNoise:
         generator = torch.Generator().manual_seed(0)
         x0, noise = torch.randn(2, 1, 4, 100, 100, generator=generator)
         assert NoiseSchedule().add_noise(x0, noise, 500).var().item() == pytest.approx(1, abs=0.03)
-        assert NoiseSchedule().add_noise(x0.bfloat16(), noise.bfloat16(), 500).dtype == torch.bfloat16
+
+    def test_bfloat16_keeps_the_little_noise_of_early_timesteps(self):
+        """1 - a_1 = 0.0017 is no difference of bfloat16 numbers."""
+        ones = torch.ones(1, 1, 1, 1, dtype=torch.bfloat16)
+        noise = NoiseSchedule().add_noise(ones * 0, ones, 1)
+        assert noise.dtype == torch.bfloat16
+        assert noise.item() == pytest.approx((1 - 0.9983) ** 0.5, rel=0.02)

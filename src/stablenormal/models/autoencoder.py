@@ -34,7 +34,8 @@ def encode(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
             f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; "
             "pad it first"
         )
-    return posterior(autoencoder, image).mode() * float(autoencoder.config.scaling_factor)
+    mode: Tensor = posterior(autoencoder, image).mode()
+    return mode * float(autoencoder.config.scaling_factor)
 
 
 def posterior(autoencoder: AutoencoderKL, image: Tensor) -> DiagonalGaussianDistribution:
@@ -49,5 +50,5 @@ def decode(autoencoder: AutoencoderKL, latent: Tensor) -> Tensor:
 
 
 def _patch(autoencoder: AutoencoderKL) -> int:
-    """Side of the pixel blocks that enter as channels: 1 in Stable Diffusion, 2 for 12 input channels."""
+    """Side of the pixel blocks that enter as channels: 1 in Stable Diffusion, 4 for 48 input channels."""
     return isqrt(int(autoencoder.config.in_channels) // 3)

@@ -25,7 +25,8 @@ class ConditionedDenoiser:
         self.conditions: dict[int, ConditionResiduals] = {}
 
     def __call__(self, x_t: Tensor, timestep: int) -> Tensor:
-        """Predict from a noisy latent (B, c, h, w) at a timestep."""
+        """Predict from a noisy latent (B, c, h, w); float32, whatever the network computes in."""
         if timestep not in self.conditions:
             self.conditions[timestep] = self.pair.encode_condition(self.image_latent, timestep)
-        return self.pair.denoise(x_t, timestep, self.conditions[timestep], self.semantic_residuals)
+        x_t = x_t.to(self.image_latent.dtype)
+        return self.pair.denoise(x_t, timestep, self.conditions[timestep], self.semantic_residuals).float()

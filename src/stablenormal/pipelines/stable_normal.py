@@ -298,12 +298,12 @@ class StableNormal:
                 image_latent,
                 components.semantic_encoder(image),
                 request.plan,
-                encode(components.autoencoder, torch.cat(coarse)) if coarse else None,
+                encode(components.autoencoder, torch.cat(coarse)).float() if coarse else None,
             )
         latents = [
             sampler(seeded_noise(request.seed + member, image_latent)) for member in range(request.ensemble)
         ]
-        decoded = [decode(components.autoencoder, latent).float() for latent in latents]
+        decoded = [decode(components.autoencoder, latent.to(self.dtype)).float() for latent in latents]
         return [
             self._restore([member[index : index + 1] for member in decoded], one, request)
             for index, one in enumerate(inputs)

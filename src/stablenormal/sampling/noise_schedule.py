@@ -45,5 +45,9 @@ class NoiseSchedule:
 
     def add_noise(self, x0: Tensor, noise: Tensor, timestep: int | Tensor) -> Tensor:
         """Bring clean latents (B, c, h, w) to one noise level, or to one level each, (B,)."""
-        alpha = self.alphas_cumprod.to(x0.device)[timestep].to(x0.dtype).reshape(-1, 1, 1, 1)
-        return alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise
+        alpha = self.alphas_cumprod.to(x0.device)[timestep].reshape(-1, 1, 1, 1)
+        signal, sigma = (
+            alpha.sqrt(),
+            (1 - alpha).sqrt(),
+        )  # in float32: bfloat16 has no number between 0.9961 and 1
+        return signal.to(x0.dtype) * x0 + sigma.to(x0.dtype) * noise
