@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,8 @@ class PackedCorpus:
         """Side of the images in pixels."""
         return int(self.images.shape[1])
 
-    def normals(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Normals (B, S, S, 3) in [-1, 1], unit length to 1e-4 or exactly zero."""
+    def normals(self, index: Any) -> NDArray[np.float32]:
+        """Normals (..., 3) of any numpy index into (N, S, S, 3): unit length to 1e-4, or exactly zero."""
         return np.asarray(self.normals_coded[index], np.float32) / _NORMAL_SCALE
 
 

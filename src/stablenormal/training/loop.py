@@ -19,6 +19,7 @@ from stablenormal.training.config import Stage, TrainingConfig
 
 _LOG = logging.getLogger(__name__)
 _LOG_EVERY = 50
+_BETAS = (0.9, 0.98)  # short runs: the usual 0.999 remembers the first, steep steps too long
 
 
 class PartTraining(ABC):
@@ -87,7 +88,7 @@ def fit(part: PartTraining, config: TrainingConfig, folder: Path, stop_after: in
     folder.mkdir(parents=True, exist_ok=True)
     parameters = [p for p in part.module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        parameters, lr=config.learning_rate, betas=_BETAS, weight_decay=config.weight_decay, fused=True
     )
     average = EMAModel(parameters, decay=config.ema_decay, foreach=True)
     saved = load_checkpoint(folder / "checkpoint.pt", config.fingerprint())

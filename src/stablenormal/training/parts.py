@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from stablenormal.data.packed import PackedCorpus
 from stablenormal.data.sample import CLASSES
+from stablenormal.errors import SettingError
 from stablenormal.geometry.normals import angular_error_deg
-from stablenormal.models.autoencoder import decode, encode
+from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import ModelComponents
-from stablenormal.pipelines.stable_normal import StableNormal
+from stablenormal.models.semantic_encoder import SemanticEncoder
+from stablenormal.pipelines.stable_normal import Mode, StableNormal
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig
@@ -29,7 +31,8 @@ from stablenormal.training.objectives import (
 )
 
 _LOG = logging.getLogger(__name__)
-_ANGULAR_WEIGHT = 0.2
+_ANGULAR_WEIGHT = 0.5
+_IMAGE_WEIGHT = 0.5
 _VALIDATION_BATCH = 8
 
 
@@ -58,22 +61,27 @@ class AutoencoderTraining(PartTraining):
         batch = load_batch(self._corpus, index, stage.size, rng, smallest_crop=stage.size / self._corpus.size)
         count = round(len(index) * self._config.normals_fraction)
         normals, photographs = batch.normals[:count], batch.image[count:]
-        posterior = self._autoencoder.encode(torch.cat([normals, photographs])).latent_dist
-        drawn = torch.randn(posterior.mean.shape, generator=noise)
-        decoded = self._autoencoder.decode(posterior.mean + posterior.std * drawn).sample.float()
+        latents = posterior(self._autoencoder, torch.cat([normals, photographs]))
+        drawn = torch.randn(latents.mean.shape, generator=noise)
+        scale = float(self._autoencoder.config.scaling_factor)
+        decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale).float()
         valid = normals.square().sum(1) > 0.25
         error_normals = reconstruction_loss(decoded[:count], normals, valid)
-        everywhere = torch.ones_like(photographs[:, 0], dtype=torch.bool)
-        error_image = reconstruction_loss(decoded[count:], photographs, everywhere)
+        error_image = (decoded[count:] - photographs).abs().mean()
         angle = angular_loss(decoded[:count], normals, valid)
-        kl = kl_divergence(posterior.mean.float(), posterior.logvar.float())
-        total = error_normals + error_image + _ANGULAR_WEIGHT * angle + self._config.kl_weight * kl
+        kl = kl_divergence(latents.mean.float(), latents.logvar.float())
+        total = (
+            error_normals
+            + _IMAGE_WEIGHT * error_image
+            + _ANGULAR_WEIGHT * angle
+            + self._config.kl_weight * kl
+        )
         figures = {
             "normals": error_normals,
             "image": error_image,
             "angle_deg": torch.rad2deg(angle),
             "kl": kl,
-            "sigma": posterior.std.mean(),
+            "sigma": latents.std.mean(),
         }
         return total, {name: float(value.detach()) for name, value in figures.items()}
 
@@ -97,6 +105,8 @@ class SemanticTraining(PartTraining):
         self, components: ModelComponents, corpus: PackedCorpus, heldout: PackedCorpus, config: TrainingConfig
     ):
         encoder = components.semantic_encoder
+        if not isinstance(encoder, SemanticEncoder):
+            raise SettingError("semantic: only a semantic encoder of the DINOv2 architecture can be trained")
         head = nn.Conv2d(encoder.channels, len(CLASSES), 1)
         nn.init.zeros_(head.weight)
         super().__init__(nn.ModuleDict({"encoder": encoder, "head": head}))
@@ -164,7 +174,7 @@ class _DenoiserTraining(PartTraining):
             raise RuntimeError("samples() prepares the cache before loss() reads it")
         return self._cache.batch(index)
 
-    def _errors(self, mode: str) -> float:
+    def _errors(self, mode: Mode) -> float:
         pipeline, errors = StableNormal(self._components), []
         for index in _batches(self._config.validation_images, len(self._heldout)):
             batch = load_batch(self._heldout, index, self._heldout.size, None)
