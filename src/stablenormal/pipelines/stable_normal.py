@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -31,11 +31,10 @@ from stablenormal.pipelines.processing import (
     restore,
     unpad,
 )
-from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
+from stablenormal.pipelines.two_stage import Refinement, RefinementPlan, TwoStageSampler, plan_refinement
 
 Mode = Literal["full", "turbo"]
-Refinement = Literal["hold_then_descend", "fixed_level", "ddim"]
-MODES: tuple[Mode, ...] = ("full", "turbo")
+MODES: tuple[Mode, ...] = get_args(Mode)
 BUNDLED = "small"
 
 
@@ -50,6 +49,23 @@ class _Request:
     uncertainty: bool
     processing_resolution: int
     batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise SettingError(f"mode: {self.mode!r} does not exist; choose one of {', '.join(MODES)}")
+        if self.ensemble < 1:
+            raise SettingError(f"ensemble: expected at least 1 member, got {self.ensemble}")
+        if self.uncertainty and self.ensemble < 2:
+            raise SettingError("uncertainty: needs an ensemble of at least 2 members; set ensemble too")
+        if self.batch_size < 1:
+            raise SettingError(f"batch_size: expected at least 1, got {self.batch_size}")
+        if not 0 <= self.seed < 2**63 - self.ensemble:
+            raise SettingError(f"seed: expected a number from 0 to 2^63, got {self.seed}")
+        if self.processing_resolution < 0:
+            raise SettingError(
+                "processing_resolution: expected 0 (the image's own size) or more, "
+                f"got {self.processing_resolution}"
+            )
 
 
 @dataclass(frozen=True)
@@ -177,32 +193,20 @@ class StableNormal:
             ImageShapeError: if an image, mask or start has the wrong shape.
             SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown or out of range.
         """
-        request = self._request(
-            mode,
-            seed,
-            steps,
-            t_plus,
-            tau,
-            refinement,
-            ensemble,
-            uncertainty,
-            processing_resolution,
-            batch_size,
+        if mode == "turbo":
+            _refuse_in_turbo(steps=steps, t_plus=t_plus, tau=tau, refinement=refinement, start=start)
+        resolution = (
+            self.spec.processing_resolution if processing_resolution is None else processing_resolution
         )
-        if start is not None and mode == "turbo":
-            raise SettingError("start: turbo mode has no refinement to start; use mode full")
+        plan = plan_refinement(self.spec, steps, t_plus, tau, refinement)
+        request = _Request(mode, seed, plan, ensemble, uncertainty, resolution, batch_size)
         inputs = self._prepare(_as_list(images), valid, start, request)
-        normals: list[Tensor | None] = [None] * len(inputs)
-        uncertainties: list[Tensor | None] = [None] * len(inputs)
+        results: dict[int, tuple[Tensor, Tensor]] = {}
         for places in _batches(inputs, request.batch_size):
-            results = self._run([inputs[place] for place in places], request)
-            for place, (normal, spread) in zip(places, results, strict=True):
-                normals[place], uncertainties[place] = normal, spread
+            results.update(zip(places, self._run([inputs[place] for place in places], request), strict=True))
         return NormalsOutput(
-            normals=[normal for normal in normals if normal is not None],
-            uncertainty_deg=[spread for spread in uncertainties if spread is not None]
-            if uncertainty
-            else None,
+            normals=[results[place][0] for place in range(len(inputs))],
+            uncertainty_deg=[results[place][1] for place in range(len(inputs))] if uncertainty else None,
             seed=seed,
             mode=mode,
             steps=request.plan.steps if mode == "full" else 0,
@@ -210,45 +214,6 @@ class StableNormal:
             processing_resolution=request.processing_resolution,
             ensemble=ensemble,
         )
-
-    def _request(
-        self,
-        mode: Mode,
-        seed: int,
-        steps: int | None,
-        t_plus: int | None,
-        tau: float | None,
-        refinement: Refinement | None,
-        ensemble: int,
-        uncertainty: bool,
-        processing_resolution: int | None,
-        batch_size: int,
-    ) -> _Request:
-        spec = self.spec
-        if mode not in MODES:
-            raise SettingError(f"mode: {mode!r} does not exist; choose one of {', '.join(MODES)}")
-        refining = {"steps": steps, "t_plus": t_plus, "tau": tau, "refinement": refinement}
-        given = [name for name, value in refining.items() if value is not None]
-        if mode == "turbo" and given:
-            raise SettingError(f"{given[0]}: turbo mode has no refinement; leave it out or use mode full")
-        if ensemble < 1:
-            raise SettingError(f"ensemble: expected at least 1 member, got {ensemble}")
-        if uncertainty and ensemble < 2:
-            raise SettingError("uncertainty: needs an ensemble of at least 2 members; set ensemble too")
-        if batch_size < 1:
-            raise SettingError(f"batch_size: expected at least 1, got {batch_size}")
-        if not 0 <= seed < 2**63 - ensemble:
-            raise SettingError(f"seed: expected a number from 0 to 2^63, got {seed}")
-        resolution = spec.processing_resolution if processing_resolution is None else processing_resolution
-        if resolution < 0:
-            raise SettingError(f"processing_resolution: expected 0 (own size) or more, got {resolution}")
-        plan = RefinementPlan(
-            rule=refinement or spec.refinement,
-            steps=spec.steps if steps is None else steps,
-            t_plus=spec.t_plus if t_plus is None else t_plus,
-            tau=spec.tau if tau is None else tau,
-        )
-        return _Request(mode, seed, plan, ensemble, uncertainty, resolution, batch_size)
 
     def _prepare(
         self,
@@ -283,7 +248,7 @@ class StableNormal:
             inputs.append(_Input(prepared, mask, coarse))
         return inputs
 
-    def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor | None]]:
+    def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor]]:
         """Encode, draw each member, decode, average, restore."""
         components = self.components
         image = torch.cat([one.prepared.image for one in inputs]).to(self.dtype)
@@ -309,18 +274,24 @@ class StableNormal:
             for index, one in enumerate(inputs)
         ]
 
-    def _restore(
-        self, members: Sequence[Tensor], one: _Input, request: _Request
-    ) -> tuple[Tensor, Tensor | None]:
+    def _restore(self, members: Sequence[Tensor], one: _Input, request: _Request) -> tuple[Tensor, Tensor]:
+        """Normals (3, H, W) and the members' spread (H, W) of one image."""
         vectors = [unpad(member, one.prepared) for member in members]
-        mean, spread = vectors[0], None
-        if len(vectors) > 1 or request.mode == "turbo":
-            mean = average_normals(vectors)
-        if request.uncertainty:
-            spread = resize_to_input(spread_deg(vectors, mean)[None], one.prepared)[0, 0].cpu()
-            if one.valid is not None:
-                spread = torch.where(one.valid.cpu(), spread, 0.0)
-        return restore(mean, one.prepared, self.spec.native_frame, one.valid).cpu(), spread
+        averaged = (
+            len(vectors) > 1 or request.mode == "turbo"
+        )  # which makes unit length before the resize too
+        mean = average_normals(vectors) if averaged else vectors[0]
+        normals = restore(mean, one.prepared, self.spec.native_frame, one.valid).cpu()
+        if not request.uncertainty:
+            return normals, torch.zeros(one.prepared.size)
+        spread = resize_to_input(spread_deg(vectors, mean)[None], one.prepared)[0, 0].cpu()
+        return normals, spread if one.valid is None else torch.where(one.valid.cpu(), spread, 0.0)
+
+
+def _refuse_in_turbo(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise SettingError(f"{name}: turbo mode has no refinement; leave it out or use mode full")
 
 
 def _as_list(images: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """The whole method: YOSO's start, then the semantic-guided refinement."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.sampling.one_step import one_step
 from stablenormal.sampling.refine import Step, fixed_level, hold_then_descend, plain_ddim, run_steps
 
-REFINEMENTS = ("hold_then_descend", "fixed_level", "ddim")
+Refinement = Literal["hold_then_descend", "fixed_level", "ddim"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,28 @@ class RefinementPlan:
         if self.rule == "ddim":
             return plain_ddim(self.steps, self.t_plus)
         raise SettingError(
-            f"refinement: {self.rule!r} does not exist; choose one of {', '.join(REFINEMENTS)}"
+            f"refinement: {self.rule!r} does not exist; choose one of {', '.join(get_args(Refinement))}"
         )
+
+
+def plan_refinement(
+    spec: ModelSpec,
+    steps: int | None = None,
+    t_plus: int | None = None,
+    tau: float | None = None,
+    refinement: Refinement | None = None,
+) -> RefinementPlan:
+    """A spec's own plan, with what the caller asked for in its place.
+
+    Raises:
+        SettingError: as `RefinementPlan`.
+    """
+    return RefinementPlan(
+        rule=spec.refinement if refinement is None else refinement,
+        steps=spec.steps if steps is None else steps,
+        t_plus=spec.t_plus if t_plus is None else t_plus,
+        tau=spec.tau if tau is None else tau,
+    )
 
 
 class TwoStageSampler:
