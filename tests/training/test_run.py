@@ -25,12 +25,11 @@ def config(corpus_folder, toy_model):
         base=str(toy_model),
         data=str(corpus_folder),
         heldout=str(corpus_folder),
-        stages=(Stage(32, 3, 4), Stage(64, 3, 2)),
+        stages=(Stage(32, 3, 4, 2), Stage(64, 3, 2)),
         warmup_steps=1,
         validate_every=3,
         checkpoint_every=2,
         validation_images=4,
-        variants=2,
     )
 
 

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stablenormal.data.packed import PackedCorpus
+from stablenormal.data.transforms import noisy, recoloured
+
+_NOISE = 0.03
+_MIRROR = np.array([-1, 1, 1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,15 @@ def load_batch(
         window = (sample, slice(top, top + side), slice(left, left + side))
         pixels, vectors, classes = corpus.images[window], corpus.normals(window), corpus.labels[window]
         if rng is not None and rng.random() < 0.5:
-            pixels, classes = pixels[:, ::-1], classes[:, ::-1]
-            vectors = vectors[:, ::-1] * np.float32([-1, 1, 1])
+            pixels, classes = np.ascontiguousarray(pixels[:, ::-1]), classes[:, ::-1]
+            vectors = vectors[:, ::-1] * _MIRROR
         how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-        resized = cv2.resize(pixels.astype(np.float32) / 255, (size, size), interpolation=how)
+        resized = np.asarray(cv2.resize(pixels, (size, size), interpolation=how), np.uint8)
         nearest = ((np.arange(size) + 0.5) * side / size).astype(np.int64)
         images.append(resized if rng is None else _recolour(resized, rng))
         normal_maps.append(vectors[nearest][:, nearest])
         label_maps.append(classes[nearest][:, nearest])
-    image = torch.from_numpy(np.stack(images)).clamp(0, 1) * 2 - 1
+    image = torch.from_numpy(np.stack(images)).float() / 127.5 - 1
     normals, labels = torch.from_numpy(np.stack(normal_maps)), torch.from_numpy(np.stack(label_maps))
     return Batch(
         image.permute(0, 3, 1, 2).contiguous(),
@@ -70,16 +74,7 @@ def load_batch(
     )
 
 
-def _recolour(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Gamma, contrast, saturation, white balance and noise on (S, S, 3) in [0, 1]."""
-    image = np.maximum(image, 1e-4) ** np.float32(np.exp(rng.uniform(-0.4, 0.4)))
-    mean = image.mean()
-    image = (image - mean) * np.float32(rng.uniform(0.7, 1.4)) + mean * np.float32(rng.uniform(0.8, 1.25))
-    grey = image.mean(-1, keepdims=True)
-    saturation = 0.0 if rng.random() < 0.1 else rng.uniform(0.5, 1.5)
-    image = grey + (image - grey) * np.float32(saturation)
-    image = image * rng.uniform(0.9, 1.1, 3).astype(np.float32)
-    if rng.random() < 0.4:
-        noise = rng.standard_normal(image.shape, dtype=np.float32)
-        image = image + noise * np.float32(rng.uniform(0, 0.03))
-    return image
+def _recolour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Other colours, and in two of five images noise."""
+    image = recoloured(image, rng, 1.0)
+    return noisy(image, rng, rng.uniform(0, _NOISE)) if rng.random() < 0.4 else image

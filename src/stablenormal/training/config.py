@@ -26,14 +26,14 @@ class Stage:
     """Optimiser steps in this stage."""
     batch: int
     """Samples per step."""
+    variants: int = 1
+    """YOSO and refiner: augmented versions of every image in the stage's latent cache."""
 
     def __post_init__(self) -> None:
         if self.size < 32 or self.size % 32:
             raise SettingError(f"stage size {self.size}: use a multiple of 32, at least 32")
-        if self.steps < 1 or self.batch < 1:
-            raise SettingError(
-                f"stage of {self.steps} steps with batches of {self.batch}: both must be at least 1"
-            )
+        if min(self.steps, self.batch, self.variants) < 1:
+            raise SettingError(f"stage {self}: steps, batch and variants must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,6 @@ class TrainingConfig:
     """Steps between checkpoints; stopping loses at most these."""
     validation_images: int = 64
     """Held-out images per validation."""
-    variants: int = 3
-    """YOSO and refiner: augmented versions of every image in the latent cache, per stage."""
     kl_weight: float = 1e-3
     """Autoencoder: weight of the Kullback-Leibler term, per latent value."""
     normals_fraction: float = 0.6

@@ -163,7 +163,7 @@ class _DenoiserTraining(PartTraining):
             self._corpus,
             self._components,
             stage.size,
-            self._config.variants,
+            stage.variants,
             self._config.seed,
             with_semantic,
         )
