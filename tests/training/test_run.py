@@ -1,12 +1,16 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from stablenormal.data.packed import open_corpus
 from stablenormal.errors import DataError
+from stablenormal.models.autoencoder import decode, encode
 from stablenormal.models.loading import load_components
+from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.run import train
 
@@ -72,16 +76,19 @@ def test_refiner_starts_from_yoso_where_asked(config, tmp_path):
 
 
 def test_autoencoder_scaling_gives_latents_of_unit_variance(config, corpus_folder, tmp_path):
-    from stablenormal.data.packed import open_corpus
-    from stablenormal.models.autoencoder import encode
-    from stablenormal.training.augmentation import load_batch
-
     trained = load_components(train(dataclasses.replace(config, part="autoencoder"), tmp_path / "run"))
     corpus = open_corpus(corpus_folder)
-    import numpy as np
-
     normals = load_batch(corpus, np.arange(len(corpus)), 128, None).normals
     assert encode(trained.autoencoder, normals).std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_a_frozen_encoder_keeps_its_latents(config, toy_model, tmp_path):
+    frozen = dataclasses.replace(config, part="autoencoder", freeze_encoder=True)
+    after, before = load_components(train(frozen, tmp_path / "run")), load_components(toy_model)
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latent = encode(before.autoencoder, image)
+    assert torch.equal(encode(after.autoencoder, image), latent)
+    assert not torch.equal(decode(after.autoencoder, latent), decode(before.autoencoder, latent))
 
 
 def test_another_configuration_cannot_resume(config, tmp_path):

@@ -76,6 +76,8 @@ class TrainingConfig:
     """Autoencoder: weight of the Kullback-Leibler term, per latent value."""
     normals_fraction: float = 0.6
     """Autoencoder: share of normal maps in a batch; the rest are photographs."""
+    freeze_encoder: bool = False
+    """Autoencoder: train the decoder alone; latents, and what was trained on them, stay as they are."""
     shrinkage: float = 0.4
     """YOSO: probability lambda that the input noise is replaced by zeros."""
     clean_fraction: float = 0.3

@@ -43,6 +43,9 @@ class AutoencoderTraining(PartTraining):
         self, components: ModelComponents, corpus: PackedCorpus, heldout: PackedCorpus, config: TrainingConfig
     ):
         super().__init__(components.autoencoder)
+        if config.freeze_encoder:
+            components.autoencoder.encoder.requires_grad_(False)
+            components.autoencoder.quant_conv.requires_grad_(False)
         self._autoencoder, self._corpus, self._heldout, self._config = (
             components.autoencoder,
             corpus,

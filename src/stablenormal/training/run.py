@@ -53,7 +53,7 @@ def train(config: TrainingConfig, out: Path, stop_after: int | None = None) -> P
     _LOG.info("%s: %.2f M parameters, %d images", config.part, _millions(part), len(corpus))
     if not fit(part, config, out, stop_after):
         return None
-    if config.part == "autoencoder":
+    if config.part == "autoencoder" and not config.freeze_encoder:
         set_scaling_factor(components, corpus)
     save_components(components, out / "model", dtype=torch.float32)
     return out / "model"
