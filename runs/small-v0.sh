@@ -9,8 +9,8 @@ stablenormal synth -o shards/heldout --count 256 --seed 900001 --size 256 --work
 stablenormal synth -o shards/train --count 14000 --seed 1 --size 256 --workers 2
 [ -f corpus/heldout/corpus.json ] || stablenormal pack shards/heldout -o corpus/heldout --count 256
 [ -f corpus/train/corpus.json ] || stablenormal pack shards/train -o corpus/train --count 14000
-for part in autoencoder semantic yoso refiner; do
-  stablenormal train "$part" "$repo/configs/small-v0/$part.yaml" -o "models/$part"
+for run in autoencoder semantic autoencoder-2 yoso refiner; do
+  stablenormal train "${run%-2}" "$repo/configs/small-v0/$run.yaml" -o "models/$run"
 done
 python "$repo/runs/export.py" models/refiner/model small
 python "$repo/runs/measure.py" --model small --heldout corpus/heldout ${pairs:+--pairs "$pairs"} -o small-v0.json
