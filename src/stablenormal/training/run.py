@@ -14,6 +14,7 @@ from stablenormal.models.architecture import SMALL, SMALL_SPEC
 from stablenormal.models.autoencoder import encode
 from stablenormal.models.building import ModelComponents, build_components
 from stablenormal.models.loading import load_components, save_components
+from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import TrainingConfig, write_config
 from stablenormal.training.loop import PartTraining, fit
@@ -77,18 +78,19 @@ def set_scaling_factor(components: ModelComponents, corpus: PackedCorpus) -> Non
 def quieten(components: ModelComponents) -> None:
     """Make fresh weights easy to train from nothing.
 
-    Residual blocks begin as identities. The semantic encoder's positions begin as sines and cosines: fresh ones
-    are 3 % of the patches' features, and not seen for thousands of steps. The autoencoder's posterior begins
-    narrow: at its usual standard deviation of 1 the first steps learn little.
+    Residual blocks begin as identities. The semantic encoder's positions begin as sines and cosines: fresh
+    ones are 3 % of the patches' features, and not seen for thousands of steps. The autoencoder's posterior
+    begins narrow: at its usual standard deviation of 1 the first steps learn little.
     """
     for part in components.parts().values():
         for module in part.modules():
             if isinstance(module, ResnetBlock2D):
                 torch.nn.init.zeros_(module.conv2.weight)
     bias = components.autoencoder.quant_conv.bias
-    positions = components.semantic_encoder.network.embeddings.position_embeddings
     with torch.no_grad():
-        positions[:, 1:] = sine_positions(isqrt(positions.shape[1] - 1), positions.shape[2])
+        if isinstance(components.semantic_encoder, SemanticEncoder):
+            positions = components.semantic_encoder.network.embeddings.position_embeddings
+            positions[:, 1:] = sine_positions(isqrt(positions.shape[1] - 1), positions.shape[2])
         bias[len(bias) // 2 :] = _FIRST_LOGVAR
 
 
