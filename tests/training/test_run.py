@@ -85,7 +85,7 @@ def test_autoencoder_scaling_gives_latents_of_unit_variance(config, corpus_folde
 
 
 def test_a_frozen_encoder_keeps_its_latents(config, toy_model, tmp_path):
-    frozen = dataclasses.replace(config, part="autoencoder", freeze_encoder=True)
+    frozen = dataclasses.replace(config, part="autoencoder", freeze_encoder=True, normals_fraction=1.0)
     after, before = load_components(train(frozen, tmp_path / "run")), load_components(toy_model)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     latent = encode(before.autoencoder, image)

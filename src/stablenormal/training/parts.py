@@ -70,7 +70,7 @@ class AutoencoderTraining(PartTraining):
         decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale).float()
         valid = normals.square().sum(1) > 0.25
         error_normals = reconstruction_loss(decoded[:count], normals, valid)
-        error_image = (decoded[count:] - photographs).abs().mean()
+        error_image = (decoded[count:] - photographs).abs().sum() / max(1, photographs.numel())
         angle = angular_loss(decoded[:count], normals, valid)
         kl = kl_divergence(latents.mean.float(), latents.logvar.float())
         total = (
