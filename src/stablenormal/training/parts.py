@@ -170,6 +170,7 @@ class _DenoiserTraining(PartTraining):
             self._components,
             stage.size,
             stage.variants,
+            stage.steps * stage.batch,
             self._config.seed,
             with_semantic,
         )
