@@ -1,5 +1,4 @@
-"""Notice predictions that are in another coordinate frame than was said: the commonest mistake of the
-field."""
+"""Notice predictions in another frame than was said: the commonest mistake of the field."""
 
 from itertools import product
 
@@ -58,8 +57,7 @@ class FrameCheck:
         }
 
     def warning(self) -> str | None:
-        """One line that names the better frame; None if the declared one is right or nothing is clearly
-        better."""
+        """One line that names the better frame; None if nothing is clearly better than the declared one."""
         errors = self.mean_errors()
         if not errors:
             return None

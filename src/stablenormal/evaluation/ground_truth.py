@@ -50,8 +50,7 @@ def decode_exr(path: Path, size: tuple[int, int]) -> Normals:
 
 
 def decode_oasis(path: Path, size: tuple[int, int]) -> Normals:
-    """OASIS: a pickled box and the region in it; x and y times -1 give `dsine`; valid where any number is
-    not zero."""
+    """OASIS: a pickled box and the region in it; x and y times -1 give `dsine`; invalid where zero."""
     region = read_region(path)
     height, width = size
     rows, columns = region.normals.shape[:2]

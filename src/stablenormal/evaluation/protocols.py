@@ -1,5 +1,4 @@
-"""The rules by which the field turns two normal maps into one number; never compare numbers of different
-rules.
+"""The rules by which the field turns normal maps into a number; numbers of different rules do not compare.
 
 name           per pixel                                                     over images
 dsine          angle between normalised vectors                              all valid pixels pooled
