@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,7 @@ def evaluate(
         compared = evaluator.add(pair, prediction)
         error_map = angle_preview(compared.angles_deg.numpy(), compared.valid.numpy(), ERROR_TOP_DEG)
         write_image(output / _error_map(pair.name), error_map)
-        extremes.offer(
-            compared.score, lambda c=compared, p=pair, n=prediction, e=error_map: _exhibit(c, p, n, e)
-        )
+        extremes.offer(compared.score, partial(_exhibit, compared, pair, prediction, error_map))
         on_image(compared.score)
     summary = evaluator.summary()
     report = EvaluateReport(
@@ -236,7 +235,7 @@ def _files_source(settings: EvaluateSettings, entries: Sequence[Entry]) -> _Sour
         return read_prediction(predictions.paths[pair.name], settings.frame, pair.normals.shape[:2])
 
     facts = {"Predictions": str(predictions.folder), "Frame": frame, "Format": predictions.kind}
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if predictions.unused:
         warnings = (
             f"{predictions.folder}: {predictions.unused} normal maps there belong to no image of the set",
@@ -314,8 +313,7 @@ def _values(metrics: AngularMetrics) -> list[float]:
 
 
 def summary_rows(summary: Summary) -> list[list[str]]:
-    """The summary as a table: a row for each region, the columns of `METRIC_NAMES` after its name and
-    pixels."""
+    """The summary as a table: region, pixels, and the columns of `METRIC_NAMES`."""
     rows = []
     for region, name in REGION_NAMES.items():
         metrics: AngularMetrics | None = getattr(summary, region)

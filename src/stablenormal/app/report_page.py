@@ -103,14 +103,13 @@ def write_report_page(
 
 
 def _legend_html(legend: Legend, angles: str, top_deg: float) -> str:
-    sphere = _data_url(legend.sphere_png)
+    sphere, bar = _data_url(legend.sphere_png), _data_url(angle_bar())
     return (
         f'<figure><img src="{sphere}" width="72" height="72" alt="A sphere in the colours of the frame">'
-        f"<figcaption>Normals: <b>{escape(legend.frame)}</b> frame, "
-        f"{escape(legend.axes)}</figcaption></figure>"
-        f'<figure><span class="bar"><img src="{_data_url(angle_bar())}" width="160" height="12" '
-        f'alt="Colours of the angle maps"><span><span>0°</span><span>{top_deg:g}° and
-        more</span></span></span>' f"<figcaption>{escape(angles)}; grey: no normal</figcaption></figure>"
+        f"<figcaption>Normals: <b>{escape(legend.frame)}</b> frame, {escape(legend.axes)}</figcaption>"
+        f'</figure><figure><span class="bar"><img src="{bar}" width="160" height="12" '
+        f'alt="Colours of the angle maps"><span><span>0°</span><span>{top_deg:g}° and more</span></span>'
+        f"</span><figcaption>{escape(angles)}; grey: no normal</figcaption></figure>"
     )
 
 
