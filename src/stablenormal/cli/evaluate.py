@@ -132,12 +132,13 @@ def _show(console: "Console", report: "EvaluateReport") -> None:
 
     screen = Console(soft_wrap=False)
     summary = report.summary
+    rows = summary_rows(summary)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for name in ("pixels", *METRIC_NAMES):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in summary_rows(summary):
-        table.add_row(*row)
+    table.add_column("")
+    for row in rows:
+        table.add_column(row[0], justify="right")
+    for place, name in enumerate(("pixels", *METRIC_NAMES), start=1):
+        table.add_row(name, *(row[place] for row in rows))
     screen.print(table)
     screen.print(
         f"protocol {summary.protocol}, {summary.images} images in {report.seconds:.1f} s; degrees, and "

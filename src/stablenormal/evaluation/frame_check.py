@@ -43,8 +43,8 @@ class FrameCheck:
         a, b = prediction[:, valid][:, ::step], truth[:, valid][:, ::step]  # (3, n)
         flips = torch.tensor(_SIGNS, dtype=a.dtype)[:, :, None, None]  # (8, 3, 1, 1)
         errors = angular_error_deg(a[None, :, None] * flips, b[None, :, None].expand(len(_SIGNS), -1, -1, -1))
-        self._sums += errors.double().sum(dim=(1, 2))
-        self._count += a.shape[1]
+        self._sums += errors.double().sum(dim=(1, 2)) * step  # each for the pixels left out after it
+        self._count += a.shape[1] * step
 
     def mean_errors(self) -> dict[str, float]:
         """Mean error in degrees had the predictions been in each frame, by name or by its axes."""
