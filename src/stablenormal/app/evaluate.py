@@ -337,6 +337,7 @@ def _write_page(
     started: datetime,
 ) -> None:
     summary, output = report.summary, report.page.parent
+    scored = settings.model.model if settings.model else Path(settings.predictions or "").name
     tables = [Table("Errors in degrees, shares in %", ["", "pixels", *METRIC_NAMES], summary_rows(summary))]
     if 1 < len(summary.per_source) <= _MOST_SOURCES:
         rows = [[name, f"{mean:.3f}"] for name, mean in summary.per_source.items()]
@@ -358,7 +359,7 @@ def _write_page(
     ]
     write_report_page(
         report.page,
-        title=f"{settings.model.model if settings.model else settings.predictions} on {settings.benchmark}",
+        title=f"{settings.model.model if settings.model else Path(settings.predictions or '').name} on {settings.benchmark}",
         facts={
             "Protocol": summary.protocol,
             "Images": str(summary.images),
