@@ -359,7 +359,7 @@ def _write_page(
     ]
     write_report_page(
         report.page,
-        title=f"{settings.model.model if settings.model else Path(settings.predictions or '').name} on {settings.benchmark}",
+        title=f"{scored} on {settings.benchmark}",
         facts={
             "Protocol": summary.protocol,
             "Images": str(summary.images),
