@@ -49,6 +49,15 @@ def test_folders_of_the_set_are_folders_of_the_predictions(fixtures, tmp_path) -
     assert find_predictions(tmp_path, entries).paths[entries[1].name] == path
 
 
+@pytest.mark.parametrize("below", ["", "test"])
+def test_folders_count_from_the_root_or_from_what_the_photographs_share(fixtures, tmp_path, below) -> None:
+    entries = list_benchmark("nyuv2", fixtures)
+    (tmp_path / below).mkdir(exist_ok=True)
+    for entry in entries:
+        np.save(tmp_path / below / f"{entry.name}_img_normal.npy", np.zeros((*SIZE, 3), np.float32))
+    assert find_predictions(tmp_path, entries).paths["000001"].parent == tmp_path / below
+
+
 def test_a_missing_prediction_is_named(folder, entries) -> None:
     (folder / "pear_rgb_normal.png").unlink()
     with pytest.raises(NormalMapError, match=r"pear_normal\.png: missing"):

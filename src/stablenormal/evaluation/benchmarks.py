@@ -150,7 +150,13 @@ def _pair_up(
             raise DataError(f"{truth}: missing; every photograph needs its normals")
         left_over.remove(truth)
         entries[relative.as_posix()] = Entry(
-            relative.as_posix(), source(relative), photograph, truth, decode, stored_8bit
+            name=relative.as_posix(),
+            source=source(relative),
+            photograph=photograph,
+            truth=truth,
+            decode=decode,
+            stored_8bit=stored_8bit,
+            below_root=photograph.parent.relative_to(root),
         )
     if left_over:
         raise DataError(f"{min(left_over)}: its photograph is missing; expected {wanted}")

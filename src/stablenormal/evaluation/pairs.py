@@ -46,6 +46,9 @@ class Entry:
     truth: Path
     decode: Decoder
     stored_8bit: bool = False
+    below_root: Path = Path()
+    """Folder of the photograph below the set's root; `name` starts at the folder that all photographs
+    share."""
 
     def load(self) -> Pair:
         """Read both files.

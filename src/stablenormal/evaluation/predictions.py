@@ -34,8 +34,9 @@ class Predictions:
 def find_predictions(folder: Path, entries: Sequence[Entry], kind: str | None = None) -> Predictions:
     """Find one prediction for every image, before any is read.
 
-    The image `a/X_img.png` has its prediction in `FOLDER/a/X` or `FOLDER/a/X_img`, each with one of
-    `NAME_ENDINGS`, as `.png`, `.exr` or `.npy`.
+    Folders count from the set's root, or from the folder that all its photographs share. The image
+    `a/X_img.png` has its prediction in `FOLDER/a/X` or `FOLDER/a/X_img`, each with one of `NAME_ENDINGS`, as
+    `.png`, `.exr` or `.npy`.
 
     Args:
         folder: where the predictions are.
@@ -98,7 +99,8 @@ def _find(folder: Path, entry: Entry, kind: str | None) -> Path:
     stems = dict.fromkeys((name.name, entry.photograph.stem))
     endings = (KINDS[kind],) if kind else dict.fromkeys(KINDS.values())
     places = [
-        folder / name.parent / f"{stem}{extra}{ending}"
+        folder / parent / f"{stem}{extra}{ending}"
+        for parent in dict.fromkeys((name.parent, entry.below_root))
         for stem in stems
         for extra in NAME_ENDINGS
         for ending in endings
