@@ -46,8 +46,7 @@ def find_predictions(folder: Path, entries: Sequence[Entry], kind: str | None = 
     Raises:
         SettingError: if the kind does not exist.
         NormalMapError: if the folder or a prediction is missing, an image has several, one is of a wrong bit
-        depth, or
-            it is the ground truth itself.
+            depth, or it is the ground truth itself.
     """
     if kind is not None and kind not in KINDS:
         raise SettingError(f"no format '{kind}'; choose one of {', '.join(KINDS)}")
