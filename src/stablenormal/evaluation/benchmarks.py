@@ -62,8 +62,7 @@ def list_benchmark(
         root: the set's folder, or the one that holds a folder of the set's name.
         part: `indoor` or `outdoor`, of DIODE.
         truth_frame: frame of the ground truth of `diode` and `folder`, `opengl` if not given; the other sets
-        have
-            their own.
+            have their own.
 
     Raises:
         SettingError: if the set does not exist, or has no parts or no choice of frame.
