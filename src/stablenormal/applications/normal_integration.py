@@ -11,11 +11,11 @@ pixel and axis the energy is
 
 minimised by iteratively reweighted least squares. Two things are ours. Between two pixels that both count on
 their edge, g is that of the chord: n_p + n_q is at right angles to P_q - P_p, exactly so on planes and spheres
-(the paper has each side's tangent). And an edge counts by the square of the smaller s of its ends as well,
-because a normal that is off by a fixed angle moves the slope by 1 / s^2; grazing edges are often occlusions.
+(the paper has each side's tangent). And once w has settled, a last solve weighs each edge by the square of the
+smaller s of its ends as well: a normal that is off by a fixed angle moves the slope by 1 / s^2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -94,7 +94,7 @@ class Integration:
     components: int
     """Connected parts of the mask."""
     energies: tuple[float, ...]
-    """After each reweighting."""
+    """After each solve; the last is that of the last solve, which minimises a slightly other one."""
     solver_steps: int
     """Steps of conjugate gradients in all."""
 
@@ -110,6 +110,13 @@ class _Edges:
     step_tail: Floats
     step_head: Floats
     step_chord: Floats
+
+    def by_certainty(self) -> "_Edges":
+        """The same, weighted by how certain a slope is: the smaller s of the two ends, squared."""
+        certainty = np.minimum(self.facing_tail, self.facing_head) ** 2
+        return replace(
+            self, weight_tail=self.weight_tail * certainty, weight_head=self.weight_head * certainty
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,16 +155,14 @@ def integrate_normals(
     edges = _edges(graph, normals, intrinsics)
     focal_px = None if intrinsics is None else float(np.sqrt(intrinsics.fx * intrinsics.fy))
     prior, prior_weights = _prior(graph, depth_prior, focal_px, settings)
-    solver = LaplacianSolver()
     trust = _even_trust(graph)
-    heights = _solve(graph, edges, trust, solver, prior, prior, prior_weights)
-    energies = [_energy(graph, edges, trust, heights)]
-    for _ in range(settings.iterations - 1 if settings.method == "bilateral" else 0):
-        trust = _bilateral_trust(graph, edges, heights, settings.k)
-        heights = _solve(graph, edges, trust, solver, heights, prior, prior_weights)
-        energies.append(_energy(graph, edges, trust, heights))
-        if abs(energies[-2] - energies[-1]) <= settings.tolerance * energies[-2]:
-            break
+    heights, energies, steps = prior, [], 0
+    if settings.method == "bilateral":
+        heights, trust, energies, steps = _reweighted(graph, edges, prior, prior_weights, settings)
+    solver = LaplacianSolver()
+    certain = edges.by_certainty()
+    heights = _solve(graph, certain, trust, solver, heights, prior, prior_weights)
+    energies.append(_energy(graph, edges, trust, heights))
     labels = graph.components()
     depth = _depth(heights, labels, focal_px, prior, prior_weights)
     discontinuity, torn = _discontinuities(graph, edges, trust, heights)
@@ -169,8 +174,29 @@ def integrate_normals(
         torn_down=torn_down,
         components=int(labels.max()) + 1,
         energies=tuple(energies),
-        solver_steps=solver.steps,
+        solver_steps=steps + solver.steps,
     )
+
+
+def _reweighted(
+    graph: PixelGraph,
+    edges: _Edges,
+    prior: Floats,
+    prior_weights: Floats,
+    settings: IntegrationSettings,
+) -> tuple[Floats, _Trust, list[float], int]:
+    """The paper's iteration: y (N,), the trust that it settled on, energies, and steps of the solver."""
+    solver = LaplacianSolver()
+    trust = _even_trust(graph)
+    heights = prior
+    energies: list[float] = []
+    for _ in range(settings.iterations):
+        heights = _solve(graph, edges, trust, solver, heights, prior, prior_weights)
+        energies.append(_energy(graph, edges, trust, heights))
+        trust = _bilateral_trust(graph, edges, heights, settings.k)
+        if len(energies) > 1 and abs(energies[-2] - energies[-1]) <= settings.tolerance * energies[-2]:
+            break
+    return heights, trust, energies, solver.steps
 
 
 def _checked_mask(
@@ -216,7 +242,6 @@ def _edges(
     tail, head = graph.tail, graph.head
     facing = np.maximum(facing, GRAZING)
     facing_tail, facing_head = facing[tail], facing[head]
-    grazing = np.minimum(facing_tail, facing_head) ** 2
 
     def step(of: Floats) -> Floats:
         return _step(of, graph, rays, intrinsics)
@@ -224,8 +249,8 @@ def _edges(
     return _Edges(
         facing_tail=facing_tail,
         facing_head=facing_head,
-        weight_tail=facing_tail**2 * grazing,
-        weight_head=facing_head**2 * grazing,
+        weight_tail=facing_tail**2,
+        weight_head=facing_head**2,
         step_tail=step(vectors[tail]),
         step_head=step(vectors[head]),
         step_chord=step(vectors[tail] + vectors[head]),
@@ -245,7 +270,7 @@ def _facing(
 
 
 def _step(of: Floats, graph: PixelGraph, rays: Floats | None, intrinsics: Intrinsics | None) -> Floats:
-    """Difference (E,) head minus tail of y on the plane through the edge with the normals `of` (E, 3)."""
+    """Difference (E,) head minus tail of y along planes with the normals `of` (E, 3)."""
     if rays is None or intrinsics is None:
         # One pixel along the edge is (1, 0) or (0, -1) in x right, y up; depth is -z.
         along = np.where(graph.axis == 0, of[:, 0], -of[:, 1])
@@ -264,15 +289,15 @@ def _even_trust(graph: PixelGraph) -> _Trust:
 
 
 def _bilateral_trust(graph: PixelGraph, edges: _Edges, heights: Floats, k: float) -> _Trust:
-    """The paper's weights; a pixel at the rim, with one neighbour on an axis, keeps one half for it."""
+    """The paper's weights. A neighbour outside the mask counts as no difference, so a steep pixel at the rim,
+    which is often the far side of an occlusion, gives way to the pixel next to it."""
     difference = heights[graph.head] - heights[graph.tail]
     count = graph.nodes
-    forward = np.full((2, count), np.nan)
-    backward = np.full((2, count), np.nan)
+    forward = np.zeros((2, count))
+    backward = np.zeros((2, count))
     forward[graph.axis, graph.tail] = (edges.facing_tail * difference) ** 2
     backward[graph.axis, graph.head] = (edges.facing_head * difference) ** 2
     share = expit(k * (backward - forward))
-    share[np.isnan(share)] = 0.5
     return _Trust(share[graph.axis, graph.tail], 1 - share[graph.axis, graph.head])
 
 
