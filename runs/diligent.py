@@ -48,9 +48,9 @@ def main() -> None:
 def measure(folder: Path, settings: IntegrationSettings, repeats: int) -> dict[str, float]:
     """Error and time of one object."""
     path = folder / "normal_map.png"
-    normals = read_normal_map(path, frame="opengl").normals
+    mask = read_mask(folder / "mask.png")
+    normals = read_normal_map(path, frame="opengl", mask=mask).normals
     height, width = normals.shape[:2]
-    mask = read_mask(folder / "mask.png", path, (height, width))
     camera = read_camera_matrix(folder / "K.txt", width, height)
     with np.load(folder / "depth_gt.npz") as file:
         truth = file["depth_gt"]

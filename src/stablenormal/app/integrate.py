@@ -31,7 +31,7 @@ DEPTH_ENDINGS = {"exr": "_depth.exr", "npy": "_depth.npy", "png": "_depth.png"}
 FORMATS = (*DEPTH_ENDINGS, *(suffix[1:] for suffix in MESH_SUFFIXES))
 
 DEFAULT_FOV_DEG = 45.0
-"""Horizontal field of view of a photograph that does not say: a normal lens of a phone or camera is 35 to 65."""
+"""Horizontal field of view of a photograph that does not say; those of phones and cameras are 35 to 70."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ def integrate(
     """
     if not formats or set(formats) - set(FORMATS):
         raise SettingError(f"--format: {', '.join(formats) or 'empty'}; choose from {', '.join(FORMATS)}")
-    normals = read_normal_map(normal_map, frame).normals
+    inside = None if mask is None else read_mask(mask)
+    normals = read_normal_map(normal_map, frame, inside).normals
     height, width = normals.shape[:2]
     photograph = None if photo is None else _fitting_photo(photo, width, height)
     intrinsics = camera.camera(width, height, None if photograph is None else photograph.intrinsics)
-    inside = None if mask is None else read_mask(mask, normal_map, (height, width))
     if photograph is not None:
         inside = photograph.valid if inside is None else inside & photograph.valid
     coarse = None if prior is None else read_depth_map(prior, prior_scale)
@@ -208,7 +208,8 @@ def _fitting_photo(photo: Path, width: int, height: int) -> Photograph:
     if photograph.valid.shape != (height, width):
         shown = photograph.valid.shape
         raise ImageShapeError(
-            f"{photo}: is {shown[1]} x {shown[0]} px, the normal map {width} x {height} px; use its own photograph"
+            f"{photo}: is {shown[1]} x {shown[0]} px, the normal map {width} x {height} px; "
+            "use its own photograph"
         )
     return photograph
 

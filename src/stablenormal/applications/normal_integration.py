@@ -9,10 +9,10 @@ pixel and axis the energy is
     w s^2 (forward difference - g)^2 + (1 - w) s^2 (backward difference - g)^2,
     w = sigmoid(k ((s backward difference)^2 - (s forward difference)^2)),
 
-minimised by iteratively reweighted least squares. Two things are ours. Between two pixels that both count on
-their edge, g is that of the chord: n_p + n_q is at right angles to P_q - P_p, exactly so on planes and spheres
-(the paper has each side's tangent). And once w has settled, a last solve weighs each edge by the square of the
-smaller s of its ends as well: a normal that is off by a fixed angle moves the slope by 1 / s^2.
+minimised by iteratively reweighted least squares. Two things are ours. Where both ends count on an
+edge, g is that of the chord: n_p + n_q is at right angles to P_q - P_p, exactly so on planes and spheres (the
+paper has each side's tangent). And once w has settled, a last solve weighs each edge by the
+square of the smaller s of its ends as well: a normal that is off by a fixed angle moves the slope by 1 / s^2.
 """
 
 from dataclasses import dataclass, replace
@@ -64,9 +64,7 @@ class IntegrationSettings:
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
-            raise SettingError(
-                f"unknown method '{self.method}'; choose one of {', '.join(get_args(Method))}"
-            )
+            raise SettingError(f"unknown method '{self.method}'; choose one of {', '.join(get_args(Method))}")
         if not self.k > 0 or not np.isfinite(self.k):
             raise SettingError(f"k = {self.k} is not a sharpness; choose a positive number, 2 in the paper")
         if self.iterations < 1:
@@ -125,6 +123,8 @@ class _Trust:
 
     tail: Floats
     head: Floats
+    chord: Floats
+    """How far the step is that of the chord, not of the tangents."""
 
 
 def integrate_normals(
@@ -227,9 +227,7 @@ def _checked_mask(
     return inside
 
 
-def _edges(
-    graph: PixelGraph, normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None
-) -> _Edges:
+def _edges(graph: PixelGraph, normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None) -> _Edges:
     """Weights and steps; depth grows away from the viewer, rays are those of an OpenGL camera, negated z."""
     vectors = normals[graph.mask].astype(np.float64)  # (N, 3)
     rows, columns = np.nonzero(graph.mask)
@@ -285,12 +283,15 @@ def _step(of: Floats, graph: PixelGraph, rays: Floats | None, intrinsics: Intrin
 
 def _even_trust(graph: PixelGraph) -> _Trust:
     half = np.full(len(graph.tail), 0.5)
-    return _Trust(half, half)
+    return _Trust(half, half, np.ones_like(half))
 
 
 def _bilateral_trust(graph: PixelGraph, edges: _Edges, heights: Floats, k: float) -> _Trust:
-    """The paper's weights. A neighbour outside the mask counts as no difference, so a steep pixel at the rim,
-    which is often the far side of an occlusion, gives way to the pixel next to it."""
+    """The paper's weights.
+
+    A neighbour outside the mask counts as no difference, so a steep pixel at the rim gives way to the one
+    next to it.
+    """
     difference = heights[graph.head] - heights[graph.tail]
     count = graph.nodes
     forward = np.zeros((2, count))
@@ -298,16 +299,16 @@ def _bilateral_trust(graph: PixelGraph, edges: _Edges, heights: Floats, k: float
     forward[graph.axis, graph.tail] = (edges.facing_tail * difference) ** 2
     backward[graph.axis, graph.head] = (edges.facing_head * difference) ** 2
     share = expit(k * (backward - forward))
-    return _Trust(share[graph.axis, graph.tail], 1 - share[graph.axis, graph.head])
+    tail, head = share[graph.axis, graph.tail], 1 - share[graph.axis, graph.head]
+    return _Trust(tail, head, np.minimum(1, 4 * tail * head))
 
 
 def _pull(edges: _Edges, trust: _Trust) -> tuple[Floats, Floats]:
-    """Weight (E,) and step (E,) of each edge: the chord as far as both ends count on it, else tangents."""
+    """Weight (E,) and step (E,) of each edge."""
     tail, head = trust.tail * edges.weight_tail, trust.head * edges.weight_head
     weight = tail + head
     tangent = (tail * edges.step_tail + head * edges.step_head) / np.maximum(weight, 1e-300)
-    agreed = np.minimum(1, 4 * trust.tail * trust.head)
-    return weight, agreed * edges.step_chord + (1 - agreed) * tangent
+    return weight, trust.chord * edges.step_chord + (1 - trust.chord) * tangent
 
 
 def _solve(
@@ -338,7 +339,7 @@ def _prior(
     focal_px: float | None,
     settings: IntegrationSettings,
 ) -> tuple[Floats, Floats]:
-    """y of the prior (N,), and its weights (N,), zero where it is unknown."""
+    """Heights y of the prior (N,), and their weights (N,), zero where it is unknown."""
     if depth is None:
         return np.zeros(graph.nodes), np.zeros(graph.nodes)
     if depth.shape != graph.mask.shape:

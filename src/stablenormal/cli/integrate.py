@@ -26,7 +26,7 @@ def integrate(
         float, typer.Option(help="Where --intrinsics has the first pixel's centre: 0.5, or 0 (OpenCV).")
     ] = 0.5,
     fov: Annotated[float | None, typer.Option(help="Horizontal field of view in degrees.")] = None,
-    orthographic: Annotated[bool, typer.Option("--orthographic", help="A camera without perspective.")] = False,
+    orthographic: Annotated[bool, typer.Option("--orthographic", help="No perspective.")] = False,
     method: Annotated[
         str, typer.Option(help="bilateral keeps discontinuities; poisson is fast and smooth.")
     ] = "bilateral",

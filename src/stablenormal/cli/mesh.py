@@ -19,7 +19,7 @@ def mesh(
     fov: Annotated[
         float | None, typer.Option(show_default="EXIF, or 45", help="Horizontal field of view in degrees.")
     ] = None,
-    orthographic: Annotated[bool, typer.Option("--orthographic", help="A camera without perspective.")] = False,
+    orthographic: Annotated[bool, typer.Option("--orthographic", help="No perspective.")] = False,
     k: Annotated[float, typer.Option(help="Sharpness of the bilateral weights.")] = 2.0,
     model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
     mode: Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")] = "full",

@@ -33,8 +33,8 @@ class TriangleMesh:
             or self.uv.shape != (count, 2)
         ):
             raise ImageShapeError(
-                f"positions {self.positions.shape}, normals {self.normals.shape} and uv {self.uv.shape} must be "
-                "(V, 3), (V, 3) and (V, 2)"
+                f"positions {self.positions.shape}, normals {self.normals.shape} and uv {self.uv.shape} "
+                "must be (V, 3), (V, 3) and (V, 2)"
             )
         if self.faces.ndim != 2 or self.faces.shape[1] != 3:
             raise ImageShapeError(f"expected faces (F, 3), got {self.faces.shape}")
