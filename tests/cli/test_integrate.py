@@ -138,8 +138,8 @@ def test_a_photograph_becomes_a_mesh(
 ) -> None:
     out = tmp_path / "out" / "disc.glb"
     code, printed, err = stablenormal(
-        "mesh", photo, "-o", out, "--mask", "auto", "--model", toy_model, "--mode", "turbo", "--device", "cpu",
-        *camera,
+        "mesh", photo, "-o", out, "--mask", "auto", "--model", toy_model, "--mode", "turbo",
+        "--device", "cpu", *camera,
     )  # fmt: skip
     # A toy model's normals may face away; then the one line says so.
     if code:

@@ -30,7 +30,7 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("predict", "convert", "synth", "pack", "train"):
+    for command in ("predict", "integrate", "mesh", "convert", "synth", "pack", "train"):
         assert command in result.output
 
 
