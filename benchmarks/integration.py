@@ -2,8 +2,8 @@
 
 python benchmarks/integration.py [--method poisson bilateral] [--megapixels 0.1 1 4] [-o results.json]
 
-The surface is a bumpy ball in front of a wall, perspective, with an occlusion all around it. The result to look
-at is the time per megapixel: it should stay about level.
+The surface is a bumpy ball in front of a wall, perspective, with an occlusion all around it. What to look
+at is the time per megapixel, which should stay about level.
 """
 
 import argparse

@@ -9,13 +9,12 @@ pixel and axis the energy is
     w s^2 (forward difference - g)^2 + (1 - w) s^2 (backward difference - g)^2,
     w = sigmoid(k ((s backward difference)^2 - (s forward difference)^2)),
 
-minimised by iteratively reweighted least squares. Two things are ours. Where both ends count on an
-edge, g is that of the chord: n_p + n_q is at right angles to P_q - P_p, exactly so on planes and spheres (the
-paper has each side's tangent). And once w has settled, a last solve weighs each edge by the
-square of the smaller s of its ends as well: a normal that is off by a fixed angle moves the slope by 1 / s^2.
+minimised by iteratively reweighted least squares. One thing is ours. Where both ends count on an edge, g is
+that of the chord: n_p + n_q is at right angles to P_q - P_p, exactly so on planes and spheres (the paper has
+each side's tangent).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -39,6 +38,9 @@ FREE_DRIFT = 1e-7
 """Weight that keeps each pixel near its last value. It makes the system definite where a part hangs on
 nothing, and is below the weight of the smoothest mode of a picture of 10 000 px a side."""
 
+PATIENCE = 5
+"""Reweightings without progress that end the iteration: a few pixels may change sides forever."""
+
 TORN_PX = 1.0
 """A gap between neighbours of more than this many pixels, that neither end explains, tears the surface."""
 
@@ -58,7 +60,7 @@ class IntegrationSettings:
     iterations: int = 100
     """Reweightings, at most."""
     tolerance: float = 1e-4
-    """Relative change of the energy that ends the iteration."""
+    """Relative change of the energy that ends the iteration, also over the last few reweightings."""
     prior_weight: float = 1e-4
     """Of a depth prior, per pixel: normals decide on details smaller than 1 / sqrt(prior_weight) pixels."""
 
@@ -92,7 +94,7 @@ class Integration:
     components: int
     """Connected parts of the mask."""
     energies: tuple[float, ...]
-    """After each solve; the last is that of the last solve, which minimises a slightly other one."""
+    """After each solve, with the weights it was made with."""
     solver_steps: int
     """Steps of conjugate gradients in all."""
 
@@ -108,13 +110,6 @@ class _Edges:
     step_tail: Floats
     step_head: Floats
     step_chord: Floats
-
-    def by_certainty(self) -> "_Edges":
-        """The same, weighted by how certain a slope is: the smaller s of the two ends, squared."""
-        certainty = np.minimum(self.facing_tail, self.facing_head) ** 2
-        return replace(
-            self, weight_tail=self.weight_tail * certainty, weight_head=self.weight_head * certainty
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +150,7 @@ def integrate_normals(
     edges = _edges(graph, normals, intrinsics)
     focal_px = None if intrinsics is None else float(np.sqrt(intrinsics.fx * intrinsics.fy))
     prior, prior_weights = _prior(graph, depth_prior, focal_px, settings)
-    trust = _even_trust(graph)
-    heights, energies, steps = prior, [], 0
-    if settings.method == "bilateral":
-        heights, trust, energies, steps = _reweighted(graph, edges, prior, prior_weights, settings)
-    solver = LaplacianSolver()
-    certain = edges.by_certainty()
-    heights = _solve(graph, certain, trust, solver, heights, prior, prior_weights)
-    energies.append(_energy(graph, edges, trust, heights))
+    heights, trust, energies, steps = _reweighted(graph, edges, prior, prior_weights, settings)
     labels = graph.components()
     depth = _depth(heights, labels, focal_px, prior, prior_weights)
     discontinuity, torn = _discontinuities(graph, edges, trust, heights)
@@ -174,7 +162,7 @@ def integrate_normals(
         torn_down=torn_down,
         components=int(labels.max()) + 1,
         energies=tuple(energies),
-        solver_steps=steps + solver.steps,
+        solver_steps=steps,
     )
 
 
@@ -185,18 +173,30 @@ def _reweighted(
     prior_weights: Floats,
     settings: IntegrationSettings,
 ) -> tuple[Floats, _Trust, list[float], int]:
-    """The paper's iteration: y (N,), the trust that it settled on, energies, and steps of the solver."""
+    """Heights y (N,), the trust that they were solved with, energies, and steps of the solver."""
     solver = LaplacianSolver()
     trust = _even_trust(graph)
-    heights = prior
-    energies: list[float] = []
-    for _ in range(settings.iterations):
+    heights = _solve(graph, edges, trust, solver, prior, prior, prior_weights)
+    energies = [_energy(graph, edges, trust, heights)]
+    for _ in range(settings.iterations - 1 if settings.method == "bilateral" else 0):
+        trust = _bilateral_trust(graph, edges, heights, settings.k)
         heights = _solve(graph, edges, trust, solver, heights, prior, prior_weights)
         energies.append(_energy(graph, edges, trust, heights))
-        trust = _bilateral_trust(graph, edges, heights, settings.k)
-        if len(energies) > 1 and abs(energies[-2] - energies[-1]) <= settings.tolerance * energies[-2]:
+        if _settled(energies, settings.tolerance):
             break
     return heights, trust, energies, solver.steps
+
+
+def _settled(energies: list[float], tolerance: float) -> bool:
+    """Whether the last energy is about the one before, or the last `PATIENCE` brought no progress."""
+    if len(energies) < 2:
+        return False
+    if abs(energies[-2] - energies[-1]) <= tolerance * energies[-2]:
+        return True
+    if len(energies) <= PATIENCE:
+        return False
+    earlier = min(energies[:-PATIENCE])
+    return min(energies[-PATIENCE:]) >= (1 - tolerance) * earlier
 
 
 def _checked_mask(
