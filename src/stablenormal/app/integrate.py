@@ -20,6 +20,7 @@ from stablenormal.io.image import Photograph, read_image, read_mask, write_image
 from stablenormal.io.mesh import MESH_SUFFIXES, write_mesh
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.pipelines import StableNormal
+from stablenormal.pipelines.stable_normal import Mode
 
 SIDES_DEG = (-50.0, 0.0, 50.0)
 """Views of a preview."""
@@ -153,7 +154,7 @@ def photograph_to_mesh(
     *,
     mask: str | None = None,
     model: str = "small",
-    mode: str = "full",
+    mode: Mode = "full",
     seed: int = 0,
     device: str | None = None,
     offline: bool = False,

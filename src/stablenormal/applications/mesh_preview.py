@@ -84,18 +84,22 @@ def _shaded(
         height, width = photograph.shape[:2]
         columns = np.clip((mesh.uv[:, 0] * width).astype(np.int64), 0, width - 1)
         rows = np.clip(((1 - mesh.uv[:, 1]) * height).astype(np.int64), 0, height - 1)
-        return photograph[rows, columns]
+        seen: Colours = photograph[rows, columns]
+        return seen
     light = np.array([-0.4, 0.5, 0.77], dtype=np.float32)
     brightness = 0.25 + 0.65 * np.maximum(normals @ light, 0)
     clay = np.array([0.98, 0.93, 0.86], dtype=np.float32)
-    return (brightness[:, None] * clay).astype(np.float32)
+    shaded: Colours = (brightness[:, None] * clay).astype(np.float32)
+    return shaded
 
 
 def _barycentric(count: int) -> npt.NDArray[np.float32]:
     """Weights (S, 3) of a regular grid on a triangle with `count` steps along a side."""
     i, j = np.meshgrid(np.arange(count + 1), np.arange(count + 1), indexing="ij")
     keep = i + j <= count
-    return np.stack([i[keep], j[keep], count - i[keep] - j[keep]], axis=1).astype(np.float32) / count
+    return np.stack([i[keep], j[keep], count - i[keep] - j[keep]], axis=1).astype(np.float32) / np.float32(
+        count
+    )
 
 
 def _draw(

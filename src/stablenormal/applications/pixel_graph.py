@@ -73,11 +73,11 @@ class PixelGraph:
 
     def sum_at_heads(self, values: Floats) -> Floats:
         """Sum (N,) of edge values (E,) at their heads."""
-        return np.bincount(self.head, values, self.nodes)
+        return np.bincount(self.head, values, self.nodes).astype(np.float64, copy=False)
 
     def sum_at_tails(self, values: Floats) -> Floats:
         """Sum (N,) of edge values (E,) at their tails."""
-        return np.bincount(self.tail, values, self.nodes)
+        return np.bincount(self.tail, values, self.nodes).astype(np.float64, copy=False)
 
     def components(self) -> npt.NDArray[np.int32]:
         """(N,) number of the connected component of each pixel, from 0."""

@@ -1,9 +1,12 @@
 """`stablenormal mesh`: a photograph to a textured mesh."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from stablenormal.pipelines.stable_normal import Mode
 
 
 def mesh(
@@ -44,7 +47,7 @@ def mesh(
             CameraChoice(matrix=intrinsics, fov_deg=fov, orthographic=orthographic),
             mask=mask,
             model=model,
-            mode=mode,
+            mode=cast("Mode", mode),  # checked there
             seed=seed,
             device=device,
             offline=offline,
