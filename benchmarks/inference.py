@@ -2,7 +2,8 @@
 
 python benchmarks/inference.py [--model small] [--size 512] [--repeats 7] [--device cpu] [-o results.json]
 
-Absolute times depend on the machine and its load; the result is the ratio to the float32 row of the same mode.
+Absolute times depend on the machine and its load:
+the result is the ratio to the float32 row of the same mode.
 """
 
 import argparse

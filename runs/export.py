@@ -8,8 +8,13 @@ from pathlib import Path
 
 import torch
 
+from stablenormal.models.architecture import SMALL_SPEC
 from stablenormal.models.loading import load_components, save_components, weight_hash
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
-save_components(load_components(source), target, dtype=torch.float16)
+components = load_components(source)
+components.spec = (
+    SMALL_SPEC  # how the weights want to be run has one home, and runs may have begun with an older one
+)
+save_components(components, target, dtype=torch.float16)
 print(f"{target}: {weight_hash(target)}")

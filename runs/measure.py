@@ -15,7 +15,6 @@ from torch import Tensor
 from stablenormal.data.packed import open_corpus
 from stablenormal.evaluation.pairs import Pair, read_pairs
 from stablenormal.evaluation.run import score
-from stablenormal.models.loading import weight_hash
 from stablenormal.pipelines.stable_normal import StableNormal
 
 
@@ -45,7 +44,7 @@ def main() -> None:
             for i in range(len(corpus))
         ]
     report: dict[str, object] = {"model": options.model, "seed": options.seed, "dtype": str(pipeline.dtype)}
-    report["weight_hash"] = weight_hash(pipeline.folder) if pipeline.folder else None
+    report["weight_hash"] = pipeline.weight_hash
     report["commit"] = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()

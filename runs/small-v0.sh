@@ -6,11 +6,13 @@ set -euo pipefail
 repo=$(realpath "$1")
 pairs=${2:-}
 stablenormal synth -o shards/heldout --count 256 --seed 900001 --size 256 --workers 2
-stablenormal synth -o shards/train --count 14000 --seed 1 --size 256 --workers 2
+stablenormal synth -o shards/one --count 5120 --seed 1 --size 256 --workers 2
+stablenormal synth -o shards/two --count 4864 --seed 2 --size 256 --workers 2
 [ -f corpus/heldout/corpus.json ] || stablenormal pack shards/heldout -o corpus/heldout --count 256
-[ -f corpus/train/corpus.json ] || stablenormal pack shards/train -o corpus/train --count 14000
-for part in autoencoder semantic yoso refiner; do
-  stablenormal train "$part" "$repo/configs/small-v0/$part.yaml" -o "models/$part"
+[ -f corpus/train/corpus.json ] || stablenormal pack shards/one shards/two -o corpus/train --count 9984
+for run in autoencoder autoencoder-2 semantic yoso yoso-2 refiner decoder; do
+  part=${run%-2}
+  stablenormal train "${part/decoder/autoencoder}" "$repo/configs/small-v0/$run.yaml" -o "models/$run"
 done
-python "$repo/runs/export.py" models/refiner/model small
+python "$repo/runs/export.py" models/decoder/model small
 python "$repo/runs/measure.py" --model small --heldout corpus/heldout ${pairs:+--pairs "$pairs"} -o small-v0.json

@@ -17,7 +17,10 @@ def run_python(code: str) -> str:
     ).stdout.strip()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["predict", "--help"], ["evaluate", "--help"], ["variance", "--help"], ["--version"]],
+)
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from stablenormal.cli.main import app; "
@@ -30,7 +33,9 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("predict", "integrate", "mesh", "convert", "synth", "pack", "train"):
+    for command in (
+        "predict", "integrate", "mesh", "evaluate", "variance", "convert", "synth", "pack", "train",
+    ):  # fmt: skip
         assert command in result.output
 
 

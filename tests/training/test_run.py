@@ -8,11 +8,13 @@ from safetensors.torch import load_file
 
 from stablenormal.data.packed import open_corpus
 from stablenormal.errors import DataError
-from stablenormal.models.autoencoder import decode, encode
+from stablenormal.models.architecture import TOY, TOY_SPEC
+from stablenormal.models.autoencoder import decode, encode, posterior
+from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig
-from stablenormal.training.run import train
+from stablenormal.training.run import quieten, sine_positions, train
 
 SUBJECTS = {
     "autoencoder": "autoencoder",
@@ -83,7 +85,7 @@ def test_autoencoder_scaling_gives_latents_of_unit_variance(config, corpus_folde
 
 
 def test_a_frozen_encoder_keeps_its_latents(config, toy_model, tmp_path):
-    frozen = dataclasses.replace(config, part="autoencoder", freeze_encoder=True)
+    frozen = dataclasses.replace(config, part="autoencoder", freeze_encoder=True, normals_fraction=1.0)
     after, before = load_components(train(frozen, tmp_path / "run")), load_components(toy_model)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     latent = encode(before.autoencoder, image)
@@ -128,3 +130,24 @@ def test_every_setting_does_something(config, change, tmp_path):
     two = load_components(train(dataclasses.replace(small, **change), tmp_path / "two"))
     old = one.yoso.state_dict()
     assert any(not torch.equal(value, old[key]) for key, value in two.yoso.state_dict().items())
+
+
+def test_fresh_weights_begin_quietly():
+    components = build_components(TOY, TOY_SPEC, torch.Generator().manual_seed(0))
+    quieten(components)
+    latent = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    one, other = (components.yoso.predict(latent, t, latent) for t in (1, 900))
+    assert torch.equal(one, other)  # time enters through the residual branches alone
+    image = torch.zeros(1, 3, 32, 32)
+    assert posterior(components.autoencoder, image).std.mean() < 0.2
+    positions = components.semantic_encoder.network.embeddings.position_embeddings[0, 1:]
+    torch.testing.assert_close(positions, sine_positions(2, 12))
+
+
+def test_sine_positions_tell_places_apart_and_neighbours_are_alike():
+    positions = sine_positions(8, 192)
+    similarity = (
+        torch.nn.functional.normalize(positions, dim=1) @ torch.nn.functional.normalize(positions, dim=1).T
+    )
+    assert similarity[0, 1] > similarity[0, 3] > similarity[0, 63]
+    assert (similarity - torch.eye(64)).max() < 0.999

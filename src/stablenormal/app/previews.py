@@ -45,10 +45,27 @@ def normals_preview(normals: NDArray[np.float32], frame: str) -> NDArray[np.uint
 
 def uncertainty_preview(uncertainty_deg: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Angles (H, W) as colours from 0 to `UNCERTAINTY_TOP_DEG`; grey where invalid."""
-    level = np.clip(_shrunk(uncertainty_deg) / UNCERTAINTY_TOP_DEG, 0, 1) * (len(_HEAT) - 1)
+    return angle_preview(uncertainty_deg, valid, UNCERTAINTY_TOP_DEG)
+
+
+def angle_preview(
+    angles_deg: NDArray[np.float32], valid: NDArray[np.bool_], top_deg: float
+) -> NDArray[np.uint8]:
+    """Angles (H, W) as colours from 0 to `top_deg`; grey where invalid."""
+    weight = _shrunk(valid.astype(np.float32))
+    # What invalid pixels hold does not bleed into their neighbours.
+    angles = _shrunk(np.where(valid, angles_deg, 0).astype(np.float32)) / np.maximum(weight, 1e-6)
+    level = np.clip(angles / top_deg, 0, 1) * (len(_HEAT) - 1)
     channels = [np.interp(level, np.arange(len(_HEAT)), _HEAT[:, channel]) for channel in range(3)]
     colours = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)  # (h, w, 3)
-    return np.where(_shrunk(valid.astype(np.float32))[..., None] > 0.5, colours, np.uint8(INVALID_COLOUR))
+    return np.where(weight[..., None] > 0.5, colours, np.uint8(INVALID_COLOUR))
+
+
+def angle_bar(width: int = 256, height: int = 12) -> bytes:
+    """The colours of `angle_preview` from 0 to its top, as a PNG file."""
+    ramp = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width))
+    colours = angle_preview(ramp, np.ones((height, width), dtype=np.bool_), 1.0)
+    return cv2.imencode(".png", cv2.cvtColor(colours, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def frame_legend(frame: str, side: int = 168) -> Legend:

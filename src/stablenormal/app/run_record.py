@@ -74,7 +74,7 @@ def write_record(
         "settings": settings,
         "spec": spec,
         "device": device,
-        "versions": _versions(),
+        "versions": versions(),
         "files": [asdict(result) for result in results],
     }
     write_bytes(path, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
@@ -108,6 +108,7 @@ def earlier_results(path: Path, computed_with: Mapping[str, Any]) -> dict[str, F
     return {result.name: result for result in results if result.status != "failed"}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on, by package."""
     packages = ("stablenormal", "torch", "diffusers", "transformers", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -33,13 +33,15 @@ def train(
 
 
 def pack(
-    shards: Annotated[Path, typer.Argument(help="folder of shards, from `stablenormal synth`")],
+    shards: Annotated[list[Path], typer.Argument(help="folders of shards, from `stablenormal synth`")],
     out: Annotated[Path, typer.Option("-o", "--out", help="target folder")],
     count: Annotated[int, typer.Option(help="how many samples")],
 ) -> None:
     """Unpack shards into arrays that training reads without decoding."""
+    from itertools import chain
+
     from stablenormal.data.packed import pack_corpus
     from stablenormal.data.shards import iterate_samples
 
-    corpus = pack_corpus(iterate_samples(shards), out, count)
+    corpus = pack_corpus(chain.from_iterable(iterate_samples(folder) for folder in shards), out, count)
     typer.echo(f"{out}: {len(corpus)} samples of {corpus.size} px")

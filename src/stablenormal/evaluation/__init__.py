@@ -1,1 +1,1 @@
-"""Scores of normal maps against measured ones."""
+"""Scores of normal maps against measured ones, and their spread over seeds."""

@@ -161,7 +161,12 @@ TOY = Architecture(
 """Every part of the real thing in a few thousand parameters, for tests."""
 
 SMALL_SPEC = ModelSpec(
-    name="small", start="noise", native_frame="opengl", processing_resolution=256, semantic_input_size=224
+    name="small",
+    start="noise",
+    native_frame="opengl",
+    processing_resolution=160,
+    steps=4,
+    semantic_input_size=224,
 )
 
 SD21_SPEC = ModelSpec(name="sd21", start="noise", native_frame="dsine", processing_resolution=768)

@@ -70,6 +70,7 @@ def build_latent_cache(
     components: ModelComponents,
     size: int,
     variants: int,
+    wanted: int,
     seed: int,
     semantic: bool,
 ) -> LatentCache:
@@ -81,6 +82,7 @@ def build_latent_cache(
         components: their autoencoder (and semantic encoder) is run, without gradients, in bfloat16.
         size: side of the training images in pixels.
         variants: augmented versions of each sample.
+        wanted: how many entries will be read at all; of a larger corpus an even choice is encoded.
         seed: decides the augmentation.
         semantic: also store the semantic features.
     """
@@ -89,7 +91,9 @@ def build_latent_cache(
         return LatentCache(folder)
     folder.mkdir(parents=True, exist_ok=True)
     side = reduction(components.autoencoder)
-    cells, count = size // side, len(corpus) * variants
+    used = min(len(corpus), -(-wanted // variants))
+    chosen = np.linspace(0, len(corpus) - 1, used).astype(np.int64)
+    cells, count = size // side, used * variants
     channels = int(components.autoencoder.config.latent_channels)
     shapes = {name: (count, channels, cells, cells) for name in ("image_latent", "x0")} | {
         "weight": (count, 1, cells, cells)
@@ -97,8 +101,8 @@ def build_latent_cache(
     started = time.monotonic()
     arrays: dict[str, np.memmap[Any, Any]] = {}
     for variant in range(variants):
-        for start in range(0, len(corpus), _BATCH):
-            index = np.arange(start, min(start + _BATCH, len(corpus)))
+        for start in range(0, used, _BATCH):
+            index = chosen[start : start + _BATCH]
             rng = np.random.default_rng((seed, size, variant, start))
             batch = load_batch(corpus, index, size, rng)
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -116,8 +120,9 @@ def build_latent_cache(
                     for name, shape in shapes.items()
                 }
             for name, values in new.items():
-                arrays[name][variant * len(corpus) + index] = values.numpy()
-        done = (variant + 1) * len(corpus)
+                place = variant * used + start
+                arrays[name][place : place + len(index)] = values.numpy()
+        done = (variant + 1) * used
         _LOG.info("latents %d px: %d of %d, %.0f/s", size, done, count, done / (time.monotonic() - started))
     for array in arrays.values():
         array.flush()

@@ -70,7 +70,7 @@ class AutoencoderTraining(PartTraining):
         decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale).float()
         valid = normals.square().sum(1) > 0.25
         error_normals = reconstruction_loss(decoded[:count], normals, valid)
-        error_image = (decoded[count:] - photographs).abs().mean()
+        error_image = (decoded[count:] - photographs).abs().sum() / max(1, photographs.numel())
         angle = angular_loss(decoded[:count], normals, valid)
         kl = kl_divergence(latents.mean.float(), latents.logvar.float())
         total = (
@@ -113,7 +113,7 @@ class SemanticTraining(PartTraining):
         head = nn.Conv2d(encoder.channels, len(CLASSES), 1)
         nn.init.zeros_(head.weight)
         super().__init__(nn.ModuleDict({"encoder": encoder, "head": head}))
-        self._encoder, self._head = encoder, head
+        self._encoder, self._head, self._size = encoder, head, encoder.input_size
         self._corpus, self._heldout, self._config = corpus, heldout, config
 
     def samples(self, stage_index: int, stage: Stage) -> int:
@@ -123,12 +123,15 @@ class SemanticTraining(PartTraining):
     def loss(
         self, stage: Stage, index: NDArray[np.int64], rng: np.random.Generator, noise: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy of the patch labels."""
+        """Cross-entropy of the patch labels, at the stage's own size: positions interpolate to others."""
         batch = load_batch(self._corpus, index, stage.size, rng)
+        patch = int(self._encoder.network.config.patch_size)
+        self._encoder.input_size = max(1, stage.size // patch) * patch
         return patch_label_loss(self._head(self._encoder(batch.image)), batch.labels), {}
 
     def validate(self) -> dict[str, float]:
         """Share of held-out pixels whose patch is given their class."""
+        self._encoder.input_size = self._size
         right = []
         for index in _batches(self._config.validation_images, len(self._heldout)):
             batch = load_batch(self._heldout, index, self._heldout.size, None)
@@ -167,6 +170,7 @@ class _DenoiserTraining(PartTraining):
             self._components,
             stage.size,
             stage.variants,
+            stage.steps * stage.batch,
             self._config.seed,
             with_semantic,
         )

@@ -1,0 +1,283 @@
+"""The job behind `stablenormal variance`: images and seeds in, spread, maps and a page out."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stablenormal.app.previews import (
+    UNCERTAINTY_TOP_DEG,
+    frame_legend,
+    normals_preview,
+    photo_preview,
+    uncertainty_preview,
+)
+from stablenormal.app.report_page import Card, Group, Picture, Table, write_report_page
+from stablenormal.app.run_record import versions
+from stablenormal.errors import SettingError
+from stablenormal.evaluation.benchmarks import list_benchmark
+from stablenormal.evaluation.edges import EDGE_DEG, NEAR_PX
+from stablenormal.evaluation.estimators import ModelSettings, load_estimator
+from stablenormal.evaluation.pairs import Entry
+from stablenormal.evaluation.run import planes
+from stablenormal.evaluation.variance import (
+    LEAST_SEEDS,
+    ImageVariance,
+    SeedsCompared,
+    Spread,
+    VarianceEvaluator,
+    VarianceSummary,
+)
+from stablenormal.io.atomic import write_bytes
+from stablenormal.io.image import list_images, read_image, write_image
+from stablenormal.io.uncertainty_map import write_uncertainty_map
+
+REGION_NAMES = {
+    "everywhere": "All pixels",
+    "on_edges": f"Within {NEAR_PX:g} px of an edge",
+    "off_edges": "Away from edges",
+}
+
+
+@dataclass(frozen=True)
+class VarianceSettings:
+    """The options of a run; saved with its numbers.
+
+    Raises:
+        SettingError: when made with neither or both of photographs and a set, or too few seeds.
+    """
+
+    model: ModelSettings
+    """The model and how it is run."""
+    inputs: tuple[str, ...] = ()
+    """Photographs, folders or globs, without ground truth."""
+    benchmark: str | None = None
+    """A name in `evaluation.benchmarks.BENCHMARKS`, instead."""
+    root: str | None = None
+    """Folder of that set."""
+    part: str | None = None
+    """`indoor` or `outdoor`, of DIODE."""
+    truth_frame: str | None = None
+    """Frame of the ground truth, of sets that do not fix it."""
+    seeds: int = 10
+    """How many seeds."""
+    first_seed: int = 0
+    """The smallest seed; ensembles of different seeds share no member."""
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if (self.benchmark is None) == (not self.inputs):
+            raise SettingError("give either photographs or --benchmark, not both and not neither")
+        if (self.benchmark is None) != (self.root is None):
+            raise SettingError("--benchmark and --root belong together; give both or neither")
+        if self.benchmark is None and (self.part or self.truth_frame):
+            raise SettingError(
+                "--part and --truth-frame are for --benchmark; leave them out with photographs"
+            )
+        if self.seeds < LEAST_SEEDS:
+            raise SettingError(f"--seeds: {self.seeds} is too small; use {LEAST_SEEDS} or more")
+        if self.first_seed < 0:
+            raise SettingError(f"--first-seed: {self.first_seed} is too small; use 0 or more")
+
+
+@dataclass(frozen=True)
+class VarianceReport:
+    """What a run found, and where it lies."""
+
+    summary: VarianceSummary
+    page: Path
+    record: Path
+    table: Path
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Input:
+    """One image to run, read when it is needed."""
+
+    name: str
+    load: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+    """Image (H, W, 3) and ground truth (H, W, 3), if there is one."""
+
+
+def variance(
+    output: Path,
+    settings: VarianceSettings,
+    *,
+    on_start: Callable[[int], None] = lambda total: None,
+    on_image: Callable[[ImageVariance], None] = lambda result: None,
+) -> VarianceReport:
+    """Run a model with several seeds and measure how far its results lie apart.
+
+    Args:
+        output: folder of the results: `index.html`, `variance.json`, `images.csv`, `spread/` (16-bit PNG in
+        hundredths
+            of a degree), `shown/` (previews).
+        settings: everything else.
+        on_start: called once with the number of images.
+        on_image: called after each image.
+
+    Raises:
+        SettingError, DataError, ImageReadError, NormalMapError, ModelError: on the first thing that is wrong.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    inputs = _inputs(settings)
+    estimate, weight_hash = load_estimator(settings.model)
+    on_start(len(inputs))
+    step = settings.model.ensemble
+    seeds = [settings.first_seed + k * step for k in range(settings.seeds)]
+    evaluator = VarianceEvaluator(estimate, seeds)
+    cards = []
+    for one in inputs:
+        image, truth = one.load()
+        compared = evaluator.add(one.name, planes(image), None if truth is None else planes(truth))
+        cards.append(_write_maps(output, one.name, image, compared))
+        on_image(compared.result)
+    report = VarianceReport(
+        summary=evaluator.summary(),
+        page=output / "index.html",
+        record=output / "variance.json",
+        table=output / "images.csv",
+        seconds=time.monotonic() - clock,
+    )
+    _write_record(report, settings, weight_hash, seeds, evaluator.results, started)
+    write_bytes(report.table, _csv(evaluator.results).encode("utf-8"))
+    order = sorted(range(len(cards)), key=lambda k: evaluator.results[k].everywhere.mean, reverse=True)
+    _write_page(report, settings, weight_hash, [cards[k] for k in order], started)
+    return report
+
+
+def summary_rows(summary: VarianceSummary) -> list[list[str]]:
+    """The summary as a table: region, pixels, mean and 95th percentile of the spread."""
+    rows = []
+    for region, name in REGION_NAMES.items():
+        spread: Spread | None = getattr(summary, region)
+        if spread is not None:
+            rows.append([name, f"{spread.count:,}", f"{spread.mean:.3f}", f"{spread.p95:.3f}"])
+    return rows
+
+
+def _inputs(settings: VarianceSettings) -> list[_Input]:
+    if settings.benchmark is None:
+        return [
+            _Input(found.relative.as_posix(), partial(_photograph, found.path))
+            for found in list_images(settings.inputs)
+        ]
+    root = Path(settings.root or "")
+    entries = list_benchmark(settings.benchmark, root, part=settings.part, truth_frame=settings.truth_frame)
+    return [_Input(entry.name, partial(_pair, entry)) for entry in entries]
+
+
+def _photograph(path: Path) -> tuple[NDArray[np.float32], None]:
+    return read_image(path).rgb, None
+
+
+def _pair(entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    pair = entry.load()
+    return pair.image, pair.normals
+
+
+def _write_maps(output: Path, name: str, image: NDArray[np.float32], compared: SeedsCompared) -> Card:
+    """The spread as numbers and as a picture, and what to see beside it."""
+    normals = compared.mean_normals.permute(1, 2, 0).numpy()
+    spread = compared.spread_deg.numpy()
+    write_uncertainty_map(output / f"spread/{name}.png", spread)
+    previews = {
+        "photograph": photo_preview(image),
+        "mean normals": normals_preview(normals, "opengl"),
+        "spread": uncertainty_preview(spread, (normals != 0).any(axis=-1)),
+    }
+    pictures = []
+    for label, picture in previews.items():
+        path = f"shown/{name}-{label.replace(' ', '-')}.jpg"
+        write_image(output / path, picture)
+        pictures.append(Picture(label.capitalize(), path, picture.shape[1], picture.shape[0]))
+    everywhere = compared.result.everywhere
+    note = f"spread: mean {everywhere.mean:.2f}°, 95th percentile {everywhere.p95:.2f}°"
+    if compared.result.error_variance is not None:
+        note += f"; variance of the mean error {compared.result.error_variance:.4f} degrees²"
+    return Card(name, note, pictures)
+
+
+def _write_record(
+    report: VarianceReport,
+    settings: VarianceSettings,
+    weight_hash: str,
+    seeds: Sequence[int],
+    results: Sequence[ImageVariance],
+    started: datetime,
+) -> None:
+    content: dict[str, Any] = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(report.seconds, 3),
+        "settings": asdict(settings),
+        "seeds": list(seeds),
+        "weight_hash": weight_hash,
+        "versions": versions(),
+        "edges": {
+            "of": "mean prediction" if settings.benchmark is None else "ground truth",
+            "turn_deg": EDGE_DEG,
+            "near_px": NEAR_PX,
+        },
+        "summary": asdict(report.summary),
+        "images": [asdict(result) for result in results],
+    }
+    write_bytes(report.record, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+
+
+def _csv(results: Sequence[ImageVariance]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"{region}_{column}" for region in REGION_NAMES for column in ("pixels", "mean", "p95")]
+    writer.writerow(["name", "error_variance", *columns])
+    for result in results:
+        row: list[object] = [result.name, "" if result.error_variance is None else result.error_variance]
+        for region in REGION_NAMES:
+            spread: Spread | None = getattr(result, region)
+            row += ["", "", ""] if spread is None else [spread.count, spread.mean, spread.p95]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def _write_page(
+    report: VarianceReport,
+    settings: VarianceSettings,
+    weight_hash: str,
+    cards: Sequence[Card],
+    started: datetime,
+) -> None:
+    summary = report.summary
+    facts = {
+        "Seeds": str(settings.seeds),
+        "Images": str(summary.images),
+        "Mode": settings.model.mode,
+        "Weights": weight_hash[:12],
+        "Made": started.strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    if summary.error_variance is not None:
+        facts["Variance of the image-mean error"] = f"{summary.error_variance:.4f} degrees²"
+    header = ["", "pixels", "mean", "95th percentile"]
+    write_report_page(
+        report.page,
+        title=f"Spread of {settings.model.model} over {settings.seeds} seeds",
+        facts=facts,
+        warnings=(),
+        tables=[
+            Table("Angle between the seeds' normals and their mean, degrees", header, summary_rows(summary))
+        ],
+        groups=[Group("Images, largest spread first", cards)],
+        legend=frame_legend("opengl"),
+        angles="Spread over the seeds",
+        top_deg=UNCERTAINTY_TOP_DEG,
+        footer='All numbers: <a href="variance.json">variance.json</a>, per image '
+        '<a href="images.csv">images.csv</a>; maps in hundredths of a degree: <a href="spread/">spread/</a>.',
+    )

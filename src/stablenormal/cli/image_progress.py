@@ -1,0 +1,28 @@
+"""A progress bar over images."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@contextmanager
+def image_progress(
+    console: "Console", description: str
+) -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
+    """Show a bar while the block runs.
+
+    Yields:
+        A function that is told the number of images, and one to call after each.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("Loading", total=None)
+        yield (
+            lambda total: progress.reset(task, total=total, description=description),
+            lambda: progress.update(task, advance=1),
+        )

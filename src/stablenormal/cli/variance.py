@@ -1,0 +1,108 @@
+"""`stablenormal variance`: how far the results of different seeds lie apart."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from stablenormal.app.variance import VarianceReport
+    from stablenormal.pipelines.stable_normal import Mode
+
+
+def variance(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(show_default=False, help="Photographs, folders or globs; no ground truth needed."),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="A set with ground truth, as of `evaluate`, instead."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(show_default=False, help="Folder of the set.")] = None,
+    part: Annotated[
+        str | None, typer.Option(show_default="both", help="indoor or outdoor, of diode.")
+    ] = None,
+    truth_frame: Annotated[
+        str | None,
+        typer.Option(
+            "--truth-frame", show_default="opengl", help="Frame of the ground truth, of diode and folder."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 10,
+    first_seed: Annotated[int, typer.Option("--first-seed", help="The smallest seed.")] = 0,
+    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
+    mode: Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")] = "full",
+    ensemble: Annotated[int, typer.Option(help="Predictions to average for each seed.")] = 1,
+    steps: Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+) -> None:
+    """Run a model with several seeds and measure the spread of its normals."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("Loading"):
+        from stablenormal.app.variance import VarianceSettings
+        from stablenormal.app.variance import variance as run
+        from stablenormal.evaluation.estimators import ModelSettings
+
+    settings = VarianceSettings(
+        model=ModelSettings(
+            model=model,
+            mode=cast("Mode", mode),  # checked there
+            ensemble=ensemble,
+            steps=steps,
+            resolution=resolution,
+            device=device,
+            dtype=dtype,
+            offline=offline,
+        ),
+        inputs=tuple(inputs or ()),
+        benchmark=benchmark,
+        root=None if root is None else str(root),
+        part=part,
+        truth_frame=truth_frame,
+        seeds=seeds,
+        first_seed=first_seed,
+    )
+    from stablenormal.cli.image_progress import image_progress
+
+    with image_progress(console, "Seeds") as (start, advance):
+        report = run(output, settings, on_start=start, on_image=lambda result: advance())
+    _show(report, seeds)
+
+
+def _show(report: "VarianceReport", seeds: int) -> None:
+    """The summary table, the paper's number, and where everything is."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from stablenormal.app.variance import summary_rows
+
+    screen = Console(soft_wrap=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("spread in degrees", overflow="fold")
+    for name in ("pixels", "mean", "95th percentile"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in summary_rows(report.summary):
+        table.add_row(*row)
+    screen.print(table)
+    screen.print(f"{seeds} seeds, {report.summary.images} images in {report.seconds:.1f} s", highlight=False)
+    if report.summary.error_variance is not None:
+        screen.print(
+            f"variance of the image-mean error: {report.summary.error_variance:.4f} degrees squared",
+            highlight=False,
+        )
+    for label, path in (("page:  ", report.page), ("record:", report.record), ("images:", report.table)):
+        screen.print(f"{label} {path}", markup=False, highlight=False, soft_wrap=True)

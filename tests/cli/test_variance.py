@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from stablenormal.cli.main import main
+
+FIXTURES = Path(__file__).parents[1] / "evaluation/fixtures"
+
+
+def run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_photographs(toy_model: Path, tmp_path: Path, capsys) -> None:
+    photo = FIXTURES / "folder/cup_rgb.jpg"
+    options = [
+        "--model",
+        str(toy_model),
+        "--seeds",
+        "2",
+        "--first-seed",
+        "3",
+        "--mode",
+        "full",
+        "--steps",
+        "2",
+    ]
+    options += ["--ensemble", "1", "--resolution", "32", "--device", "cpu", "--dtype", "float32", "--offline"]
+    assert run(["variance", str(photo), *options, "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "2 seeds, 1 images" in shown and "95th percentile" in shown
+    assert "variance of the image-mean error" not in shown
+    assert (tmp_path / "spread/cup_rgb.jpg.png").exists()
+
+
+def test_a_set(toy_model: Path, tmp_path: Path, capsys) -> None:
+    options = [
+        "--benchmark",
+        "diode",
+        "--root",
+        str(FIXTURES),
+        "--part",
+        "outdoor",
+        "--truth-frame",
+        "opengl",
+    ]
+    model = ["--model", str(toy_model), "--mode", "turbo", "--seeds", "2", "--device", "cpu"]
+    assert run(["variance", *options, *model, "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "variance of the image-mean error" in shown and "2 seeds, 1 images" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [([], "give either photographs or --benchmark"), (["a.jpg", "--seeds", "1"], "--seeds: 1 is too small")],
+)
+def test_bad_input_is_one_line(options: list[str], message: str, tmp_path: Path, capsys) -> None:
+    assert run(["variance", *options, "-o", str(tmp_path)]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and message in error
