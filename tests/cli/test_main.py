@@ -33,7 +33,9 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("predict", "evaluate", "variance", "convert", "synth", "pack", "train"):
+    for command in (
+        "predict", "integrate", "mesh", "evaluate", "variance", "convert", "synth", "pack", "train",
+    ):  # fmt: skip
         assert command in result.output
 
 

@@ -9,6 +9,8 @@ import typer
 from stablenormal import __version__
 from stablenormal.cli.convert import convert
 from stablenormal.cli.evaluate import evaluate
+from stablenormal.cli.integrate import integrate
+from stablenormal.cli.mesh import mesh
 from stablenormal.cli.one_line_errors import one_line_errors
 from stablenormal.cli.predict import predict
 from stablenormal.cli.synth import synth
@@ -25,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (predict, evaluate, variance, convert, synth, pack, train):
+for _command in (predict, integrate, mesh, evaluate, variance, convert, synth, pack, train):
     app.command(epilog=DEBUG_NOTE)(_command)
 
 

@@ -82,7 +82,7 @@ def read_image(path: Path | str, mask: Path | str | None = None) -> Photograph:
         rgb = rgb * alpha[..., None] + (1 - alpha[..., None])
         valid = alpha >= HALF
     if mask is not None:
-        valid = valid & _read_mask(Path(mask), path, valid.shape)
+        valid = valid & _fitting_mask(mask, path, valid.shape)
     height, width = rgb.shape[:2]
     focal_px = focal_px_from_exif(decoded.tags, width, height)
     camera = None if focal_px is None else Intrinsics.centred(focal_px, width, height)
@@ -109,6 +109,19 @@ def write_image(path: Path | str, rgb: Floats | npt.NDArray[np.uint8], quality: 
     options = {} if path.suffix.lower() == ".png" else {"quality": quality}
     Image.fromarray(codes).save(buffer, formats[path.suffix.lower()], **options)
     write_bytes(path, buffer.getvalue())
+
+
+def read_mask(mask: Path | str) -> Flags:
+    """Read a mask (H, W): True where it is bright and opaque.
+
+    Raises:
+        ImageReadError: if it cannot be read.
+    """
+    decoded = decode(Path(mask))
+    bright: Flags = _upright(decoded.rgb, decoded.tags).mean(axis=-1) >= HALF
+    if decoded.alpha is not None:
+        bright = bright & (_upright(decoded.alpha, decoded.tags) >= HALF)
+    return bright
 
 
 def list_images(inputs: Sequence[Path | str]) -> list[ImageEntry]:
@@ -171,16 +184,13 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*fixed)
 
 
-def _read_mask(mask: Path, path: Path, shape: tuple[int, ...]) -> Flags:
-    decoded = decode(mask)
-    bright: Flags = _upright(decoded.rgb, decoded.tags).mean(axis=-1) >= HALF
+def _fitting_mask(mask: Path | str, path: Path, shape: tuple[int, ...]) -> Flags:
+    bright = read_mask(mask)
     if bright.shape != shape:
         raise ImageReadError(
             f"{mask}: the mask is {bright.shape[1]} x {bright.shape[0]} px, {path} is "
             f"{shape[1]} x {shape[0]} px; make them the same size"
         )
-    if decoded.alpha is not None:
-        bright = bright & (_upright(decoded.alpha, decoded.tags) >= HALF)
     return bright
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stablenormal.errors import FrameError, NormalMapError, SettingError
+from stablenormal.errors import FrameError, ImageShapeError, NormalMapError, SettingError
 from stablenormal.geometry.normals import (
     FRAMES,
     check_frame,
@@ -104,15 +104,19 @@ def write_normal_map(
     write(path, _exact_length(converted), record)
 
 
-def read_normal_map(path: Path | str, frame: str | None = None) -> NormalMap:
+def read_normal_map(
+    path: Path | str, frame: str | None = None, mask: npt.NDArray[np.bool_] | None = None
+) -> NormalMap:
     """Read a normal map into the OpenGL camera frame.
 
     Args:
         path: .png (8 or 16 bit, alpha 0 is invalid), .exr (channels R, G, B or X, Y, Z, in any layer) or .npy
             ((H, W, 3), its record in NAME.json).
         frame: the frame of files that carry none; a record in the file must agree.
+        mask: (H, W), False where whatever the file holds is no normal; None is everywhere valid.
 
     Raises:
+        ImageShapeError: if the mask has another size.
         NormalMapError: if the file is missing, truncated, not a normal map, or its vectors are not unit
             length.
         FrameError: if the frame is missing, unknown, or contradicts the file.
@@ -124,6 +128,7 @@ def read_normal_map(path: Path | str, frame: str | None = None) -> NormalMap:
     if frame is not None:
         check_frame(frame)
     vectors, bits, record = reader(path)  # (1, 3, H, W)
+    vectors = _masked(path, vectors, mask)
     declared = _declared_frame(path, record, frame)
     _check_finite(path, vectors)
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
@@ -132,6 +137,18 @@ def read_normal_map(path: Path | str, frame: str | None = None) -> NormalMap:
     known = torch.where(valid, vectors, torch.zeros_like(vectors))
     normals = convert_frame(known, declared, "opengl", _recorded_rotation(path, record, declared))
     return NormalMap(_to_numpy(_exact_length(normals)), declared, valid[0, 0].numpy())
+
+
+def _masked(path: Path, vectors: Tensor, mask: npt.NDArray[np.bool_] | None) -> Tensor:
+    if mask is None:
+        return vectors
+    height, width = vectors.shape[2:]
+    if mask.shape != (height, width):
+        raise ImageShapeError(
+            f"{path}: the mask is {mask.shape[-1]} x {mask.shape[0]} px, the normal map {width} x {height} "
+            "px; make them the same size"
+        )
+    return torch.where(torch.from_numpy(mask), vectors, torch.zeros_like(vectors))
 
 
 def _chosen_format(path: Path, format: str) -> "Callable[[Path, Tensor, Mapping[str, str]], None]":

@@ -1,0 +1,225 @@
+"""The jobs behind `stablenormal integrate` and `stablenormal mesh`: normals to depth, meshes and pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from stablenormal.applications.foreground import foreground
+from stablenormal.applications.mesh_preview import render_row
+from stablenormal.applications.normal_integration import Integration, IntegrationSettings, integrate_normals
+from stablenormal.applications.surface_mesh import surface_mesh
+from stablenormal.errors import ImageShapeError, OutputError, SettingError, StableNormalError
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.mesh import TriangleMesh
+from stablenormal.io.camera_file import read_camera_matrix
+from stablenormal.io.depth_map import read_depth_map, write_depth_map
+from stablenormal.io.image import Photograph, read_image, read_mask, write_image
+from stablenormal.io.mesh import MESH_SUFFIXES, write_mesh
+from stablenormal.io.normal_map import read_normal_map
+from stablenormal.pipelines import StableNormal
+from stablenormal.pipelines.stable_normal import Mode
+
+SIDES_DEG = (-50.0, 0.0, 50.0)
+"""Views of a preview."""
+
+TURNTABLE_DEG = (-75.0, -50.0, -25.0, 0.0, 25.0, 50.0, 75.0)
+"""Views of a turntable picture; a photograph shows no back."""
+
+DEPTH_ENDINGS = {"exr": "_depth.exr", "npy": "_depth.npy", "png": "_depth.png"}
+FORMATS = (*DEPTH_ENDINGS, *(suffix[1:] for suffix in MESH_SUFFIXES))
+
+DEFAULT_FOV_DEG = 45.0
+"""Horizontal field of view of a photograph that does not say; those of phones and cameras are 35 to 70."""
+
+
+@dataclass(frozen=True)
+class CameraChoice:
+    """Where the camera comes from: at most one of these; none means the photograph's EXIF.
+
+    Raises:
+        SettingError: if more than one is given.
+    """
+
+    matrix: Path | None = None
+    """File with a 3 x 3 camera matrix."""
+    pixel_centre: float = 0.5
+    """Coordinate of the centre of the top left pixel in `matrix`."""
+    fov_deg: float | None = None
+    """Horizontal field of view."""
+    orthographic: bool = False
+    """No perspective."""
+
+    def __post_init__(self) -> None:
+        if sum((self.matrix is not None, self.fov_deg is not None, self.orthographic)) > 1:
+            raise SettingError("--intrinsics, --fov and --orthographic exclude each other; give one")
+
+    def camera(self, width: int, height: int, exif: Intrinsics | None) -> Intrinsics | None:
+        """The intrinsics of a picture; None is orthographic.
+
+        Raises:
+            SettingError: if nothing says.
+        """
+        if self.orthographic:
+            return None
+        if self.matrix is not None:
+            return read_camera_matrix(self.matrix, width, height, self.pixel_centre)
+        if self.fov_deg is not None:
+            return Intrinsics.from_fov(self.fov_deg, width, height)
+        if exif is not None:
+            return exif
+        raise SettingError(
+            "the camera is unknown; give --intrinsics, --fov or --orthographic, or a --photo with EXIF"
+        )
+
+
+@dataclass(frozen=True)
+class SurfaceReport:
+    """What was made."""
+
+    files: tuple[Path, ...]
+    integration: Integration
+    assumed_fov_deg: float | None = None
+    """The field of view that was assumed because nothing said it."""
+
+
+def integrate(
+    normal_map: Path,
+    output: Path,
+    settings: IntegrationSettings,
+    camera: CameraChoice,
+    *,
+    frame: str | None = None,
+    mask: Path | None = None,
+    photo: Path | None = None,
+    prior: Path | None = None,
+    prior_scale: float | None = None,
+    formats: tuple[str, ...] = ("exr", "ply"),
+) -> SurfaceReport:
+    """Write depth, meshes, the discontinuity map and a preview of one normal map.
+
+    Args:
+        normal_map: any file that `read_normal_map` reads.
+        output: folder of the results; they are named after the normal map.
+        settings: how to integrate.
+        camera: where the camera comes from.
+        frame: of normal maps that do not say theirs.
+        mask: a picture of the same size; dark pixels are left out.
+        photo: the photograph, for EXIF and as texture.
+        prior: a coarse depth map.
+        prior_scale: unit of its values.
+        formats: names in `FORMATS`.
+
+    Raises:
+        StableNormalError: if anything does not fit; nothing is written then.
+    """
+    if not formats or set(formats) - set(FORMATS):
+        raise SettingError(f"--format: {', '.join(formats) or 'empty'}; choose from {', '.join(FORMATS)}")
+    inside = None if mask is None else read_mask(mask)
+    normals = read_normal_map(normal_map, frame, inside).normals
+    height, width = normals.shape[:2]
+    photograph = None if photo is None else _fitting_photo(photo, width, height)
+    intrinsics = camera.camera(width, height, None if photograph is None else photograph.intrinsics)
+    if photograph is not None:
+        inside = photograph.valid if inside is None else inside & photograph.valid
+    coarse = None if prior is None else read_depth_map(prior, prior_scale)
+    try:
+        result = integrate_normals(normals, intrinsics, inside, settings, coarse)
+        mesh = surface_mesh(result, normals, intrinsics)
+    except StableNormalError as error:
+        raise type(error)(f"{normal_map}: {error}") from error
+    texture = None if photograph is None else photograph.rgb
+    base = output / normal_map.stem.removesuffix("_normal")
+    files: list[Path] = []
+    for name in formats:
+        if name in DEPTH_ENDINGS:
+            files.append(base.with_name(base.name + DEPTH_ENDINGS[name]))
+            write_depth_map(files[-1], result.depth)
+        else:
+            files += write_mesh(base.with_name(f"{base.name}.{name}"), mesh, texture)
+    files.append(base.with_name(f"{base.name}_discontinuity.png"))
+    write_image(files[-1], result.discontinuity)
+    files.append(base.with_name(f"{base.name}_preview.png"))
+    write_image(files[-1], _preview(mesh, texture, SIDES_DEG))
+    return SurfaceReport(tuple(files), result)
+
+
+def photograph_to_mesh(
+    photo: Path,
+    output: Path,
+    settings: IntegrationSettings,
+    camera: CameraChoice,
+    *,
+    mask: str | None = None,
+    model: str = "small",
+    mode: Mode = "full",
+    seed: int = 0,
+    device: str | None = None,
+    offline: bool = False,
+) -> SurfaceReport:
+    """Write a textured mesh of a photograph and a turntable picture of it, NAME_turntable.png.
+
+    Args:
+        photo: the photograph.
+        output: .glb, .obj or .ply.
+        settings: how to integrate.
+        camera: where the camera comes from; a photograph that does not say gets `DEFAULT_FOV_DEG`.
+        mask: a picture of the same size, or "auto" to find the object in the middle; None: the photograph's
+            own transparency, or all of it.
+        model: "small", a model folder, or a hub id.
+        mode: "full" or "turbo".
+        seed: of the normals.
+        device: "cpu", "cuda" or "mps".
+        offline: never use the network.
+
+    Raises:
+        StableNormalError: if anything does not fit; nothing is written then.
+    """
+    if output.suffix.lower() not in MESH_SUFFIXES:
+        raise OutputError(f"{output}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
+    photograph = read_image(photo, None if mask in (None, "auto") else mask)
+    height, width = photograph.valid.shape
+    assumed = None
+    if camera == CameraChoice() and photograph.intrinsics is None:
+        assumed, camera = DEFAULT_FOV_DEG, CameraChoice(fov_deg=DEFAULT_FOV_DEG)
+    intrinsics = camera.camera(width, height, photograph.intrinsics)
+    valid = photograph.valid & foreground(photograph.rgb) if mask == "auto" else photograph.valid
+    if not valid.any():
+        raise SettingError(f"{photo}: the mask leaves no pixel; check it, or leave out --mask")
+    pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
+    predicted = pipeline(
+        [torch.from_numpy(photograph.rgb).permute(2, 0, 1)],  # (3, H, W)
+        valid=[torch.from_numpy(valid)],
+        mode=mode,
+        seed=seed,
+    )
+    normals = predicted.normals[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
+    result = integrate_normals(normals, intrinsics, valid, settings)
+    mesh = surface_mesh(result, normals, intrinsics)
+    files = write_mesh(output, mesh, photograph.rgb)
+    files.append(output.with_name(f"{output.stem}_turntable.png"))
+    write_image(files[-1], _preview(mesh, photograph.rgb, TURNTABLE_DEG))
+    return SurfaceReport(tuple(files), result, assumed)
+
+
+def _fitting_photo(photo: Path, width: int, height: int) -> Photograph:
+    photograph = read_image(photo)
+    if photograph.valid.shape != (height, width):
+        shown = photograph.valid.shape
+        raise ImageShapeError(
+            f"{photo}: is {shown[1]} x {shown[0]} px, the normal map {width} x {height} px; "
+            "use its own photograph"
+        )
+    return photograph
+
+
+def _preview(
+    mesh: TriangleMesh, texture: npt.NDArray[np.float32] | None, angles_deg: tuple[float, ...]
+) -> npt.NDArray[np.uint8]:
+    """Views in clay, and below them the same with the photograph if there is one."""
+    rows = [render_row(mesh, angles_deg)]
+    if texture is not None:
+        rows.append(render_row(mesh, angles_deg, photograph=texture))
+    return np.concatenate(rows)

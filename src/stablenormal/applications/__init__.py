@@ -1,0 +1,1 @@
+"""What normals are for: surfaces from one photograph."""

@@ -1,0 +1,95 @@
+"""A triangle mesh of an integrated depth map: one vertex per pixel, torn where the surface is."""
+
+import numpy as np
+import numpy.typing as npt
+
+from stablenormal.applications.normal_integration import Integration
+from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.mesh import TriangleMesh
+
+Flags = npt.NDArray[np.bool_]
+
+
+def surface_mesh(
+    integration: Integration, normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None = None
+) -> TriangleMesh:
+    """Back-project every pixel and join neighbours.
+
+    A square of four pixels gives two triangles, one of three pixels gives one; none crosses a tear.
+
+    Args:
+        integration: of (H, W) pixels.
+        normals: (H, W, 3), OpenGL camera, that were integrated; they shade the mesh.
+        intrinsics: those of the integration; None is orthographic: x and y in pixels from the middle.
+
+    Raises:
+        ImageShapeError: if the sizes differ.
+        SettingError: if no three neighbouring pixels form a triangle.
+    """
+    depth = integration.depth
+    if normals.shape != (*depth.shape, 3):
+        raise ImageShapeError(f"normals {normals.shape} do not fit depth {depth.shape}; use the same pixels")
+    inside = depth > 0
+    number = np.full(depth.shape, -1, dtype=np.int32)
+    number[inside] = np.arange(int(inside.sum()), dtype=np.int32)
+    faces = number.ravel()[_triangles(inside, integration.torn_right, integration.torn_down)]
+    if not len(faces):
+        raise SettingError("no three neighbouring pixels are valid, so there is no surface; check the mask")
+    rows, columns = np.nonzero(inside)
+    height, width = depth.shape
+    used = np.unique(faces)
+    renumber = np.zeros(len(rows), dtype=np.int32)
+    renumber[used] = np.arange(len(used), dtype=np.int32)
+    uv = np.stack([(columns + 0.5) / width, 1 - (rows + 0.5) / height], axis=1)
+    vectors = normals[inside]
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return TriangleMesh(
+        positions=_points(rows, columns, depth, intrinsics)[used].astype(np.float32),
+        normals=vectors[used].astype(np.float32),
+        uv=uv[used].astype(np.float32),
+        faces=renumber[faces],
+    )
+
+
+def _points(
+    rows: npt.NDArray[np.intp],
+    columns: npt.NDArray[np.intp],
+    depth: npt.NDArray[np.float32],
+    intrinsics: Intrinsics | None,
+) -> npt.NDArray[np.float64]:
+    """(N, 3)."""
+    far = depth[rows, columns].astype(np.float64)
+    if intrinsics is None:
+        height, width = depth.shape
+        return np.stack([columns + 0.5 - width / 2, height / 2 - rows - 0.5, -far], axis=1)
+    x = (columns + 0.5 - intrinsics.cx) / intrinsics.fx
+    y = -(rows + 0.5 - intrinsics.cy) / intrinsics.fy
+    return np.stack([x * far, y * far, -far], axis=1)
+
+
+def _triangles(inside: Flags, torn_right: Flags, torn_down: Flags) -> npt.NDArray[np.int64]:
+    """Flat pixel numbers (F, 3), counter-clockwise as the viewer sees them.
+
+    A triangle needs the two sides of its square that it lies on. Squares with all four corners and no tear
+    are cut along one diagonal; others keep the corners whose two sides are whole.
+    """
+    across = inside[:, :-1] & inside[:, 1:] & ~torn_right[:, :-1]
+    down = inside[:-1] & inside[1:] & ~torn_down[:-1]
+    top, bottom = across[:-1], across[1:]
+    left, right = down[:, :-1], down[:, 1:]
+    width = inside.shape[1]
+    corner = np.arange(inside.size, dtype=np.int64).reshape(inside.shape)[:-1, :-1]
+    a, b, c, d = corner, corner + 1, corner + width, corner + width + 1  # a b over c d
+    whole = top & bottom & left & right
+    pieces = [
+        (whole, (a, c, b)),
+        (whole, (b, c, d)),
+        (~whole & top & left, (a, c, b)),
+        (~whole & bottom & right & ~(top & left), (b, c, d)),
+        (~whole & top & right & ~(top & left) & ~(bottom & right), (a, d, b)),
+        (~whole & bottom & left & ~(top & left) & ~(bottom & right) & ~(top & right), (a, c, d)),
+    ]
+    return np.concatenate(
+        [np.stack([corners[flags] for corners in triple], axis=1) for flags, triple in pieces]
+    )

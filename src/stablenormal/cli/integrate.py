@@ -1,0 +1,79 @@
+"""`stablenormal integrate`: a normal map to depth and meshes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from stablenormal.applications.normal_integration import Method
+
+
+def integrate(
+    normal_map: Annotated[Path, typer.Argument(help="PNG (8 or 16 bit), EXR or NPY.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    frame: Annotated[
+        str | None, typer.Option(help="Frame of a map that does not say: opengl, opencv, directx or dsine.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture of the same size; dark pixels are left out.")
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="The photograph: EXIF, transparency, texture.")] = None,
+    intrinsics: Annotated[
+        Path | None, typer.Option(help="File with the 3 x 3 camera matrix, text or NPY.")
+    ] = None,
+    pixel_centre: Annotated[
+        float, typer.Option(help="Where --intrinsics has the first pixel's centre: 0.5, or 0 (OpenCV).")
+    ] = 0.5,
+    fov: Annotated[float | None, typer.Option(help="Horizontal field of view in degrees.")] = None,
+    orthographic: Annotated[bool, typer.Option("--orthographic", help="No perspective.")] = False,
+    method: Annotated[
+        str, typer.Option(help="bilateral keeps discontinuities; poisson is fast and smooth.")
+    ] = "bilateral",
+    k: Annotated[float, typer.Option(help="Sharpness of the bilateral weights.")] = 2.0,
+    iterations: Annotated[int, typer.Option(help="Reweightings, at most.")] = 100,
+    tolerance: Annotated[float, typer.Option(help="Relative change of the energy that ends them.")] = 1e-4,
+    prior: Annotated[Path | None, typer.Option(help="Coarse depth to stay near to: EXR, NPY or PNG.")] = None,
+    prior_scale: Annotated[
+        float | None, typer.Option(help="Unit of the prior's values; 0.001 for millimetres in metres.")
+    ] = None,
+    prior_weight: Annotated[
+        float, typer.Option(help="The normals decide on details below 1 / sqrt(this) pixels.")
+    ] = 1e-4,
+    formats: Annotated[
+        str, typer.Option("--format", help="With commas, of exr, npy, png, ply, obj and glb.")
+    ] = "exr,ply",
+) -> None:
+    """Turn a normal map into depth, a mesh, a map of its discontinuities, and a picture from three sides."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("Integrating"):
+        from stablenormal.app.integrate import CameraChoice
+        from stablenormal.app.integrate import integrate as run
+        from stablenormal.applications.normal_integration import IntegrationSettings
+
+        settings = IntegrationSettings(
+            method=cast("Method", method),  # checked there
+            k=k,
+            iterations=iterations,
+            tolerance=tolerance,
+            prior_weight=prior_weight,
+        )
+        report = run(
+            normal_map,
+            output,
+            settings,
+            CameraChoice(intrinsics, pixel_centre, fov, orthographic),
+            frame=frame,
+            mask=mask,
+            photo=photo,
+            prior=prior,
+            prior_scale=prior_scale,
+            formats=tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())),
+        )
+    result = report.integration
+    parts = f"{result.components} part{'s' if result.components > 1 else ''}"
+    console.print(f"{parts}, {len(result.energies)} solves", highlight=False)
+    for file in report.files:
+        typer.echo(file)

@@ -1,0 +1,35 @@
+"""Camera matrices as files."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from stablenormal.errors import ImageReadError
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.source import load_bytes
+
+
+def read_camera_matrix(path: Path | str, width: int, height: int, pixel_centre: float = 0.5) -> Intrinsics:
+    """Read a 3 x 3 camera matrix: NPY, or text with blanks or commas.
+
+    Args:
+        path: the file.
+        width: columns of the picture.
+        height: rows of the picture.
+        pixel_centre: as in `Intrinsics.from_matrix`.
+
+    Raises:
+        ImageReadError: if the file is missing or holds no numbers.
+        SettingError: if the matrix is not that of a camera.
+    """
+    path = Path(path)
+    data = load_bytes(path, ImageReadError)
+    try:
+        if path.suffix.lower() == ".npy":
+            matrix = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)
+        else:
+            matrix = np.loadtxt(data.decode().replace(",", " ").splitlines(), dtype=np.float64)
+    except (ValueError, EOFError) as error:
+        raise ImageReadError(f"{path}: not a camera matrix; write three rows of three numbers") from error
+    return Intrinsics.from_matrix(matrix, width, height, pixel_centre)

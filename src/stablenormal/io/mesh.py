@@ -1,0 +1,92 @@
+"""Meshes as files: PLY, OBJ with its material and texture beside it, GLB with the texture inside."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import trimesh
+from PIL import Image
+
+from stablenormal.errors import OutputError
+from stablenormal.geometry.mesh import TriangleMesh
+from stablenormal.io import png
+from stablenormal.io.atomic import write_bytes
+
+MESH_SUFFIXES = (".ply", ".obj", ".glb")
+
+Picture = npt.NDArray[np.float32]
+
+
+def write_mesh(path: Path | str, mesh: TriangleMesh, photograph: Picture | None = None) -> list[Path]:
+    """Write a mesh with normals, each file completely or not at all.
+
+    Args:
+        path: the file; its ending chooses the kind. OBJ also writes NAME.mtl and NAME_texture.png.
+        mesh: what to write.
+        photograph: (H, W, 3) in [0, 1], sRGB coded, that `mesh.uv` points into: the texture of OBJ and GLB,
+            colours of the vertices in PLY.
+
+    Returns:
+        The files written; the one asked for is the last.
+
+    Raises:
+        OutputError: if the ending is another, or a file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        raise OutputError(f"{path}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
+    codes = None if photograph is None else np.rint(np.clip(photograph, 0, 1) * 255).astype(np.uint8)
+    kind = path.suffix.lower()
+    if kind == ".obj":
+        return _write_obj(path, mesh, codes)
+    solid = _trimesh(mesh)
+    if codes is not None and kind == ".ply":
+        solid.visual = trimesh.visual.ColorVisuals(solid, vertex_colors=_vertex_colours(mesh, codes))
+    elif codes is not None:
+        material = trimesh.visual.material.PBRMaterial(
+            baseColorTexture=Image.fromarray(codes), metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
+        )
+        solid.visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
+    write_bytes(path, _exported(solid, kind))
+    return [path]
+
+
+def _trimesh(mesh: TriangleMesh) -> trimesh.Trimesh:
+    return trimesh.Trimesh(
+        vertices=mesh.positions, faces=mesh.faces, vertex_normals=mesh.normals, process=False, validate=False
+    )
+
+
+def _exported(solid: trimesh.Trimesh, kind: str) -> bytes:
+    if kind == ".ply":
+        return bytes(trimesh.exchange.ply.export_ply(solid, vertex_normal=True))
+    return bytes(trimesh.exchange.gltf.export_glb(solid, include_normals=True))
+
+
+def _vertex_colours(mesh: TriangleMesh, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width = codes.shape[:2]
+    columns = np.clip((mesh.uv[:, 0] * width).astype(np.int64), 0, width - 1)
+    rows = np.clip(((1 - mesh.uv[:, 1]) * height).astype(np.int64), 0, height - 1)
+    return np.ascontiguousarray(codes[rows, columns])
+
+
+def _write_obj(path: Path, mesh: TriangleMesh, codes: npt.NDArray[np.uint8] | None) -> list[Path]:
+    """The parts first: an OBJ whose texture is missing is worse than a texture without its OBJ."""
+    texture, material = path.with_name(f"{path.stem}_texture.png"), path.with_suffix(".mtl")
+    lines = []
+    written = []
+    if codes is not None:
+        write_bytes(texture, png.encode(codes, {}))
+        write_bytes(material, f"newmtl photograph\nKd 1 1 1\nmap_Kd {texture.name}\n".encode())
+        lines = [f"mtllib {material.name}", "usemtl photograph"]
+        written = [texture, material]
+    one = mesh.faces + 1
+    body = [
+        *lines,
+        *("v {:.7g} {:.7g} {:.7g}".format(*row) for row in mesh.positions.tolist()),
+        *("vt {:.7g} {:.7g}".format(*row) for row in mesh.uv.tolist()),
+        *("vn {:.5g} {:.5g} {:.5g}".format(*row) for row in mesh.normals.tolist()),
+        *("f {0}/{0}/{0} {1}/{1}/{1} {2}/{2}/{2}".format(*row) for row in one.tolist()),
+    ]
+    write_bytes(path, ("\n".join(body) + "\n").encode())
+    return [*written, path]

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from stablenormal.errors import ImageShapeError, OutputError
+from stablenormal.geometry.mesh import TriangleMesh
+from stablenormal.io.mesh import write_mesh
+
+
+@pytest.fixture
+def mesh() -> TriangleMesh:
+    return TriangleMesh(
+        np.float32([[0, 0, -1], [1, 0, -1], [0, 1, -2], [1, 1, -2]]),
+        np.float32([[0, 0, 1]] * 4),
+        np.float32([[0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]]),
+        np.int32([[0, 1, 2], [1, 3, 2]]),
+    )
+
+
+@pytest.fixture
+def photograph() -> np.ndarray:
+    rgb = np.zeros((8, 8, 3), np.float32)
+    rgb[:4, :4] = 1, 0, 0  # upper left
+    return rgb
+
+
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".glb"])
+@pytest.mark.parametrize("textured", [False, True])
+def test_other_programs_read_back_what_was_written(
+    tmp_path: Path, mesh: TriangleMesh, photograph: np.ndarray, ending: str, textured: bool
+) -> None:
+    path = tmp_path / f"a{ending}"
+    files = write_mesh(path, mesh, photograph if textured else None)
+    assert files[-1] == path
+    assert sorted(files) == sorted(tmp_path.iterdir())
+    found = trimesh.load_mesh(path, process=False)
+    assert np.allclose(found.vertices, mesh.positions)
+    assert np.array_equal(found.faces, mesh.faces)
+    word = {".ply": b"property float nx", ".obj": b"vn 0 0 1", ".glb": b'"NORMAL"'}[ending]
+    assert word in path.read_bytes()
+    if not textured:
+        return
+    colours = found.visual.vertex_colors if ending == ".ply" else found.visual.to_color().vertex_colors
+    assert np.asarray(colours)[2, :3].tolist() == [255, 0, 0]  # uv (0.1, 0.9) is the upper left
+    assert np.asarray(colours)[1, :3].tolist() == [0, 0, 0]
+
+
+def test_another_ending_is_refused(tmp_path: Path, mesh: TriangleMesh) -> None:
+    with pytest.raises(OutputError, match="ending"):
+        write_mesh(tmp_path / "a.stl", mesh)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_that_do_not_fit_are_refused(mesh: TriangleMesh) -> None:
+    with pytest.raises(ImageShapeError, match="must be"):
+        TriangleMesh(mesh.positions, mesh.normals[:2], mesh.uv, mesh.faces)
+    with pytest.raises(ImageShapeError, match="faces"):
+        TriangleMesh(mesh.positions, mesh.normals, mesh.uv, mesh.faces[:, :2])
