@@ -132,7 +132,8 @@ def test_bilateral_keeps_a_step_that_poisson_smears() -> None:
     left, right = np.s_[-8:, 4:20], np.s_[-8:, 28:44]
     for part in (left, right):  # both slabs stay the planes that their normals are
         slopes = np.diff(bilateral.depth[part], axis=1)
-        assert np.abs(slopes + 0.2).mean() <= np.abs(np.diff(poisson.depth[part], axis=1) + 0.2).mean()
+        smeared = np.abs(np.diff(poisson.depth[part], axis=1) + 0.2).mean()
+        assert np.abs(slopes + 0.2).mean() < 0.8 * smeared
 
 
 def test_components_share_one_median() -> None:
