@@ -100,7 +100,9 @@ SETS = {
 TILTED = Camera(95.0, 95.0, 52.0, 30.0)
 """The tilted camera in the axes of its image plane."""
 KEYS = {
-    "hypersim": ["ai_001_001/cam_00/frame.0000", "ai_001_001/cam_00/frame.0001", "ai_003_010/cam_01/frame.0007"],
+    "hypersim": [
+        "ai_001_001/cam_00/frame.0000", "ai_001_001/cam_00/frame.0001", "ai_003_010/cam_01/frame.0007",
+    ],
     "interiorverse": ["L3D124S8/000", "L3D124S8/001"],
     "vkitti": ["Scene01/clone/Camera_0/00000", "Scene01/clone/Camera_1/00000"],
     "sintel": ["alley_1/frame_0001"],

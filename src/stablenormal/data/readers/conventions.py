@@ -36,8 +36,7 @@ CONVENTIONS: dict[str, Convention] = {
     "interiorverse": Convention(
         frame="opengl",
         depth="z",
-        uncertain="the frame, the unit of the depth and whether it is z, and the field of view (85 degrees is "
-        "taken)",
+        uncertain="the frame, the depth's unit and whether it is z, the field of view (85 degrees is taken)",
     ),
     "vkitti": Convention(frame="opengl", depth="z", depth_unit_m=0.01, pixel_centre=0.0, derived=True),
     "sintel": Convention(frame="opengl", depth="z", pixel_centre=0.0, derived=True),

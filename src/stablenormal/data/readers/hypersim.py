@@ -2,7 +2,7 @@
 
     ROOT/ai_001_001/images/scene_cam_00_final_hdf5/frame.0000.color.hdf5              (H, W, 3) linear light
     ROOT/ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.normal_cam.hdf5      (H, W, 3)
-                                                      frame.0000.normal_bump_cam.hdf5 (H, W, 3), with bump maps
+                                                      frame.0000.normal_bump_cam.hdf5 (H, W, 3), with bumps
                                                       frame.0000.depth_meters.hdf5    (H, W)
                                                       frame.0000.render_entity_id.hdf5 (H, W), -1 is nothing
                                                       frame.0000.semantic.hdf5        (H, W), NYU40, optional
@@ -49,16 +49,16 @@ _SPLIT = "metadata_images_split_scene_v1.csv"
 _NYU40 = {
     1: "wall", 2: "floor", 3: "cabinet", 4: "bed", 5: "chair", 6: "sofa", 7: "table", 8: "door", 9: "window",
     10: "shelf", 11: "picture", 12: "table", 13: "curtain", 14: "table", 15: "shelf", 16: "curtain",
-    17: "cabinet", 18: "object", 20: "rug", 22: "ceiling", 23: "book", 24: "cabinet", 25: "object", 27: "object",
-    28: "curtain", 29: "object", 30: "picture", 32: "cabinet", 33: "object", 34: "object", 35: "lamp",
-    36: "object", 37: "object", 39: "object", 40: "object",
+    17: "cabinet", 18: "object", 20: "rug", 22: "ceiling", 23: "book", 24: "cabinet", 25: "object",
+    27: "object", 28: "curtain", 29: "object", 30: "picture", 32: "cabinet", 33: "object", 34: "object",
+    35: "lamp", 36: "object", 37: "object", 39: "object", 40: "object",
 }  # fmt: skip
 """NYU40 class numbers in our words; those left out have none."""
 
 # The release's tone mapping (dataset_generate_images_tonemap.py): the 90th percentile of brightness goes to
 # 0.8 of full scale after a gamma of 1 / 2.2.
 _BRIGHT_PERCENTILE, _BRIGHT_TARGET, _GAMMA, _DARKEST = 90, 0.8, 1 / 2.2, 1e-4
-_LUMA = (0.3, 0.59, 0.11)
+_LUMA = np.array([0.3, 0.59, 0.11], np.float32)
 
 
 @dataclass(frozen=True)
@@ -210,10 +210,10 @@ def tone_mapped(linear: npt.NDArray[np.float32], valid: Flags) -> Image:
     """8-bit colours of linear light (H, W, 3), as the release's own script makes its previews."""
     scale = 1.0
     if valid.any():
-        brightness = float(np.percentile((linear @ np.float32(_LUMA))[valid], _BRIGHT_PERCENTILE))
+        brightness = float(np.percentile((linear @ _LUMA)[valid], _BRIGHT_PERCENTILE))
         scale = 0.0 if brightness < _DARKEST else _BRIGHT_TARGET ** (1 / _GAMMA) / brightness
     coded = np.maximum(scale * np.nan_to_num(linear), 0) ** _GAMMA
-    return np.rint(np.clip(coded, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(coded, 0, 1) * 255), np.uint8)
 
 
 def _array(path: Path) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Renders of single objects, such as Objaverse's, with the cameras in `transforms.json` (as NeRF and Blender).
+"""Renders of single objects, such as Objaverse's, with cameras in `transforms.json` (as NeRF and Blender).
 
     ROOT/OBJECT/transforms.json           or transforms_train.json and so on; searched in all folders
     ROOT/OBJECT/r_0.png                   RGBA: transparent is no surface
@@ -112,7 +112,7 @@ class Objaverse(Source[_Frame]):
 def _named(entry: _Frame, what: str, endings: tuple[str, ...]) -> Path | None:
     """The file of normals or depth: named by the frame, or beside the picture."""
     if f"{what}_path" in entry.facts:
-        return entry.folder / entry.facts[f"{what}_path"]
+        return entry.folder / str(entry.facts[f"{what}_path"])
     stem = entry.image.with_suffix("")
     return first_existing(
         *(Path(f"{stem}_{what}{number}{ending}") for number in ("", "_0001") for ending in endings)
@@ -122,7 +122,8 @@ def _named(entry: _Frame, what: str, endings: tuple[str, ...]) -> Path | None:
 def _rotation(entry: _Frame) -> npt.NDArray[np.float64]:
     """Camera-to-world without its scale."""
     matrix = np.asarray(entry.facts["transform_matrix"], np.float64)[:3, :3]
-    return matrix / np.linalg.norm(matrix, axis=0)
+    rotation: npt.NDArray[np.float64] = matrix / np.linalg.norm(matrix, axis=0)
+    return rotation
 
 
 def _intrinsics(entry: _Frame, width: int, height: int) -> Intrinsics | None:

@@ -15,7 +15,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.data.readers.source import Depth, Source, View, derived_vectors, first_existing, picture
+from stablenormal.data.readers.source import (
+    Depth,
+    Source,
+    View,
+    derived_vectors,
+    first_existing,
+    has_direction,
+    picture,
+)
 from stablenormal.errors import DataError, SettingError
 from stablenormal.geometry.camera import Intrinsics
 
@@ -78,7 +86,7 @@ class Sintel(Source[_Frame]):
         return View(
             image=image,
             vectors=vectors,
-            valid=vectors.any(-1),
+            valid=has_direction(vectors),
             depth=depth,
             intrinsics=intrinsics,
             meta={"scene": entry.clip},

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stablenormal.data.readers.folder import MATRIX_SUFFIXES, NORMAL_SUFFIXES, Pair, read_pair
-from stablenormal.data.readers.source import Source, View
+from stablenormal.data.readers.source import Source, View, has_direction
 from stablenormal.data.shards import decode_sample, is_ours, list_shards, stored_normals
 from stablenormal.errors import DataError, StableNormalError
 from stablenormal.io.depth_map import DEPTH_SUFFIXES
@@ -84,7 +84,7 @@ class TarShards(Source[_Record]):
         return View(
             image=sample.image,
             vectors=stored_normals(parts, entry.where),
-            valid=sample.normals.any(-1),
+            valid=has_direction(sample.normals),
             depth=sample.depth if sample.depth.any() else None,
             labels=sample.labels,
             instances=sample.instances,

@@ -17,7 +17,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.data.readers.source import Source, View, derived_vectors, first_existing, picture
+from stablenormal.data.readers.source import (
+    Source,
+    View,
+    derived_vectors,
+    first_existing,
+    has_direction,
+    picture,
+)
 from stablenormal.data.sample import CLASSES, UNLABELLED
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
@@ -82,7 +89,7 @@ class VirtualKitti(Source[_Frame]):
         return View(
             image=image,
             vectors=vectors,
-            valid=vectors.any(-1),
+            valid=has_direction(vectors),
             depth=depth,
             labels=self._labels(entry),
             intrinsics=intrinsics,
@@ -98,9 +105,7 @@ class VirtualKitti(Source[_Frame]):
         return found
 
     def _text(self, entry: _Frame, name: str) -> Path | None:
-        return first_existing(
-            *(folder / entry.variant / name for folder in _folders(self.root, "textgt")),
-        )
+        return first_existing(*(folder / entry.variant / name for folder in _folders(self.root, "textgt")))
 
     def _intrinsics(self, entry: _Frame, width: int, height: int) -> Intrinsics:
         path = self._text(entry, "intrinsic.txt")
@@ -114,21 +119,14 @@ class VirtualKitti(Source[_Frame]):
             raise DataError(
                 f"{path}: has no row of frame {int(entry.number)}, camera {entry.camera}; copy it again"
             ) from error
-        return Intrinsics.from_matrix(
-            [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], width, height, self.convention.pixel_centre
-        )
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        return Intrinsics.from_matrix(matrix, width, height, self.convention.pixel_centre)
 
     def _labels(self, entry: _Frame) -> npt.NDArray[np.uint8] | None:
-        path, colours = (
-            first_existing(
-                *(
-                    folder
-                    / f"{entry.variant}/frames/classSegmentation/Camera_{entry.camera}/classgt_{entry.number}.png"
-                    for folder in _folders(self.root, "classSegmentation")
-                )
-            ),
-            self._text(entry, "colors.txt"),
-        )
+        below = f"frames/classSegmentation/Camera_{entry.camera}/classgt_{entry.number}.png"
+        folders = _folders(self.root, "classSegmentation")
+        path = first_existing(*(folder / entry.variant / below for folder in folders))
+        colours = self._text(entry, "colors.txt")
         if path is None or colours is None:
             return None
         codes = picture(path)[0].astype(np.int32) @ [65536, 256, 1]
