@@ -1,4 +1,4 @@
-"""What ruins training, found in single views: each problem is a name, a limit and one line that says how bad it is.
+"""What ruins training, found in single views: each problem has a name, a limit and a line that says how bad.
 
 Frames are judged by the best witness there is. With depth: normals computed from it, against every choice of
 axes. Without: a visible surface faces the camera, so n . ray < 0 (rooms show at their edges which sign of x
@@ -6,16 +6,23 @@ or y is wrong); and the slopes of the surface that the normals describe must clo
 log depth changes by P = -n_x / (n . ray) along x and Q = -n_y / (n . ray) along y, so dP/dy = dQ/dx.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import permutations
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from stablenormal.data.readers.source import ASSUMED_FOV_DEG, Depth, Flags, Image, Vectors, View, derived_vectors
+from stablenormal.data.readers.source import (
+    ASSUMED_FOV_DEG,
+    Depth,
+    Flags,
+    Image,
+    Vectors,
+    View,
+    derived_vectors,
+)
 from stablenormal.errors import SettingError
 from stablenormal.geometry.camera import Intrinsics, rays
 from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name
@@ -41,7 +48,6 @@ PROBLEMS = {
 }
 """Every problem that a check can name."""
 
-_DIRECTIONS = {"left to right": (..., slice(None, None, -1)), "top to bottom": (slice(None, None, -1), ...)}
 _REACH_PX = 8
 """Largest shift between image and normals that is tried, in pixels of the reduced maps."""
 _COMPARED_SIDE = 512
@@ -154,9 +160,9 @@ def check_view(view: View, key: str, frame: str | None, derived: bool, limits: L
     if max(tilt, np.degrees(abs(skew))) > limits.tilt_deg:
         found("tilt-shift", f"image plane tilted by {tilt:.1f} degrees, skew {skew:.3f}")
 
-    finite = np.isfinite(view.vectors).all(-1)
+    finite: Flags = np.asarray(np.isfinite(view.vectors).all(-1))
     length = np.linalg.norm(np.where(finite[..., None], view.vectors, 0), axis=-1)
-    surface = view.valid & finite & (length >= NO_DIRECTION)
+    surface: Flags = view.valid & finite & (length >= NO_DIRECTION)
     nan_share = _share(view.valid & ~finite, view.valid)
     wrong_length = _share(surface & (np.abs(length - 1) > limits.length_tolerance), surface)
     valid_share = float(surface.mean())
@@ -170,23 +176,31 @@ def check_view(view: View, key: str, frame: str | None, derived: bool, limits: L
         )
     if valid_share < limits.least_valid_share:
         found("empty", f"{100 * valid_share:.2g} % of the pixels have a normal")
-    normals = np.where(surface[..., None], view.vectors, 0) / np.where(surface, length, 1)[..., None]
-    normals = normals.astype(np.float32)
+    unit = np.where(surface[..., None], view.vectors, 0) / np.where(surface, length, 1)[..., None]
+    normals = unit.astype(np.float32)
     away = mean_z = cosine = shift = None
     axes = ""
     if view.vectors.shape[:2] != (height, width):
-        found("size", f"image {width} x {height}, normals {view.vectors.shape[1]} x {view.vectors.shape[0]} px")
+        found(
+            "size", f"image {width} x {height}, normals {view.vectors.shape[1]} x {view.vectors.shape[0]} px"
+        )
     elif surface.any():
         camera = view.intrinsics or Intrinsics.from_fov(ASSUMED_FOV_DEG, width, height)
         directions = _unit_rays(camera)
-        away, mean_z = _away_share(normals[surface], directions[surface]), float(normals[surface][:, 2].mean())
+        away, mean_z = (
+            _away_share(normals[surface], directions[surface]),
+            float(normals[surface][:, 2].mean()),
+        )
         if away > limits.away_share:
             found("inward" if away > 0.5 else "away", f"{100 * away:.2g} % of the normals")
         if view.depth is not None and view.depth.shape == (height, width) and not derived:
             cosine, best, gain, order, signs = _against_depth(normals, view.depth, camera)
             if gain > limits.frame_gain and best > limits.least_cosine:
                 axes = _named(frame, order, signs)
-                found("frame", f"{axes} fits the depth with a mean cosine of {best:.2f}, as declared {cosine:.2f}")
+                found(
+                    "frame",
+                    f"{axes} fits the depth with a mean cosine of {best:.2f}, as declared {cosine:.2f}",
+                )
             elif best < limits.least_cosine:
                 found("misfit", f"mean cosine with the depth's normals {cosine:.2f}")
         else:
@@ -236,7 +250,9 @@ def _named(frame: str | None, order: tuple[int, ...], signs: tuple[int, int, int
     """The frame whose vectors, read as `frame`, must still be changed so."""
     declared = FRAMES[frame or "opengl"]
     if order != (0, 1, 2) or declared is None:
-        letters = ", ".join(("-" if sign < 0 else "") + "xyz"[one] for one, sign in zip(order, signs, strict=True))
+        letters = ", ".join(
+            ("-" if sign < 0 else "") + "xyz"[one] for one, sign in zip(order, signs, strict=True)
+        )
         return f"({letters})"
     x, y, z = (a * b for a, b in zip(declared, signs, strict=True))
     return axes_name((x, y, z))
@@ -272,12 +288,9 @@ def _likely_signs(
     normals: Vectors, surface: Flags, directions: Floats, camera: Intrinsics, limits: Limits
 ) -> tuple[int, int, int]:
     """Signs of the axes under which the normals face the camera and belong to a surface, without depth."""
-    away = {
-        signs: _away_share(normals[surface] * np.float32(signs), directions[surface]) for signs in AXIS_SIGNS
-    }
-    open_share = {
-        signs: _open_share(normals * np.float32(signs), surface, camera) for signs in AXIS_SIGNS
-    }
+    turned = {signs: normals * np.array(signs, np.float32) for signs in AXIS_SIGNS}
+    away = {signs: _away_share(turned[signs][surface], directions[surface]) for signs in AXIS_SIGNS}
+    open_share = {signs: _open_share(turned[signs], surface, camera) for signs in AXIS_SIGNS}
     fine = [signs for signs in AXIS_SIGNS if away[signs] <= min(away.values()) + 0.01]
     best = min(fine, key=lambda signs: open_share[signs])
     now = (1, 1, 1)
@@ -320,26 +333,28 @@ def _alignment(
     size = (round(surface.shape[1] / step), round(surface.shape[0] / step))
     if min(size) < 4 * _REACH_PX:
         return None, []
-    grey = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    seen = _edges(grey.astype(np.float32) / 255)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    seen = _edges(np.asarray(small, np.float32) / np.float32(255))
     shape = _edges(np.asarray(cv2.resize(normals, size, interpolation=cv2.INTER_AREA), np.float32))
     if min(float(seen.std()), float(shape.std())) < 1e-3:
         return None, []
     straight = _correlations(seen, shape)
     middle, best = float(straight[_REACH_PX, _REACH_PX]), float(straight.max())
-    down, right = (int(place) - _REACH_PX for place in np.unravel_index(straight.argmax(), straight.shape))
+    row, column = np.unravel_index(straight.argmax(), straight.shape)
+    down, right = int(row) - _REACH_PX, int(column) - _REACH_PX
     # The template lies in the image at the best place: a positive offset means that the image came too far.
     shift = (round(right * step), round(down * step))
     details = []
-    flips = {name: float(_correlations(seen, shape[flip]).max()) for name, flip in _DIRECTIONS.items()}
+    mirrors = {"left to right": shape[:, ::-1], "top to bottom": shape[::-1]}
+    flips = {name: float(_correlations(seen, mirrored).max()) for name, mirrored in mirrors.items()}
     name = max(flips, key=flips.__getitem__)
     if flips[name] > max(best, 0.15) + limits.mirror_gain:
         line = f"edges correlate by {flips[name]:.2f} if mirrored {name}, as they are by {best:.2f}"
         details.append(("mirrored", line))
     elif max(abs(right), abs(down)) >= 2 and best > max(middle, 0.1) + limits.shift_gain:
         line = (
-            f"the image lies {shift[0]:+d} px right and {shift[1]:+d} px down of the normals (edges correlate by "
-            f"{best:.2f} there, by {middle:.2f} unshifted)"
+            f"the image lies {shift[0]:+d} px right and {shift[1]:+d} px down of the normals (correlation of "
+            f"edges {best:.2f} there, {middle:.2f} unshifted)"
         )
         details.append(("misaligned", line))
     return shift, details
@@ -348,9 +363,7 @@ def _alignment(
 def _edges(values: Floats) -> Floats:
     """Strength of edges (H, W) of a map (H, W, 3), compressed so that the strongest do not decide alone."""
     smooth = cv2.GaussianBlur(values, (0, 0), 1.0)
-    strength = sum(
-        np.square(cv2.Sobel(smooth, cv2.CV_32F, *along)).sum(-1) for along in ((1, 0), (0, 1))
-    )
+    strength = sum(np.square(cv2.Sobel(smooth, cv2.CV_32F, *along)).sum(-1) for along in ((1, 0), (0, 1)))
     return np.asarray(np.sqrt(np.sqrt(strength)), np.float32)
 
 
@@ -360,7 +373,7 @@ def _correlations(seen: Floats, shape: Floats) -> Floats:
     return np.asarray(cv2.matchTemplate(np.ascontiguousarray(seen), inner, cv2.TM_CCOEFF_NORMED), np.float32)
 
 
-def majority_axes(reports: Iterator[ViewReport] | list[ViewReport]) -> tuple[str, int, int]:
+def majority_axes(reports: Iterable[ViewReport]) -> tuple[str, int, int]:
     """The frame that most views seem to be in, how many of them, and of how many that could be judged."""
     judged = [report for report in reports if report.away_share is not None]
     names = [report.better_axes for report in judged]

@@ -9,7 +9,7 @@ processes may share the positions of a step among them.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -70,7 +70,9 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < float("inf"):
-            raise SettingError(f"{self.reader} {self.root}: weight {self.weight} must be positive; or leave it out")
+            raise SettingError(
+                f"{self.reader} {self.root}: weight {self.weight} must be positive; or leave it out"
+            )
 
     @property
     def name(self) -> str:
@@ -89,6 +91,23 @@ class Damage:
     reasons: dict[str, str] = field(default_factory=dict)
     """Set and key of every damaged sample, and why."""
 
+    def record(self, name: str, key: str, error: Exception) -> None:
+        """Count a damaged draw, log what is new, and refuse to go on with a broken set.
+
+        Raises:
+            DataError: as `check`.
+        """
+        self.damaged += 1
+        self.note(name, key, error)
+        self.check()
+
+    def note(self, name: str, key: str, error: Exception) -> None:
+        """Log a damaged sample, the first time that it is met."""
+        if f"{name}, {key}" not in self.reasons:
+            reason = " ".join(str(error).split())
+            self.reasons[f"{name}, {key}"] = reason
+            _LOG.warning("damaged sample %d, skipped: %s, %s: %s", len(self.reasons), name, key, reason)
+
     def check(self) -> None:
         """Refuse to go on with a broken set.
 
@@ -96,9 +115,10 @@ class Damage:
             DataError: if more than 1 % of at least 100 draws were damaged.
         """
         if self.drawn >= SURE_AFTER and self.damaged > DAMAGED_SHARE * self.drawn:
+            first = next(iter(self.reasons.values()))
             raise DataError(
-                f"{self.damaged} of {self.drawn} samples drawn are damaged, more than {100 * DAMAGED_SHARE:g} %: "
-                f"{next(iter(self.reasons.values()))}; run `stablenormal data check` and give its keep-list"
+                f"{self.damaged} of {self.drawn} samples drawn are damaged, more than "
+                f"{100 * DAMAGED_SHARE:g} %: {first}; run `stablenormal data check` and give its keep-list"
             )
 
 
@@ -118,8 +138,8 @@ class Mixture:
     def __init__(self, sources: Mapping[str, Samples], weights: Sequence[float], batch: int) -> None:
         if not sources or len(sources) != len(weights) or min(weights) <= 0 or batch < 1:
             raise SettingError(
-                f"a mixture needs sets, a positive weight for each and a batch of 1 or more, got {list(sources)}, "
-                f"{list(weights)} and {batch}"
+                "a mixture needs sets, a positive weight for each and a batch of 1 or more, got "
+                f"{list(sources)}, {list(weights)} and {batch}"
             )
         empty = [name for name, source in sources.items() if not len(source)]
         if empty:
@@ -193,14 +213,13 @@ class Mixture:
             try:
                 return source[index]
             except (StableNormalError, OSError) as error:
-                self.damage.damaged += attempt == 0
-                self._report(name, source.keys[index], error)
-                self.damage.check()
+                note = self.damage.record if attempt == 0 else self.damage.note
+                note(name, source.keys[index], error)
                 index = int(rng.integers(len(source)))
         raise DataError(f"{name}: {_TRIES} samples in a row are damaged; run `stablenormal data check` on it")
 
     def counts(self, seed: int, draws: int) -> list[int]:
-        """How often each set is drawn among the first `draws` draws, replacements counted where they replace."""
+        """How often each set is drawn among the first `draws` draws; a replacement is of the same set."""
         blocks, rest = divmod(draws, _BLOCK)
         known = self._blocks.setdefault(seed, [np.zeros(len(self._sources), np.int64)])
         while len(known) <= blocks:
@@ -217,12 +236,6 @@ class Mixture:
             for name, count, source in zip(self.names, counts, self._sources, strict=True)
         }
 
-    def _report(self, name: str, key: str, error: Exception) -> None:
-        if f"{name}, {key}" not in self.damage.reasons:
-            reason = " ".join(str(error).split())
-            self.damage.reasons[f"{name}, {key}"] = reason
-            _LOG.warning("damaged sample %d, skipped: %s, %s: %s", len(self.damage.reasons), name, key, reason)
-
     def _sets(self, seed: int, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Which set each of the draws start to stop comes from."""
         origin = np.random.default_rng((seed, _ORIGIN)).integers(2**64, dtype=np.uint64)
@@ -235,6 +248,27 @@ class Mixture:
     def _permutation(self, seed: int, chosen: int, passes: int) -> npt.NDArray[np.int64]:
         count = len(self._sources[chosen])
         return np.random.default_rng((seed, _ORDER, chosen, passes)).permutation(count)
+
+
+def in_order(sources: Mapping[str, Samples], damage: Damage) -> Iterator[Sample]:
+    """Every sample of every set, one set after the other; damaged ones are logged, counted and left out.
+
+    Args:
+        sources: by name.
+        damage: where they are counted.
+
+    Raises:
+        DataError: if more than 1 % are damaged.
+    """
+    for name, source in sources.items():
+        for index in range(len(source)):
+            damage.drawn += 1
+            try:
+                sample = source[index]
+            except (StableNormalError, OSError) as error:
+                damage.record(name, source.keys[index], error)
+                continue
+            yield sample
 
 
 def read_sources(path: Path) -> list[SourceConfig]:

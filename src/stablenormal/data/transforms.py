@@ -1,5 +1,4 @@
-"""Augmentation of samples and of plain arrays. Geometry moves vectors with pixels; colour, blur, noise and JPEG
-touch the image only.
+"""Augmentation of samples and of plain arrays: geometry moves vectors with pixels, the rest images only.
 
 Truth is sampled from the nearest pixel, so that no vector is a mixture of two surfaces. The functions of
 arrays (H, W) or (H, W, C) are the ones that those of samples are made of; training calls them on packed
@@ -21,7 +20,7 @@ from stablenormal.geometry.camera import Intrinsics, check_box, roll_rotation
 
 Image = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
-Kind = TypeVar("Kind", bound=np.generic)
+Kind = TypeVar("Kind", np.uint8, np.uint16, np.float32)
 
 
 def mirrored(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
@@ -38,7 +37,7 @@ def mirrored_vectors(vectors: Vectors) -> Vectors:
 def rolled(
     values: npt.NDArray[Kind], camera: Intrinsics, angle_deg: float, smooth: bool = False
 ) -> npt.NDArray[Kind]:
-    """What a camera sees that is rolled so that the picture turns counter-clockwise; zero where it saw nothing.
+    """What a camera sees that is rolled so that the picture turns counter-clockwise; zero outside.
 
     Args:
         values: a map or picture of `camera`, uint8, uint16 or float32.
@@ -47,7 +46,11 @@ def rolled(
         smooth: interpolate; otherwise the nearest pixel is taken.
     """
     cosine, sine = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
-    stretch, cx, cy = camera.fx / camera.fy, camera.cx - 0.5, camera.cy - 0.5  # OpenCV's first centre is (0, 0)
+    stretch, cx, cy = (
+        camera.fx / camera.fy,
+        camera.cx - 0.5,
+        camera.cy - 0.5,
+    )  # OpenCV's first centre is (0, 0)
     new_to_old = np.array(
         [
             [cosine, -sine * stretch, cx - cosine * cx + sine * stretch * cy],
@@ -259,8 +262,9 @@ def blurred(image: Image, deviation_px: float) -> Image:
 def compressed(image: Image, quality: float) -> Image:
     """The image (H, W, 3) after JPEG of a quality in [1, 100]."""
     good, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, round(quality)])
-    assert good, "JPEG takes every 8-bit picture"
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if good else None
+    assert decoded is not None, "JPEG takes every 8-bit picture"
+    return np.ascontiguousarray(decoded[..., ::-1], np.uint8)
 
 
 def noisy(image: Image, rng: np.random.Generator, deviation: float) -> Image:

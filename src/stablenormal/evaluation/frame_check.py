@@ -38,7 +38,9 @@ class FrameCheck:
         step = max(1, int(valid.sum()) // SAMPLES)
         a, b = prediction[:, valid][:, ::step], truth[:, valid][:, ::step]  # (3, n)
         flips = torch.tensor(AXIS_SIGNS, dtype=a.dtype)[:, :, None, None]  # (8, 3, 1, 1)
-        errors = angular_error_deg(a[None, :, None] * flips, b[None, :, None].expand(len(AXIS_SIGNS), -1, -1, -1))
+        errors = angular_error_deg(
+            a[None, :, None] * flips, b[None, :, None].expand(len(AXIS_SIGNS), -1, -1, -1)
+        )
         self._sums += errors.double().sum(dim=(1, 2)) * step  # each for the pixels left out after it
         self._count += a.shape[1] * step
 
@@ -48,7 +50,8 @@ class FrameCheck:
         if not self._count or signs is None:
             return {}
         return {
-            axes_name((signs[0] * flip[0], signs[1] * flip[1], signs[2] * flip[2])): float(total) / self._count
+            axes_name((signs[0] * flip[0], signs[1] * flip[1], signs[2] * flip[2])): float(total)
+            / self._count
             for flip, total in zip(AXIS_SIGNS, self._sums, strict=True)
         }
 

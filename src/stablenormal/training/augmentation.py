@@ -72,14 +72,14 @@ def load_batch(
         window = (slice(top, top + side), slice(left, left + side))
         if rng is not None and roll_deg:
             whole = _rolled(corpus, sample, rng.normal(0, roll_deg))
-            pixels, vectors, classes = (values[window] for values in whole)
+            pixels, vectors, classes = whole[0][window], whole[1][window], whole[2][window]
         else:
             place = (sample, *window)
             pixels, vectors, classes = corpus.images[place], corpus.normals(place), corpus.labels[place]
         if rng is not None and rng.random() < 0.5:
             pixels, vectors, classes = mirrored(pixels), mirrored_vectors(vectors), mirrored(classes)
-        image = resized(pixels, size, size)
-        images.append(image if rng is None else _recolour(image, rng, blur_px))
+        picture = resized(pixels, size, size)
+        images.append(picture if rng is None else _recolour(picture, rng, blur_px))
         normal_maps.append(nearest(vectors, size, size))
         label_maps.append(nearest(classes, size, size))
     image = torch.from_numpy(np.stack(images)).float() / 127.5 - 1

@@ -8,12 +8,13 @@ Ours (`data.shards`) are recognised by their members. Others need, for each key,
 """
 
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stablenormal.data.readers.folder import MATRIX_SUFFIXES, NORMAL_SUFFIXES, Pair, read_pair
 from stablenormal.data.readers.source import Source, View, has_direction
+from stablenormal.data.sample import Sample
 from stablenormal.data.shards import decode_sample, is_ours, list_shards, stored_normals
 from stablenormal.errors import DataError, StableNormalError
 from stablenormal.io.depth_map import DEPTH_SUFFIXES
@@ -73,10 +74,17 @@ class TarShards(Source[_Record]):
         """Every key of every shard; a shard that is cut short ends with a record that says so."""
         return {f"{path.stem}/{one.key}": one for path in list_shards(root) for one in _scan(path)}
 
+    def __getitem__(self, index: int) -> Sample:
+        """One sample; ours come as they were written, without a second look."""
+        entry = self._entries[self.keys[index]]
+        parts = _read_members(entry)
+        if not is_ours(parts):
+            return super().__getitem__(index)
+        sample = decode_sample(parts, entry.where)
+        return replace(sample, meta=sample.meta | {"key": self.keys[index], "source": self.reader})
+
     def read(self, entry: _Record) -> View:
         """Decode the members of one key."""
-        if entry.damage:
-            raise DataError(f"{entry.where}: {entry.damage}; copy or render the shard again")
         parts = _read_members(entry)
         if not is_ours(parts):
             return self._read_foreign(entry, parts)
@@ -142,6 +150,8 @@ def _scan(path: Path) -> list[_Record]:
 
 
 def _read_members(entry: _Record) -> dict[str, bytes]:
+    if entry.damage:
+        raise DataError(f"{entry.where}: {entry.damage}; copy or render the shard again")
     parts = {}
     with entry.shard.open("rb") as file:
         for suffix, member in entry.members:
