@@ -72,7 +72,7 @@ def nearest(values: npt.NDArray[Kind], width: int, height: int) -> npt.NDArray[K
     """A map resized to `width` x `height` by taking the nearest pixel."""
     rows = ((np.arange(height) + 0.5) * values.shape[0] / height).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * values.shape[1] / width).astype(np.int64)
-    return values[rows][:, columns]
+    return np.asarray(values[rows][:, columns], values.dtype)
 
 
 def resized(image: Image, width: int, height: int) -> Image:

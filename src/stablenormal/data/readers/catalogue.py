@@ -51,7 +51,9 @@ def open_source(reader: str, root: Path | str, keep: Path | str | None = None, *
     }
     for name in options:
         if name not in known:
-            raise SettingError(f"{reader} has no option '{name}'; it has {', '.join(known) or 'none'}")
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean '{near[0]}'? It" if near else "it"
+            raise SettingError(f"{reader} has no option '{name}'; {hint} has {', '.join(known) or 'none'}")
     return source(root, keep, **{name: _typed(name, value, known[name]) for name, value in options.items()})
 
 

@@ -128,7 +128,7 @@ class TarShards(Source[_Record]):
 def _scan(path: Path) -> list[_Record]:
     """Keys of one shard with the places of their members; only headers are read."""
     found: dict[str, dict[str, _Member]] = {}
-    damage = ""
+    damage, length = "", path.stat().st_size
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
@@ -137,9 +137,10 @@ def _scan(path: Path) -> list[_Record]:
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key = f"{folder}/{stem}" if folder else stem
-                if member.offset_data + member.size > path.stat().st_size:
+                members = found.setdefault(key, {})
+                if member.offset_data + member.size > length:
                     raise tarfile.ReadError("unexpected end of data")
-                found.setdefault(key, {})[suffix.lower()] = _Member(member.offset_data, member.size)
+                members[suffix.lower()] = _Member(member.offset_data, member.size)
     except (tarfile.TarError, OSError, EOFError) as error:
         damage = f"the shard is cut short or damaged ({error})"
     records = [_Record(path, key, tuple(members.items())) for key, members in found.items()]
