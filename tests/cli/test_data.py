@@ -108,9 +108,7 @@ def test_damaged_files_are_named_and_the_rest_goes_on(sets: Path, tmp_path: Path
     assert "frame.0000: nan:" in result.output and "frame.0007: tilt-shift" in result.output
 
 
-def test_an_interrupted_check_goes_on(
-    replica: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_check_goes_on(replica: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flip_y(replica)
     out, whole, seen = tmp_path / "out", tmp_path / "whole", []
     run("data", "check", "replica", replica, "-o", whole)

@@ -19,7 +19,14 @@ def run_python(code: str) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["predict", "--help"], ["data", "check", "--help"], ["evaluate", "--help"], ["variance", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["predict", "--help"],
+        ["data", "check", "--help"],
+        ["evaluate", "--help"],
+        ["variance", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     code = (

@@ -164,7 +164,9 @@ def test_blank_tiny_and_different_sizes() -> None:
     assert check(replace(view, image=np.full_like(view.image, 80))).problems == ("blank",)
     assert check(view, smallest_side=100).problems == ("tiny",)
     report = check(replace(view, image=view.image[::2, ::2].copy()))
-    assert report.problems == ("tiny", "size") and "image 64 x 48, normals 128 x 96" in report.findings[1].detail
+    assert (
+        report.problems == ("tiny", "size") and "image 64 x 48, normals 128 x 96" in report.findings[1].detail
+    )
 
 
 @pytest.mark.parametrize("meta", [{"tilt_deg": 2.0}, {"tilt_deg": 0.0, "skew": 0.05}])

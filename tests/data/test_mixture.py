@@ -45,7 +45,9 @@ def tiny(key: str, size: int = 16) -> Sample:
 
 def keys(mixture: Mixture, seed: int, steps: range) -> list[str]:
     return [
-        mixture.sample(seed, step, position).meta["key"] for step in steps for position in range(mixture.batch)
+        mixture.sample(seed, step, position).meta["key"]
+        for step in steps
+        for position in range(mixture.batch)
     ]
 
 

@@ -121,9 +121,8 @@ def test_zoom_to_nothing_is_refused() -> None:
 def test_pad_keeps_rays_and_puts_nothing_around() -> None:
     whole = ball()
     wide = transforms.pad(whole, 5, 3, 7, 9)
-    assert wide.image.shape == (SIZE + 12, SIZE + 12, 3) and (wide.intrinsics.width, wide.intrinsics.height) == (
-        SIZE + 12, SIZE + 12,
-    )  # fmt: skip
+    assert wide.image.shape == (SIZE + 12, SIZE + 12, 3)
+    assert (wide.intrinsics.width, wide.intrinsics.height) == (SIZE + 12, SIZE + 12)
     np.testing.assert_array_equal(wide.normals[3 : 3 + SIZE, 5 : 5 + SIZE], whole.normals)
     assert not wide.normals[:3].any() and not wide.labels[:, :5].any() and not wide.image[-9:].any()
     back = transforms.crop(wide, 5, 3, SIZE, SIZE)
@@ -142,14 +141,15 @@ def test_square_is_the_middle() -> None:
 
 
 def test_roll_keeps_the_axis_where_the_camera_has_it() -> None:
-    """A shifted principal point and oblong pixels: the point on the axis stays, the rest turns about it."""
-    whole = transforms.crop(ball(), 20, 30, 60, 50)
-    k = replace(whole.intrinsics, fy=whole.intrinsics.fy * 1.0)
-    turned = transforms.roll(replace(whole, intrinsics=k), 25.0)
-    wanted = transforms.crop(ball(roll_deg=25.0), 20, 30, 60, 50)
+    """With the axis off the middle and oblong pixels, it is still the rolled camera's picture."""
+
+    def oblong(sample: Sample) -> Sample:
+        return transforms.zoom(transforms.crop(sample, 20, 30, 60, 50), 60, 25)
+
+    turned, wanted = transforms.roll(oblong(ball()), 25.0), oblong(ball(roll_deg=25.0))
     both = (turned.labels > 0) & (wanted.labels > 0) & (wanted.normals[..., 2] > 0.5)
     assert both.sum() > 200
-    assert np.median(degrees_between(turned.normals, wanted.normals)[both]) < 1.5
+    assert np.median(degrees_between(turned.normals, wanted.normals)[both]) < 2
 
 
 def test_jpeg_and_blur_touch_little_and_more() -> None:
@@ -157,7 +157,9 @@ def test_jpeg_and_blur_touch_little_and_more() -> None:
     fine, coarse = transforms.compressed(image, 95), transforms.compressed(image, 10)
     off = [np.abs(one.astype(int) - image).mean() for one in (fine, coarse)]
     assert 0 < off[0] < off[1]
-    sharp, soft = (np.abs(np.diff(one.astype(int), axis=0)).max() for one in (image, transforms.blurred(image, 2.0)))
+    sharp, soft = (
+        np.abs(np.diff(one.astype(int), axis=0)).max() for one in (image, transforms.blurred(image, 2.0))
+    )
     assert soft < sharp
 
 
@@ -195,7 +197,9 @@ def test_augmentation_repeats_from_its_generator() -> None:
     np.testing.assert_array_equal(one.normals, two.normals)
 
 
-@pytest.mark.parametrize("change", [{"flip": 2.0}, {"smallest_crop": 0.0}, {"noise": -1.0}, {"jpeg_loss": 100.0}])
+@pytest.mark.parametrize(
+    "change", [{"flip": 2.0}, {"smallest_crop": 0.0}, {"noise": -1.0}, {"jpeg_loss": 100.0}]
+)
 def test_settings_out_of_range_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(SettingError):
         Augmentation(**change)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from stablenormal.data.sample import UNLABELLED
 from stablenormal.errors import ImageShapeError
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.training.objectives import (
@@ -113,3 +114,10 @@ def test_patch_labels_reward_the_share_of_each_class():
     right[:, 1, :, 1] = 9
     assert patch_label_loss(right, labels) < 1e-3
     assert patch_label_loss(right.flip(-1), labels) > 10
+
+
+def test_surfaces_without_a_label_count_for_no_class():
+    labels = torch.tensor([[[0, UNLABELLED], [1, UNLABELLED]]])
+    logits = torch.zeros(1, 3, 1, 1)
+    known = torch.tensor([[[0, 0], [1, 1]]])
+    torch.testing.assert_close(2 * patch_label_loss(logits, labels), patch_label_loss(logits, known))

@@ -288,12 +288,16 @@ def _likely_signs(
     normals: Vectors, surface: Flags, directions: Floats, camera: Intrinsics, limits: Limits
 ) -> tuple[int, int, int]:
     """Signs of the axes under which the normals face the camera and belong to a surface, without depth."""
-    turned = {signs: normals * np.array(signs, np.float32) for signs in AXIS_SIGNS}
-    away = {signs: _away_share(turned[signs][surface], directions[surface]) for signs in AXIS_SIGNS}
-    open_share = {signs: _open_share(turned[signs], surface, camera) for signs in AXIS_SIGNS}
-    fine = [signs for signs in AXIS_SIGNS if away[signs] <= min(away.values()) + 0.01]
-    best = min(fine, key=lambda signs: open_share[signs])
+    parts = normals[surface] * directions[surface]  # (n, 3), of n . ray
+    parts = parts[:: max(1, len(parts) // _FACING_PIXELS)]
+    away = {signs: float((parts @ np.array(signs, np.float32) > _AWAY_COSINE).mean()) for signs in AXIS_SIGNS}
     now = (1, 1, 1)
+    fine = [signs for signs in AXIS_SIGNS if away[signs] <= min(away.values()) + 0.01]
+    step = max(1, max(surface.shape) // _CURVED_SIDE)
+    maps = (normals[::step, ::step], surface[::step, ::step], directions[::step, ::step])
+    focal = (camera.fx / step, camera.fy / step)
+    open_share = {signs: _open_share(*maps, signs, focal) for signs in {*fine, now}}
+    best = min(fine, key=lambda signs: open_share[signs])
     faces_wrong = away[now] > limits.away_share and away[best] < away[now] / 3
     opens_wrong = open_share[now] > _OPEN and open_share[best] < _CLOSED and away[best] <= limits.away_share
     return best if faces_wrong or opens_wrong else now
@@ -302,20 +306,32 @@ def _likely_signs(
 _OPEN, _CLOSED = 0.7, 0.35
 """Of a mirrored surface the slopes do not close, of a true one they do."""
 
+_FACING_PIXELS = 50_000
+"""At most about so many are asked whether they face the camera."""
 
-def _open_share(normals: Vectors, surface: Flags, camera: Intrinsics) -> float:
+_CURVED_SIDE = 256
+"""Slopes are looked at with about this longer side."""
+
+
+def _open_share(
+    normals: Vectors,
+    surface: Flags,
+    directions: Floats,
+    signs: tuple[int, int, int],
+    focal: tuple[float, float],
+) -> float:
     """How far slopes are from closing: sum of |dP/dy - dQ/dx| over that of |dP/dy| + |dQ/dx|, in [0, 1].
 
-    Creases, outlines and grazing views are left out. On planes alone both sums are zero: 0.
+    Creases, outlines and grazing views are left out. On planes alone both sums are nearly zero: 0.
     """
-    directions = rays(camera)[0].permute(1, 2, 0).numpy()
-    facing = -(normals * directions).sum(-1)
+    turned = normals * np.array(signs, np.float32)
+    rays_to_depth_one = directions / -directions[..., 2:]
+    facing = -np.einsum("hwi,hwi->hw", turned, rays_to_depth_one)
     usable = surface & (facing > 0.15)
-    slope = np.where(usable[..., None], normals[..., :2] / np.where(usable, facing, 1)[..., None], 0)
-    p, q = cv2.GaussianBlur(slope.astype(np.float32), (0, 0), 1.0).transpose(2, 0, 1)
-    p_down, q_right = np.gradient(p, axis=0), np.gradient(q, axis=1)
-    along_y, along_x = -p_down * camera.fy, q_right * camera.fx  # y is up
-    turn = np.abs(np.gradient(normals, axis=0)).sum(-1) + np.abs(np.gradient(normals, axis=1)).sum(-1)
+    slope = np.where(usable[..., None], turned[..., :2] / np.where(usable, facing, 1)[..., None], 0)
+    p, q = np.moveaxis(np.asarray(cv2.GaussianBlur(slope.astype(np.float32), (0, 0), 1.0)), -1, 0)
+    along_y, along_x = -np.gradient(p, axis=0) * focal[1], np.gradient(q, axis=1) * focal[0]  # y is up
+    turn = np.abs(np.gradient(turned, axis=0)).sum(-1) + np.abs(np.gradient(turned, axis=1)).sum(-1)
     inner = cv2.erode((usable & (turn < 0.5)).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     # On a plane both are n_x n_y / (n . ray)^2: what counts is the part that comes from curvature.
     curved = inner & (turn > 0.01)

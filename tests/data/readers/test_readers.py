@@ -101,7 +101,9 @@ def test_every_reader_declares_its_convention(name: str) -> None:
     assert convention.derived or convention.frame is not None or name in ("folder", "shards")
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if not CONVENTIONS[name].derived and name != "folder"])
+@pytest.mark.parametrize(
+    "name", [name for name in READERS if not CONVENTIONS[name].derived and name != "folder"]
+)
 def test_another_frame_gives_other_normals(name: str, sets: Path, scenes) -> None:
     frame = "directx" if name != "objaverse" else "opengl"
     sample = opened(name, sets, frame=frame)[0]
