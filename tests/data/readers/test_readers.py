@@ -268,7 +268,7 @@ def test_sizes_that_differ_are_an_error(copy_of) -> None:
     root = copy_of("replica")
     path = root / "rgb/replica/apartment_0/point_0_view_0_domain_rgb.png"
     cv2.imwrite(str(path), np.zeros((36, 48, 3), np.uint8))
-    with pytest.raises(DataError, match=r"the normals are 96 x 72 px, the image 48 x 36 px"):
+    with pytest.raises(DataError, match=r"its normal map has 96 x 72 px, its image 48 x 36 px"):
         open_source("replica", root)[0]
 
 
