@@ -164,8 +164,11 @@ def test_blank_tiny_and_different_sizes() -> None:
     assert check(replace(view, image=np.full_like(view.image, 80))).problems == ("blank",)
     assert check(view, smallest_side=100).problems == ("tiny",)
     report = check(replace(view, image=view.image[::2, ::2].copy()))
+    assert report.problems == ("tiny", "size")
+    assert report.findings[1].detail == "image 64 x 48, normals 128 x 96 px"
+    assert check(replace(view, depth=view.depth[::2])).problems == ("size",)
     assert (
-        report.problems == ("tiny", "size") and "image 64 x 48, normals 128 x 96" in report.findings[1].detail
+        check(replace(view, valid=view.valid[::2])).findings[0].detail == "image 128 x 96, mask 128 x 48 px"
     )
 
 

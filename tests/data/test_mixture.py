@@ -100,6 +100,14 @@ def test_every_pass_has_every_sample_once_in_a_new_order() -> None:
     assert passes[0] != passes[1] != passes[2]
 
 
+def test_in_a_mixture_too_every_set_is_gone_through_before_it_begins_again() -> None:
+    drawn = keys(two(), 9, range(120))
+    for name, count in (("a", 10), ("b", 37)):
+        own = [key for key in drawn if key.startswith(name)]
+        for start in range(0, len(own) - count + 1, count):
+            assert len(set(own[start : start + count])) == count
+
+
 def test_a_damaged_sample_is_counted_named_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> Mixture:
         damaged = Numbered("b", 300, frozenset({7}))
