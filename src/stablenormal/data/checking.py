@@ -203,7 +203,9 @@ def check_view(view: View, key: str, frame: str | None, derived: bool, limits: L
             found("inward" if away > 0.5 else "away", f"{100 * away:.2g} % of the normals")
         if view.depth is not None and view.depth.shape == (height, width) and not derived:
             cosine, best, gain, order, signs = _against_depth(normals, view.depth, camera)
-            if gain > limits.frame_gain and best > limits.least_cosine:
+            # Where other axes fit three times as well, less of a gain is sure enough.
+            sure = gain > limits.frame_gain or (gain > limits.frame_gain / 4 and 3 * (1 - best) < 1 - cosine)
+            if sure and best > limits.least_cosine:
                 axes = _named(frame, order, signs)
                 found(
                     "frame",

@@ -318,6 +318,15 @@ def test_a_shard_cut_short_gives_what_is_whole_and_names_the_rest(copy_of) -> No
         source[1]
 
 
+def test_a_shard_that_is_no_tar_at_all_is_one_damaged_sample(copy_of) -> None:
+    root = copy_of("shards")
+    (root / "generic-000001.tar").write_bytes(b"not a tar file" * 100)
+    source = open_source("shards", root, frame="opencv")
+    assert len(source) == 3 and source[1].normals.any()
+    with pytest.raises(DataError, match=r"generic-000001.tar, first sample: the shard is cut short or damaged"):
+        source[2]
+
+
 def test_a_foreign_shard_without_normals_names_its_members(tmp_path: Path) -> None:
     import webdataset
 
