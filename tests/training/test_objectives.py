@@ -24,6 +24,13 @@ def _latents(seed=0, batch=4):
     return torch.randn(2, batch, 3, 4, 4, generator=generator)
 
 
+def test_surfaces_without_a_label_count_for_no_class():
+    labels = torch.tensor([[[0, UNLABELLED], [1, UNLABELLED]]])
+    logits = torch.zeros(1, 3, 1, 1)
+    known = torch.tensor([[[0, 0], [1, 1]]])
+    torch.testing.assert_close(2 * patch_label_loss(logits, labels), patch_label_loss(logits, known))
+
+
 class TestYoso:
     def test_perfect_prediction_of_the_noisy_latent_costs_nothing(self):
         x0, noise = _latents()
@@ -114,10 +121,3 @@ def test_patch_labels_reward_the_share_of_each_class():
     right[:, 1, :, 1] = 9
     assert patch_label_loss(right, labels) < 1e-3
     assert patch_label_loss(right.flip(-1), labels) > 10
-
-
-def test_surfaces_without_a_label_count_for_no_class():
-    labels = torch.tensor([[[0, UNLABELLED], [1, UNLABELLED]]])
-    logits = torch.zeros(1, 3, 1, 1)
-    known = torch.tensor([[[0, 0], [1, 1]]])
-    torch.testing.assert_close(2 * patch_label_loss(logits, labels), patch_label_loss(logits, known))
