@@ -1,7 +1,7 @@
 """How often `stablenormal data check` is right, on renders that are broken on purpose.
 
     stablenormal synth -o shards/check --count 200 --seed 77 --size 256
-    python runs/data_check.py --shards shards/check -o results/data-check.json
+    python runs/data_check.py --shards shards/check --limit 120 -o results/data-check.json
 
 Every view is checked as it is (false alarms) and after each damage: with its depth, and without it, where
 only the normals, the picture and the field of view can tell.
