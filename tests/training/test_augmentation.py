@@ -32,6 +32,32 @@ def test_vectors_move_with_the_pixels(corpus_folder):
             )
 
 
+def test_a_roll_turns_pixels_and_vectors(corpus_folder):
+    """On spheres the normals still point away from the centre, and the picture has turned."""
+    corpus = open_corpus(corpus_folder)
+    plain = load_batch(corpus, np.arange(12), 64, np.random.default_rng(3), smallest_crop=1.0)
+    rolled = load_batch(corpus, np.arange(12), 64, np.random.default_rng(3), smallest_crop=1.0, roll_deg=40)
+    assert not torch.equal(plain.labels, rolled.labels)
+    for normals in rolled.normals:
+        valid = normals.square().sum(0) > 0.5
+        assert valid.sum() > 300
+        y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+        across = torch.corrcoef(torch.stack([x[valid], normals[0][valid]]))[0, 1]
+        up = torch.corrcoef(torch.stack([y[valid], normals[1][valid]]))[0, 1]
+        assert across > 0.97 and up < -0.97
+        torch.testing.assert_close(
+            normals.norm(dim=0)[valid], torch.ones(int(valid.sum())), atol=1e-3, rtol=0
+        )
+
+
+def test_blur_softens_some_images_and_no_normals(corpus_folder):
+    corpus = open_corpus(corpus_folder)
+    plain = load_batch(corpus, np.arange(12), 64, np.random.default_rng(5), smallest_crop=1.0)
+    soft = load_batch(corpus, np.arange(12), 64, np.random.default_rng(5), smallest_crop=1.0, blur_px=3.0)
+    assert torch.equal(plain.normals[0], soft.normals[0])
+    assert not torch.equal(plain.image, soft.image)
+
+
 def test_crops_are_drawn_and_colours_change(corpus_folder):
     corpus = open_corpus(corpus_folder)
     one = load_batch(corpus, np.array([0]), 64, np.random.default_rng(1))
