@@ -178,7 +178,7 @@ def _build_pair(
         unet=unet,
         condition_encoder=build_condition_encoder(shape, latent_channels, spec.zero_convolutions),
         text=_text(shape, text),
-        injector=None if injector is None else _build_injector(unet, spec, *injector),
+        injector=None if injector is None else build_injector(unet, spec, *injector),
     )
 
 
@@ -186,9 +186,10 @@ def _text(shape: DenoiserShape, text: TextCondition) -> Tensor:
     return text_constant(text, shape.text_tokens, shape.cross_attention_dim)
 
 
-def _build_injector(
+def build_injector(
     unet: UNet2DConditionModel, spec: ModelSpec, semantic_channels: int, hidden_channels: tuple[int, ...]
 ) -> nn.Module:
+    """Build the injector g that the spec names, with fresh weights from the global random state."""
     stages = stage_channels(unet)
     if spec.injection == "input":
         return InputInjector(semantic_channels, hidden_channels, stages[0][0])
