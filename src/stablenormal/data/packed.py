@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stablenormal.data.sample import Sample
 from stablenormal.errors import DataError
+from stablenormal.io.array_file import create_array
 
 _NORMAL_SCALE = 32767.0
 _ARRAYS = ("images", "normals", "labels")
@@ -55,6 +56,7 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
 
     Raises:
         DataError: if a sample has another size, or fewer than `count` arrive.
+        OutputError: if the disk has no space for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "corpus.json").unlink(missing_ok=True)
@@ -63,11 +65,9 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
     for sample in samples:
         size = sample.image.shape[0]
         if images is None or normals is None or labels is None:
-            images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, size, size, 3))
-            normals = np.lib.format.open_memmap(
-                folder / "normals.npy", "w+", np.int16, (count, size, size, 3)
-            )
-            labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (count, size, size))
+            images = create_array(folder / "images.npy", np.uint8, (count, size, size, 3))
+            normals = create_array(folder / "normals.npy", np.int16, (count, size, size, 3))
+            labels = create_array(folder / "labels.npy", np.uint8, (count, size, size))
         if sample.image.shape != images.shape[1:]:
             raise DataError(f"sample {len(kinds)} is {sample.image.shape}, the corpus is {images.shape[1:]}")
         images[len(kinds)] = sample.image
