@@ -20,6 +20,7 @@ SUBJECTS = {
     "autoencoder": "autoencoder",
     "semantic": "semantic_encoder",
     "yoso": "yoso",
+    "upsampler": "feature_upsampler",
     "refiner": "refiner",
     "angular": "yoso",
 }

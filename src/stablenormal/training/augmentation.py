@@ -1,6 +1,7 @@
 """Batches of crops for training: geometry moves vectors with pixels, colour moves neither."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from stablenormal.data.packed import PackedCorpus
 from stablenormal.data.transforms import noisy, recoloured
+from stablenormal.geometry.normals import convert_frame
+from stablenormal.models.spec import ModelSpec
 
 _NOISE = 0.03
 _MIRROR = np.array([-1, 1, 1], np.float32)
@@ -21,7 +24,7 @@ class Batch:
 
     Attributes:
         image: photographs (B, 3, S, S) in [-1, 1].
-        normals: OpenGL normals (B, 3, S, S), unit length or zero.
+        normals: normals (B, 3, S, S), unit length or zero, OpenGL as they come from a corpus.
         labels: class ids (B, S, S), int64.
     """
 
@@ -29,13 +32,17 @@ class Batch:
     normals: Tensor
     labels: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        return Batch(self.image.to(device), self.normals.to(device), self.labels.to(device))
+
 
 def load_batch(
     corpus: PackedCorpus,
     index: NDArray[np.int64],
     size: int,
-    rng: np.random.Generator | None,
-    smallest_crop: float = 0.6,
+    rngs: Sequence[np.random.Generator] | None,
+    crops: tuple[float, float] = (0.6, 1.0),
 ) -> Batch:
     """Cut one batch out of a corpus.
 
@@ -43,16 +50,18 @@ def load_batch(
         corpus: the packed samples.
         index: (B,) which samples.
         size: side of the result in pixels.
-        rng: draws flip, crop and colours; None gives the whole image, unchanged in colour.
-        smallest_crop: the crop's side is drawn log-uniformly between this share of the image's side
-            and all of it.
+        rngs: one for each sample, draws flip, crop and colours; None gives whole images, unchanged in colour.
+        crops: the crop's side is drawn log-uniformly between these shares of the image's side.
 
     Returns:
         The batch; crops are square, so a crop or zoom leaves the normals as they are, a flip negates x.
     """
     images, normal_maps, label_maps = [], [], []
-    for sample in index:
-        side = corpus.size if rng is None else round(corpus.size * smallest_crop ** rng.random())
+    smallest, largest = crops
+    for place, sample in enumerate(index):
+        rng = None if rngs is None else rngs[place]
+        share = 1.0 if rng is None else largest * (smallest / largest) ** rng.random()
+        side = max(1, round(corpus.size * share))
         top, left = (0, 0) if rng is None else (int(v) for v in rng.integers(0, corpus.size - side + 1, 2))
         window = (sample, slice(top, top + side), slice(left, left + side))
         pixels, vectors, classes = corpus.images[window], corpus.normals(window), corpus.labels[window]
@@ -72,6 +81,11 @@ def load_batch(
         normals.permute(0, 3, 1, 2).contiguous(),
         labels.to(torch.int64),
     )
+
+
+def in_native_frame(batch: Batch, spec: ModelSpec) -> Batch:
+    """The batch with its normals in the frame that a model's autoencoder codes."""
+    return replace(batch, normals=convert_frame(batch.normals, "opengl", spec.native_frame))
 
 
 def _recolour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
