@@ -80,6 +80,8 @@ class Progress:
     """Of the last step."""
     images_per_s: float
     """Of this run and stage, without validations."""
+    seconds_left: float
+    """Until the end, if later stages have this one's speed for each pixel."""
     size: int
     """Pixels of the stage."""
 
@@ -104,6 +106,16 @@ def learning_rate_factor(config: TrainingConfig, step: int) -> float:
     if config.decay == "exponential":
         return float(warm * max(config.final_fraction, 1e-12) ** done)
     return warm * (config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def images_left(config: TrainingConfig, step: int) -> float:
+    """Images still to be seen after `step` steps, each counted by its pixels against the current stage's."""
+    current, passed, left = config.stage_at(step)[1], 0, 0.0
+    for stage in config.stages:
+        undone = stage.steps - min(max(step - passed, 0), stage.steps)
+        left += undone * stage.batch * (stage.size / current.size) ** 2
+        passed += stage.steps
+    return left
 
 
 def epoch_indices(seed: int, step: int, batch: int, count: int) -> NDArray[np.int64]:
@@ -270,12 +282,14 @@ class _Run:
         config, step = self.config, self.step
         size = config.stages[self._stage_index].size
         if watch is not None and self.processes.is_first:
-            watch(Progress(step, config.total_steps, self._losses[-1], self._pace.speed(), size))
+            left = images_left(config, step) / self._pace.speed()
+            watch(Progress(step, config.total_steps, self._losses[-1], self._pace.speed(), left, size))
         if step % _LOG_EVERY == 0 or ends:
             figures = {
                 "size": size,
                 "loss": float(np.mean(self._losses)),
                 "images_per_s": self._pace.speed(),
+                "hours_left": images_left(config, step) / self._pace.speed() / 3600,
                 "learning_rate": self._optimiser.param_groups[0]["lr"],
             }
             records.figures(step, "training", figures | self._figures)
