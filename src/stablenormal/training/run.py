@@ -220,6 +220,19 @@ def _part(
     heldout: PackedCorpus,
     out: Path,
 ) -> PartTraining:
+    """What the loop trains; new heads take their weights from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return _build_part(config, components, corpus, heldout, out)
+
+
+def _build_part(
+    config: TrainingConfig,
+    components: ModelComponents,
+    corpus: PackedCorpus,
+    heldout: PackedCorpus,
+    out: Path,
+) -> PartTraining:
     if config.part == "autoencoder":
         return AutoencoderTraining(components, corpus, heldout, config)
     if config.part == "semantic":

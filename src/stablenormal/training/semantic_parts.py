@@ -213,9 +213,7 @@ class UpsamplerTraining(PartTraining):
         if not isinstance(encoder, SemanticEncoder):
             raise SettingError("upsampler: only features of a DINOv2 encoder can be upsampled")
         if components.feature_upsampler is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(config.seed)
-                components.feature_upsampler = FeatureUpsampler(encoder.channels, config.levels)
+            components.feature_upsampler = FeatureUpsampler(encoder.channels, config.levels)
         upsampler = components.feature_upsampler
         pooling = WeightedPooling(2 ** len(upsampler.levels))
         super().__init__(nn.ModuleDict({"upsampler": upsampler, "pooling": pooling}))
