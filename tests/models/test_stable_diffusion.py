@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, Dinov2Config, Dinov2Model
+from transformers import CLIPTextModel, CLIPTokenizer, Dinov2Config, Dinov2Model
 
 from stablenormal.errors import ModelError
 from stablenormal.models.architecture import TOY
@@ -15,55 +15,9 @@ from stablenormal.models.text import PROMPT, encode_prompt
 from stablenormal.pipelines import StableNormal
 
 SPEC = ModelSpec(name="toy", processing_resolution=32, semantic_input_size=28, steps=2)
-# What tells the two generations apart: width and depth of the text encoder, and how attention is built.
-GENERATIONS = {
-    "sd1": {"width": 768 // 64, "attention_head_dim": 2, "use_linear_projection": False},
-    "sd2": {"width": 1024 // 64, "attention_head_dim": (1, 2), "use_linear_projection": True},
-}
-
-
-def write_base(folder, width, **unet_options):
-    """A tiny random Stable Diffusion repository, written by the libraries themselves."""
-    torch.manual_seed(0)
-    UNet2DConditionModel(
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        cross_attention_dim=width,
-        norm_num_groups=4,
-        **unet_options,
-    ).save_pretrained(folder / "unet")
-    AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(4, 4, 8, 8),
-        latent_channels=4,
-        norm_num_groups=4,
-    ).save_pretrained(folder / "vae")
-    text = CLIPTextConfig(
-        hidden_size=width,
-        intermediate_size=16,
-        num_attention_heads=2,
-        num_hidden_layers=2,
-        vocab_size=40,
-        max_position_embeddings=8,
-        bos_token_id=38,
-        eos_token_id=39,
-    )
-    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
-    letters = [*"abcdefghijklmnopqr", *(f"{letter}</w>" for letter in "abcdefghijklmnopqrst")]
-    vocabulary = {token: index for index, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
-    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=8).save_pretrained(folder / "tokenizer")
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
-    return folder
-
-
-@pytest.fixture(params=GENERATIONS)
-def base(request, tmp_path):
-    return write_base(tmp_path / request.param, **GENERATIONS[request.param])
+@pytest.fixture(params=["sd1", "sd2"])
+def base(request, tmp_path, write_stable_diffusion):
+    return write_stable_diffusion(tmp_path / request.param, request.param)
 
 
 def make(folder, semantic=None, spec=SPEC):
@@ -155,8 +109,8 @@ def _inpainting(folder):
         (lambda folder: (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink(), "missing"),
     ],
 )
-def test_another_architecture_is_one_clear_line(tmp_path, damage, message):
-    folder = write_base(tmp_path / "base", **GENERATIONS["sd2"])
+def test_another_architecture_is_one_clear_line(tmp_path, write_stable_diffusion, damage, message):
+    folder = write_stable_diffusion(tmp_path / "base", "sd2")
     damage(folder)
     with pytest.raises(ModelError, match=message) as caught:
         make(folder)

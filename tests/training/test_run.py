@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -7,11 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from stablenormal.data.packed import open_corpus
-from stablenormal.errors import DataError, SettingError
+from stablenormal.errors import DataError, ModelError, OutputError, SettingError
+from stablenormal.io import png
 from stablenormal.models.architecture import TOY, TOY_SPEC
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import build_components
-from stablenormal.models.loading import load_components
+from stablenormal.models.loading import load_components, save_components
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.run import quieten, sine_positions, train
@@ -186,3 +188,121 @@ def test_sine_positions_tell_places_apart_and_neighbours_are_alike():
     )
     assert similarity[0, 1] > similarity[0, 3] > similarity[0, 63]
     assert (similarity - torch.eye(64)).max() < 0.999
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(config, tmp_path):
+    small = dataclasses.replace(config, stages=(Stage(32, 4, 4),), bf16=False)
+    whole = load_components(train(small, tmp_path / "whole")).yoso.state_dict()
+    passes = load_components(train(dataclasses.replace(small, accumulate=2), tmp_path / "passes"))
+    for name, value in passes.yoso.state_dict().items():
+        torch.testing.assert_close(value, whole[name], atol=2e-5, rtol=1e-3)
+
+
+def test_an_accumulating_run_resumes_bit_for_bit(config, tmp_path):
+    accumulating = dataclasses.replace(config, stages=(Stage(32, 3, 4),), accumulate=2)
+    whole = load_components(train(accumulating, tmp_path / "whole")).yoso.state_dict()
+    train(accumulating, tmp_path / "parts", stop_after=1)
+    resumed = load_components(train(accumulating, tmp_path / "parts")).yoso.state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("part", ["yoso", "refiner", "autoencoder", "semantic"])
+def test_gradient_checkpointing_changes_memory_and_not_the_result(config, part, tmp_path):
+    small = dataclasses.replace(config, part=part, stages=(Stage(32, 2, 2),), bf16=False)
+    plain = load_components(train(small, tmp_path / "plain")).parts()[SUBJECTS[part]].state_dict()
+    saving = dataclasses.replace(small, gradient_checkpointing=True)
+    trained = load_components(train(saving, tmp_path / "saving")).parts()[SUBJECTS[part]].state_dict()
+    for name, value in trained.items():
+        torch.testing.assert_close(value, plain[name], atol=1e-5, rtol=1e-4)
+
+
+def test_gradient_checkpointing_keeps_fewer_features(toy_model):
+    """Counts what the backward pass would read: the tensors that autograd saves."""
+    denoiser = load_components(toy_model).refiner
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    saved = []
+    for enabled in (False, True):
+        if enabled:
+            denoiser.unet.enable_gradient_checkpointing()
+            denoiser.condition_encoder.network.enable_gradient_checkpointing()
+        sizes = []
+
+        def note(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            denoiser.train().predict(x, 401, x)
+        saved.append(sum(sizes))
+    assert saved[1] < 0.6 * saved[0]
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line_and_a_good_checkpoint(config, toy_model, tmp_path):
+    broken = load_components(toy_model)
+    train(config, tmp_path / "run", stop_after=2)
+    with torch.no_grad():
+        broken.yoso.unet.conv_in.weight.fill_(float("nan"))
+    base = save_components(broken, tmp_path / "broken", torch.float32)
+    with pytest.raises(SettingError, match="step 1: the loss is nan") as caught:
+        train(dataclasses.replace(config, base=str(base)), tmp_path / "other")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(config, tmp_path):
+    train(config, tmp_path, stop_after=2)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot write") as caught:
+            train(config, tmp_path, stop_after=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert train(config, tmp_path)
+
+
+def test_pictures_and_metrics_of_a_fixed_set(config, tmp_path):
+    train(config, tmp_path)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["0000003.png", "0000006.png"]
+    pixels = png.decode((tmp_path / "pictures" / names[0]).read_bytes())
+    assert pixels.shape == (4 * 64 + 3 * 2, 3 * 64 + 2 * 2, 3)
+    again = png.decode((tmp_path / "pictures" / names[1]).read_bytes())
+    assert np.array_equal(pixels[:, :64], again[:, :64])  # the same photographs
+    assert not np.array_equal(pixels[:, 66:130], again[:, 66:130])
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    found = next(record for record in log if "turbo_deg" in record)
+    assert {"turbo_median_deg", "turbo_below_11.25_percent"} <= found.keys()
+    assert (tmp_path / "tensorboard").is_dir()
+
+
+def test_progress_is_told_after_every_step(config, tmp_path):
+    told = []
+    train(config, tmp_path, watch=told.append)
+    assert [one.step for one in told] == [1, 2, 3, 4, 5, 6] and {one.total for one in told} == {6}
+    assert all(one.images_per_s > 0 and np.isfinite(one.loss) for one in told)
+    assert told[0].seconds_left > 0 == told[-1].seconds_left
+
+
+class TestFromStableDiffusion:
+    @pytest.fixture(params=["sd1", "sd2"])
+    def base(self, request, tmp_path, write_stable_diffusion):
+        return write_stable_diffusion(tmp_path / request.param, request.param)
+
+    @pytest.mark.parametrize("part", ["yoso", "angular"])
+    def test_trains_and_writes_a_model(self, config, base, part, tmp_path):
+        starting = dataclasses.replace(config, part=part, base=f"sd:{base}", stages=(Stage(32, 1, 2),))
+        trained = load_components(train(starting, tmp_path / "run"))
+        assert (trained.spec.name, trained.spec.native_frame) == (base.name, "opengl")
+        assert trained.spec.processing_resolution == 32
+        assert trained.yoso.text.shape[1] == 8  # the base's tokens
+
+    def test_another_architecture_is_one_clear_line(self, config, tmp_path, write_stable_diffusion):
+        folder = write_stable_diffusion(tmp_path / "xl", "sd2")
+        (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+        (folder / "text_encoder_2").mkdir()
+        with pytest.raises(ModelError, match="StableDiffusionXLPipeline, of another architecture"):
+            train(dataclasses.replace(config, base=f"sd:{folder}"), tmp_path / "run")
+        assert not (tmp_path / "run").exists()

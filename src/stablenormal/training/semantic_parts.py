@@ -305,7 +305,10 @@ def _own_encoder(components: ModelComponents, config: TrainingConfig) -> Semanti
     if not isinstance(encoder, SemanticEncoder):
         raise SettingError("semantic: only a semantic encoder of the DINOv2 architecture can be trained")
     if config.gradient_checkpointing:
-        encoder.network.gradient_checkpointing_enable({"use_reentrant": False})
+        network = encoder.network  # transformers renamed the method in the course of version 5
+        name = "activation_checkpointing_enable"
+        enable = getattr(network, name, None) or network.gradient_checkpointing_enable
+        enable()
     return encoder
 
 
