@@ -50,7 +50,11 @@ def test_sigterm_writes_a_checkpoint_and_the_run_goes_on(config, tmp_path, capsy
     out = tmp_path / "run"
     command = [sys.executable, "-m", "stablenormal", "train", "yoso", str(config), "-o", str(out)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 200
     while not (out / "log.jsonl").exists() and time.monotonic() < deadline:
@@ -72,7 +76,11 @@ def test_sigterm_writes_a_checkpoint_and_the_run_goes_on(config, tmp_path, capsy
     [
         ("yosso", ("", ""), "error: unknown part 'yosso'; did you mean 'yoso'"),
         ("refiner", ("", ""), "is for part 'yoso', not 'refiner'"),
-        ("yoso", ("warmup_steps", "warmup_step"), "no setting is named 'warmup_step'; did you mean 'warmup_steps'"),
+        (
+            "yoso",
+            ("warmup_steps", "warmup_step"),
+            "no setting is named 'warmup_step'; did you mean 'warmup_steps'",
+        ),
         ("yoso", ("corpus", "corpse"), "corpse: not a packed corpus"),
     ],
 )

@@ -10,7 +10,10 @@ from stablenormal.pipelines import StableNormal
 
 
 def test_doubles_once_a_level_and_starts_without_correction(generator):
-    features, image = torch.randn(2, 5, 3, 4, generator=generator), torch.rand(2, 3, 40, 52, generator=generator)
+    features, image = (
+        torch.randn(2, 5, 3, 4, generator=generator),
+        torch.rand(2, 3, 40, 52, generator=generator),
+    )
     upsampler = FeatureUpsampler(5, levels=2)
     assert upsampler(features, image).shape == (2, 5, 12, 16)
     by_hand = features

@@ -15,6 +15,8 @@ from stablenormal.models.text import PROMPT, encode_prompt
 from stablenormal.pipelines import StableNormal
 
 SPEC = ModelSpec(name="toy", processing_resolution=32, semantic_input_size=28, steps=2)
+
+
 @pytest.fixture(params=["sd1", "sd2"])
 def base(request, tmp_path, write_stable_diffusion):
     return write_stable_diffusion(tmp_path / request.param, request.param)

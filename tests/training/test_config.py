@@ -38,11 +38,13 @@ def test_written_configuration_reads_back_equal(tmp_path):
             "unknown part 'yosso'; did you mean 'yoso'",
         ),
         (
-            "part: yoso\nbase: new\ndata: d\nheldout: h\ndecay: linear\nstages: [{size: 64, steps: 1, batch: 1}]",
+            "part: yoso\nbase: new\ndata: d\nheldout: h\ndecay: linear\n"
+            "stages: [{size: 64, steps: 1, batch: 1}]",
             "unknown decay 'linear'; choose one of cosine",
         ),
         (
-            "part: yoso\nbase: new\ndata: d\nheldout: h\naccumulate: 0\nstages: [{size: 64, steps: 1, batch: 1}]",
+            "part: yoso\nbase: new\ndata: d\nheldout: h\naccumulate: 0\n"
+            "stages: [{size: 64, steps: 1, batch: 1}]",
             "accumulate is 0; it must be at least 1",
         ),
         ("part: yoso\nstages: [{size: 64, steps: 1, batch: 1}]", "missing"),
@@ -88,7 +90,9 @@ def test_learning_rate_warms_up_and_decays():
 
 
 def test_decays_end_where_they_should():
-    exponential, constant = (dataclasses.replace(CONFIG, decay=decay) for decay in ("exponential", "constant"))
+    exponential, constant = (
+        dataclasses.replace(CONFIG, decay=decay) for decay in ("exponential", "constant")
+    )
     factors = [learning_rate_factor(exponential, step) for step in range(4, 16)]
     ratios = [after / before for before, after in pairwise(factors)]
     assert ratios == pytest.approx([ratios[0]] * len(ratios)) and ratios[0] < 1

@@ -54,11 +54,16 @@ def test_training_changes_its_part_and_no_other(config, part, toy_model, tmp_pat
     before = load_components(toy_model)
     for name, module in trained.parts().items():
         old = _weights(before.parts()[name]) if name in before.parts() else {}
-        changed = any(not torch.equal(value, old.get(key, -value)) for key, value in module.state_dict().items())
+        changed = any(
+            not torch.equal(value, old.get(key, -value)) for key, value in module.state_dict().items()
+        )
         assert changed == (name == SUBJECTS[part]), name
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert any("loss" in record for record in records)
-    assert sum(any(key.endswith(("_deg", "accuracy", "_mse")) and "loss" not in r for key in r) for r in records) >= 2
+    assert (
+        sum(any(key.endswith(("_deg", "accuracy", "_mse")) and "loss" not in r for key in r) for r in records)
+        >= 2
+    )
 
 
 def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(config, tmp_path):
@@ -81,7 +86,12 @@ def test_angular_writes_its_start_into_the_spec(config, start, tmp_path):
 
 def test_angular_lowers_the_angle(config, tmp_path):
     several = dataclasses.replace(
-        config, part="angular", stages=(Stage(32, 24, 8),), learning_rate=5e-3, ema_decay=0.9, validate_every=8
+        config,
+        part="angular",
+        stages=(Stage(32, 24, 8),),
+        learning_rate=5e-3,
+        ema_decay=0.9,
+        validate_every=8,
     )
     train(several, tmp_path)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -17,7 +17,13 @@ def _met(shares):
         normal, uniform, whole = share.normal(2, 3), share.uniform(), share.integers(5, 900)
         for row, place in enumerate(share.places):
             augmentation = share.rngs[row].random()
-            drawn = (share.index[row], augmentation, normal[row].tolist(), float(uniform[row]), int(whole[row]))
+            drawn = (
+                share.index[row],
+                augmentation,
+                normal[row].tolist(),
+                float(uniform[row]),
+                int(whole[row]),
+            )
             met[int(place)] = drawn
     return met
 

@@ -32,7 +32,9 @@ def test_koleo_pushes_neighbours_apart():
     angles = torch.tensor([0.0, 0.1, 2.0], requires_grad=True)
     features = torch.stack([angles.cos(), angles.sin()], dim=1)
     losses = koleo_loss(features)
-    assert losses[0] > losses[2] and losses[0].item() == pytest.approx(-math.log(2 * math.sin(0.05)), abs=1e-4)
+    assert losses[0] > losses[2] and losses[0].item() == pytest.approx(
+        -math.log(2 * math.sin(0.05)), abs=1e-4
+    )
     losses.sum().backward()
     assert angles.grad[0] > 0 > angles.grad[1]  # descending moves the first back and the second on
     assert koleo_loss(torch.randn(1, 3)).tolist() == [0.0]

@@ -51,7 +51,8 @@ class TestSelfDistillation:
         )
 
     @pytest.mark.parametrize(
-        "change", [{"local_crops": 0}, {"masked_fraction": 0.0}, {"koleo_weight": 0.0}, {"teacher_momentum": 0.5}]
+        "change",
+        [{"local_crops": 0}, {"masked_fraction": 0.0}, {"koleo_weight": 0.0}, {"teacher_momentum": 0.5}],
     )
     def test_every_setting_does_something(self, config, change, tmp_path):
         losses = []
@@ -91,7 +92,9 @@ class TestUpsampler:
         corners = torch.tensor([[-1.0, -1, 1], [1, 1, 1], [-1, 1, 1], [1, -1, 1]])
         seen = torch.einsum("bij,cj->bci", maps, corners)
         assert seen.abs().max() <= 1 + 1e-6
-        assert maps[:, 0, 0].abs().min() < 0.7 and (maps[:, 0, 0] < 0).float().mean() == pytest.approx(0.5, abs=0.1)
+        assert maps[:, 0, 0].abs().min() < 0.7 and (maps[:, 0, 0] < 0).float().mean() == pytest.approx(
+            0.5, abs=0.1
+        )
         assert torch.equal(jitter_maps(torch.tensor([[0.0, 0.3, 0.7, 0.9]]), 1.5)[0], torch.eye(2, 3))
 
     def test_pooling_begins_as_the_average(self):

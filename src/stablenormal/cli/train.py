@@ -14,9 +14,7 @@ _SIGNALLED = 128  # a shell's exit code for a process that a signal ended is thi
 
 
 def train(
-    part: Annotated[
-        str, typer.Argument(help="autoencoder, semantic, upsampler, yoso, refiner or angular")
-    ],
+    part: Annotated[str, typer.Argument(help="autoencoder, semantic, upsampler, yoso, refiner or angular")],
     config: Annotated[Path, typer.Argument(help="YAML file, as in configs/")],
     out: Annotated[Path, typer.Option("-o", "--out", help="run folder; the same folder resumes")],
     stop_after: Annotated[

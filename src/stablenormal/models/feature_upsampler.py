@@ -1,4 +1,4 @@
-"""FeatUp's feed-forward upsampler (arXiv 2403.10516): joint bilateral upsampling of features, guided by the image."""
+"""FeatUp's feed-forward upsampler (arXiv 2403.10516): joint bilateral upsampling, guided by the image."""
 
 from typing import cast
 

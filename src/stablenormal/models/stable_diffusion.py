@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from torch import Generator, nn
+from torch import Generator
 
 from stablenormal.errors import ModelError
 from stablenormal.models.architecture import Architecture
@@ -57,7 +57,9 @@ def from_stable_diffusion(
         ModelError: if the folder is of another architecture, incomplete or damaged.
     """
     _check_architecture(base.folder)
-    text = encode_prompts([base.folder], _variant(base.folder / "text_encoder", "model.safetensors"), [PROMPT])[0]
+    text = encode_prompts(
+        [base.folder], _variant(base.folder / "text_encoder", "model.safetensors"), [PROMPT]
+    )[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         if base.semantic is None:

@@ -1,1 +1,1 @@
-"""Training of a model's parts: autoencoder, semantic encoder, upsampler, YOSO, refiner, one-step angular tuning."""
+"""Training of a model's parts: autoencoder, semantic encoder, upsampler, YOSO (also angular), refiner."""

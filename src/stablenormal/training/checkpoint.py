@@ -1,7 +1,7 @@
 """Checkpoints that make stopping free: written atomically, refused when they belong to another run."""
 
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -23,7 +23,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], fingerprint: str) -> None
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         writer = _Writer(file)
         try:
-            torch.save({"fingerprint": fingerprint, "state": state}, writer)
+            torch.save({"fingerprint": fingerprint, "state": state}, cast(IO[bytes], writer))
         except Exception as error:
             raise writer.failure or error from error
 

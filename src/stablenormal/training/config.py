@@ -188,7 +188,7 @@ class TrainingConfig:
         return len(self.stages) - 1, self.stages[-1]
 
     def fingerprint(self) -> str:
-        """Short hash of every field that is not as by default: a checkpoint of another configuration is refused.
+        """Short hash of every field that is not as by default; a checkpoint with another one is refused.
 
         Fields of later versions, at their default, change nothing.
         """

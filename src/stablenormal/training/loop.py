@@ -194,7 +194,9 @@ class _Step(nn.Module):
 class _Run:
     """Weights, optimiser, averaged weights and step, and how they go on by one."""
 
-    def __init__(self, part: PartTraining, config: TrainingConfig, folder: Path, processes: Processes) -> None:
+    def __init__(
+        self, part: PartTraining, config: TrainingConfig, folder: Path, processes: Processes
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.part, self.config, self.processes = part, config, processes
         self.step, self.folder = 0, folder
@@ -233,7 +235,9 @@ class _Run:
         config, (stage_index, stage) = self.config, self.config.stage_at(self.step)
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
-        index = epoch_indices(config.seed + stage_index, self.step - self._stage_start, stage.batch, self._samples)
+        index = epoch_indices(
+            config.seed + stage_index, self.step - self._stage_start, stage.batch, self._samples
+        )
         shares = divide_step(
             index,
             config.seed,

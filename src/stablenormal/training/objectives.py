@@ -1,7 +1,7 @@
 """The losses of the parts, as functions of tensors and a denoiser: one number for each sample.
 
-A batch's loss is the mean of its samples', each of which counts the same however much of it is valid; so it is
-the same however a batch is divided among processes and passes.
+A batch's loss is the mean of its samples', each of which counts the same however much of it is valid; so it
+is the same however a batch is divided among processes and passes.
 """
 
 from collections.abc import Callable

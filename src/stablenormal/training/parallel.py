@@ -1,8 +1,8 @@
 """The processes of a run: one, or several that divide every batch and perhaps the weights.
 
 `accelerate` says which processes there are and averages their gradients; with `shard`, torch's own
-`fully_shard` divides weights, gradients and optimiser state among them (accelerate's plugin for it does nothing
-without GPUs).
+`fully_shard` divides weights, gradients and optimiser state among them (accelerate's plugin for it does
+nothing without GPUs).
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +34,9 @@ class Processes:
     """
 
     def __init__(self, shard: bool) -> None:
-        unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # DINOv2's mask token, for example
+        unused = DistributedDataParallelKwargs(
+            find_unused_parameters=True
+        )  # DINOv2's mask token, for example
         self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
         self.sharded = shard and self.count > 1
 

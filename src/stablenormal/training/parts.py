@@ -165,7 +165,10 @@ class _DenoiserTraining(PartTraining):
         latents, truths = [], []
         for place, (top, left) in enumerate(zip(*corners, strict=True)):
             latents.append(prediction[place, :, top : top + window, left : left + window])
-            rows, columns = slice(top * side, (top + window) * side), slice(left * side, (left + window) * side)
+            rows, columns = (
+                slice(top * side, (top + window) * side),
+                slice(left * side, (left + window) * side),
+            )
             truths.append(batch.normals[place, :, rows, columns])
         decoded, truth = decode(self._components.autoencoder, torch.stack(latents)), torch.stack(truths)
         return angular_loss(decoded.float(), truth, truth.square().sum(1) > 0.25)
@@ -181,9 +184,7 @@ class _DenoiserTraining(PartTraining):
         pipeline, metrics, rows = StableNormal(self._components), [], []
         for batch in heldout_batches(self._heldout, self._config, pipeline.device):
             with torch.autocast(pipeline.device.type, torch.bfloat16):
-                output = pipeline(
-                    list(batch.image / 2 + 0.5), mode=self.mode, batch_size=VALIDATION_BATCH
-                )
+                output = pipeline(list(batch.image / 2 + 0.5), mode=self.mode, batch_size=VALIDATION_BATCH)
             normals = torch.stack(output.normals).to(pipeline.device)
             metrics += image_metrics(normals, batch.normals)
             rows += normal_rows(batch, normals)

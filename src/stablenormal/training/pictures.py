@@ -30,14 +30,16 @@ def normal_colours(normals: Tensor) -> Tensor:
 
 def class_colours(labels: Tensor) -> Tensor:
     """Class ids (H, W) as uint8 colours (3, H, W), black for class 0."""
-    turns = torch.arange(len(CLASSES), dtype=torch.float32)[:, None] * torch.tensor([0.381966, 0.618034, 0.236068])
+    turns = torch.arange(len(CLASSES), dtype=torch.float32)[:, None] * torch.tensor(
+        [0.381966, 0.618034, 0.236068]
+    )
     palette = (80 + 175 * (turns % 1)).to(torch.uint8)
     palette[0] = 0
     return palette[labels.cpu()].permute(2, 0, 1)
 
 
 def feature_colours(features: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
-    """Feature maps (C, h, w) as uint8 colours of one size: their first three principal components in common."""
+    """Feature maps (C, h, w) as uint8 colours of one size: their common first three principal components."""
     rows = torch.cat([one.float().cpu().flatten(1).T for one in features])
     mean = rows.mean(0)
     _, _, directions = torch.linalg.svd(rows - mean, full_matrices=False)
@@ -48,7 +50,9 @@ def feature_colours(features: Sequence[Tensor], size: tuple[int, int]) -> list[T
     limit = torch.cat([one.flatten(1) for one in projected], dim=1).abs().quantile(0.98, dim=1)[:, None, None]
     return [
         torch.nn.functional.interpolate(
-            ((one / limit.clamp(min=1e-9)).clamp(-1, 1)[None] + 1) * (_LIGHTEST / 2), size=size, mode="nearest"
+            ((one / limit.clamp(min=1e-9)).clamp(-1, 1)[None] + 1) * (_LIGHTEST / 2),
+            size=size,
+            mode="nearest",
         )[0].to(torch.uint8)
         for one in projected
     ]

@@ -68,4 +68,4 @@ def _summary_writer(folder: Path, step: int) -> "SummaryWriter | None":
     except ImportError:
         _LOG.info("TensorBoard is not installed; for its events: pip install 'stablenormal[train]'")
         return None
-    return SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=step)

@@ -121,7 +121,9 @@ def set_scaling_factor(components: ModelComponents, corpus: PackedCorpus) -> Non
     chosen = np.linspace(0, len(corpus) - 1, min(_SCALING_IMAGES, len(corpus))).astype(np.int64)
     device = components.autoencoder.device
     with torch.inference_mode():
-        batches = (in_native_frame(load_batch(corpus, i, 128, None), components.spec) for i in chosen[:, None])
+        batches = (
+            in_native_frame(load_batch(corpus, i, 128, None), components.spec) for i in chosen[:, None]
+        )
         latents = [encode(components.autoencoder, batch.normals.to(device)) for batch in batches]
     factor = 1 / float(torch.stack(latents).std())
     components.autoencoder.register_to_config(scaling_factor=factor)
@@ -241,7 +243,11 @@ def _build_part(
         return teaching(components, corpus, heldout, config)
     if config.part == "upsampler":
         return UpsamplerTraining(components, corpus, heldout, config)
-    denoisers = {"yoso": YosoTraining, "refiner": RefinerTraining, "angular": AngularTraining}
+    denoisers: dict[str, Callable[..., PartTraining]] = {
+        "yoso": YosoTraining,
+        "refiner": RefinerTraining,
+        "angular": AngularTraining,
+    }
     return denoisers[config.part](components, corpus, heldout, config, out / "latents")
 
 

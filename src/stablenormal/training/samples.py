@@ -1,8 +1,8 @@
 """The samples of one optimiser step, each with random numbers of its own.
 
-What a sample meets depends on the seed, the step and its place in the step's batch alone: not on how the batch
-is divided among processes and passes, nor on what came before. So two processes see what one sees, and a run
-that was stopped goes on as if it had not been.
+What a sample meets depends on the seed, the step and its place in the step's batch alone: not on how the
+batch is divided among processes and passes, nor on what came before. So two processes see what one sees, and
+a run that was stopped goes on as if it had not been.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,13 @@ class StepSamples:
 
 
 def divide_step(
-    index: NDArray[np.int64], seed: int, step: int, rank: int, processes: int, passes: int, device: torch.device
+    index: NDArray[np.int64],
+    seed: int,
+    step: int,
+    rank: int,
+    processes: int,
+    passes: int,
+    device: torch.device,
 ) -> list[StepSamples]:
     """One process' shares of a step's batch, one for each pass of gradient accumulation.
 
@@ -67,7 +73,9 @@ def divide_step(
         passes: of gradient accumulation.
         device: where drawn tensors go.
     """
-    own = np.arange(rank, len(index), processes)  # interleaved, as parts may treat the batch's ends differently
+    own = np.arange(
+        rank, len(index), processes
+    )  # interleaved, as parts may treat the batch's ends differently
     return [
         StepSamples(index[places], places, len(index), *_generators(seed, step, places), device)
         for places in np.split(own, passes)

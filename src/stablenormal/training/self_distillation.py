@@ -1,4 +1,4 @@
-"""The pieces of DINOv2's self-distillation (arXiv 2304.07193): head, Sinkhorn centring, DINO, iBOT and KoLeo losses.
+"""The pieces of DINOv2's self-distillation (arXiv 2304.07193): head, Sinkhorn centring, losses.
 
 Sinkhorn's centring and KoLeo look at all samples of a pass, those of other processes included.
 """
@@ -61,7 +61,7 @@ def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def koleo_loss(features: Tensor) -> Tensor:
-    """Minus the logarithm (B,) of each feature's distance to its nearest other, of unit-length (B, C) (KoLeo)."""
+    """KoLeo: minus the logarithm (B,) of the distance of (B, C), at unit length, to the nearest other."""
     own = functional.normalize(features.float(), dim=-1)
     everyone = own
     first = 0
@@ -76,11 +76,12 @@ def koleo_loss(features: Tensor) -> Tensor:
         functional.one_hot(places + first, len(everyone)).bool(), -2.0
     )  # nobody is his own neighbour
     nearest = everyone[likeness.argmax(1)]
-    return -((own - nearest).norm(dim=-1) + _TINY).log()
+    distance: Tensor = (own - nearest).norm(dim=-1)
+    return -(distance + _TINY).log()
 
 
 def choose_masked(scores: Tensor, fraction: float, masked: Tensor) -> Tensor:
-    """Masks (B, P) of the patches with the largest scores (B, P), none in samples that are not `masked` (B,)."""
+    """Masks (B, P) of the patches with the largest scores (B, P); none in samples that are not `masked`."""
     count = round(scores.shape[1] * fraction)
     mask = torch.zeros_like(scores, dtype=torch.bool)
     mask.scatter_(1, scores.topk(count, dim=1).indices, True)
@@ -96,7 +97,9 @@ def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-def _over_processes(values: Tensor, how: "distributed.ReduceOp.RedOpType" = distributed.ReduceOp.SUM) -> Tensor:
+def _over_processes(
+    values: Tensor, how: "distributed.ReduceOp.RedOpType" = distributed.ReduceOp.SUM
+) -> Tensor:
     if _several():
         values = values.clone()
         distributed.all_reduce(values, how)

@@ -107,9 +107,7 @@ class SelfDistillationTraining(PartTraining):
         local = [self._crops(samples, small, _LOCAL_CROPS) for _ in range(config.local_crops)]
         patches = (size // self._encoder.patch_size) ** 2
         masks = [
-            choose_masked(
-                samples.normal(patches), config.masked_fraction, samples.uniform() < _MASKED_IMAGES
-            )
+            choose_masked(samples.normal(patches), config.masked_fraction, samples.uniform() < _MASKED_IMAGES)
             for _ in large
         ]
         both, mask = torch.cat(large), torch.cat(masks)
@@ -143,16 +141,19 @@ class SelfDistillationTraining(PartTraining):
                 old.mul_(momentum).add_(new.detach(), alpha=1 - momentum)
 
     def validate(self) -> Validation:
-        """Share of held-out patches whose nearest class mean, over half of the images, is theirs in the other half."""
+        """Share of held-out patches to which their class' mean over the other half is the nearest."""
         features, labels, rows = [], [], []
         device = self._encoder.mean.device
         for batch in heldout_batches(self._heldout, self._config, device):
             with torch.autocast(device.type, torch.bfloat16):
                 found = self._encoder(batch.image).float()
             features.append(found)
-            labels.append(functional.interpolate(batch.labels[:, None].float(), found.shape[2:])[:, 0].long())
+            patches = functional.interpolate(batch.labels[:, None].float(), found.shape[2:])
+            labels.append(patches[:, 0].long())
             rows += [[photograph_colours(image)] for image in batch.image]
-        coloured = feature_colours(list(torch.cat(features)[: len(rows)]), batch.image.shape[2:])
+        coloured = feature_colours(
+            list(torch.cat(features)[: len(rows)]), (self._heldout.size, self._heldout.size)
+        )
         rows = [[*row, picture] for row, picture in zip(rows, coloured, strict=True)]
         accuracy = nearest_mean_accuracy(torch.cat(features), torch.cat(labels))
         return Validation({"nearest_mean_accuracy": accuracy}, picture_of(rows, self._config))
@@ -265,7 +266,8 @@ class UpsamplerTraining(PartTraining):
         """(B,) mean square error between pooled, jittered features and those of the jittered image."""
         wanted = self._features(_jittered(image, maps), size)
         pooled = self._pooling(_jittered(upsampled, maps))
-        return (pooled.float() - wanted.float()).square().flatten(1).mean(1)
+        error: Tensor = (pooled.float() - wanted.float()).square()
+        return error.flatten(1).mean(1)
 
 
 def jitter_maps(draws: Tensor, zoom: float) -> Tensor:
@@ -294,7 +296,7 @@ def nearest_mean_accuracy(features: Tensor, labels: Tensor) -> float:
     known, asked = labels[::2].flatten(), labels[1::2].flatten()
     if not len(asked):
         return float("nan")
-    classes = known.unique()
+    classes = torch.unique(known)
     means = torch.stack([even[known == one].mean(0) for one in classes])
     likeness = functional.normalize(odd, dim=1) @ functional.normalize(means, dim=1).T
     return float((classes[likeness.argmax(1)] == asked).float().mean())
