@@ -19,7 +19,14 @@ def run_python(code: str) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["predict", "--help"], ["evaluate", "--help"], ["variance", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["predict", "--help"],
+        ["data", "check", "--help"],
+        ["evaluate", "--help"],
+        ["variance", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
@@ -34,7 +41,7 @@ def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
     for command in (
-        "predict", "integrate", "mesh", "evaluate", "variance", "convert", "synth", "pack", "train",
+        "predict", "integrate", "mesh", "evaluate", "variance", "convert", "synth", "data", "pack", "train",
     ):  # fmt: skip
         assert command in result.output
 

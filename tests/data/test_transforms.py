@@ -118,7 +118,52 @@ def test_zoom_to_nothing_is_refused() -> None:
         transforms.zoom(ball(), 0, 5)
 
 
-NOTHING = Augmentation(flip=0, roll_deg=0, smallest_crop=1, colour=0, blur_px=0, noise=0)
+def test_pad_keeps_rays_and_puts_nothing_around() -> None:
+    whole = ball()
+    wide = transforms.pad(whole, 5, 3, 7, 9)
+    assert wide.image.shape == (SIZE + 12, SIZE + 12, 3)
+    assert (wide.intrinsics.width, wide.intrinsics.height) == (SIZE + 12, SIZE + 12)
+    np.testing.assert_array_equal(wide.normals[3 : 3 + SIZE, 5 : 5 + SIZE], whole.normals)
+    assert not wide.normals[:3].any() and not wide.labels[:, :5].any() and not wide.image[-9:].any()
+    back = transforms.crop(wide, 5, 3, SIZE, SIZE)
+    np.testing.assert_array_equal(back.image, whole.image)
+    assert back.intrinsics == whole.intrinsics
+    with pytest.raises(ImageShapeError):
+        transforms.pad(whole, -1, 0, 0, 0)
+
+
+def test_square_is_the_middle() -> None:
+    long = transforms.crop(ball(), 0, 20, 96, 48)
+    middle = transforms.square(long, 24)
+    assert middle.image.shape == (24, 24, 3)
+    np.testing.assert_array_equal(middle.normals, long.normals[1::2, 25:72:2])
+    assert transforms.square(ball(), SIZE).image is not None
+
+
+def test_roll_keeps_the_axis_where_the_camera_has_it() -> None:
+    """With the axis off the middle and oblong pixels, it is still the rolled camera's picture."""
+
+    def oblong(sample: Sample) -> Sample:
+        return transforms.zoom(transforms.crop(sample, 20, 30, 60, 50), 60, 25)
+
+    turned, wanted = transforms.roll(oblong(ball()), 25.0), oblong(ball(roll_deg=25.0))
+    both = (turned.labels > 0) & (wanted.labels > 0) & (wanted.normals[..., 2] > 0.5)
+    assert both.sum() > 200
+    assert np.median(degrees_between(turned.normals, wanted.normals)[both]) < 2
+
+
+def test_jpeg_and_blur_touch_little_and_more() -> None:
+    image = ball().image
+    fine, coarse = transforms.compressed(image, 95), transforms.compressed(image, 10)
+    off = [np.abs(one.astype(int) - image).mean() for one in (fine, coarse)]
+    assert 0 < off[0] < off[1]
+    sharp, soft = (
+        np.abs(np.diff(one.astype(int), axis=0)).max() for one in (image, transforms.blurred(image, 2.0))
+    )
+    assert soft < sharp
+
+
+NOTHING = Augmentation(flip=0, roll_deg=0, smallest_crop=1, colour=0, blur_px=0, noise=0, jpeg_loss=0)
 
 
 def test_augmentation_of_strength_zero_changes_nothing() -> None:
@@ -136,6 +181,7 @@ def test_augmentation_of_strength_zero_changes_nothing() -> None:
         ({"colour": 1.0}, False),
         ({"blur_px": 3.0}, False),
         ({"noise": 0.1}, False),
+        ({"jpeg_loss": 80.0}, False),
     ],
 )
 def test_each_setting_does_something(change: dict[str, float], moves_truth: bool) -> None:
@@ -151,7 +197,9 @@ def test_augmentation_repeats_from_its_generator() -> None:
     np.testing.assert_array_equal(one.normals, two.normals)
 
 
-@pytest.mark.parametrize("change", [{"flip": 2.0}, {"smallest_crop": 0.0}, {"noise": -1.0}])
+@pytest.mark.parametrize(
+    "change", [{"flip": 2.0}, {"smallest_crop": 0.0}, {"noise": -1.0}, {"jpeg_loss": 100.0}]
+)
 def test_settings_out_of_range_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(SettingError):
         Augmentation(**change)

@@ -8,6 +8,10 @@ from stablenormal.models.architecture import TOY_SPEC
 from stablenormal.training.augmentation import in_native_frame, load_batch
 
 
+def _generators(seed):
+    return [np.random.default_rng((seed, place)) for place in range(12)]
+
+
 def test_without_a_generator_the_image_is_whole_and_unchanged(corpus_folder):
     corpus = open_corpus(corpus_folder)
     batch = load_batch(corpus, np.array([3]), 64, None)
@@ -21,7 +25,7 @@ def test_vectors_move_with_the_pixels(corpus_folder):
     """On the corpus' spheres the normal points away from the centre, in every crop and flip."""
     corpus = open_corpus(corpus_folder)
     for seed in range(8):
-        batch = load_batch(corpus, np.arange(12), 64, [np.random.default_rng((seed, i)) for i in range(12)])
+        batch = load_batch(corpus, np.arange(12), 64, _generators(seed))
         for normals in batch.normals:
             valid = normals.square().sum(0) > 0.5
             if valid.sum() < 500:
@@ -33,6 +37,50 @@ def test_vectors_move_with_the_pixels(corpus_folder):
             torch.testing.assert_close(
                 normals.norm(dim=0)[valid], torch.ones(int(valid.sum())), atol=1e-3, rtol=0
             )
+
+
+def test_a_roll_turns_pixels_and_vectors(corpus_folder):
+    """On spheres the normals still point away from the centre, and the picture has turned."""
+    corpus = open_corpus(corpus_folder)
+    plain = load_batch(
+        corpus, np.arange(12), 64, _generators(3), crops=(1.0, 1.0)
+    )
+    rolled = load_batch(
+        corpus,
+        np.arange(12),
+        64,
+        _generators(3),
+        crops=(1.0, 1.0),
+        roll_deg=40,
+    )
+    assert not torch.equal(plain.labels, rolled.labels)
+    for normals in rolled.normals:
+        valid = normals.square().sum(0) > 0.5
+        assert valid.sum() > 300
+        y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+        across = torch.corrcoef(torch.stack([x[valid], normals[0][valid]]))[0, 1]
+        up = torch.corrcoef(torch.stack([y[valid], normals[1][valid]]))[0, 1]
+        assert across > 0.97 and up < -0.97
+        torch.testing.assert_close(
+            normals.norm(dim=0)[valid], torch.ones(int(valid.sum())), atol=1e-3, rtol=0
+        )
+
+
+def test_blur_softens_some_images_and_no_normals(corpus_folder):
+    corpus = open_corpus(corpus_folder)
+    plain = load_batch(
+        corpus, np.arange(12), 64, _generators(5), crops=(1.0, 1.0)
+    )
+    soft = load_batch(
+        corpus,
+        np.arange(12),
+        64,
+        _generators(5),
+        crops=(1.0, 1.0),
+        blur_px=3.0,
+    )
+    assert torch.equal(plain.normals[0], soft.normals[0])
+    assert not torch.equal(plain.image, soft.image)
 
 
 def test_crops_are_drawn_and_colours_change(corpus_folder):

@@ -7,15 +7,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stablenormal.data.mixture import SourceConfig
 from stablenormal.data.packed import open_corpus
+from stablenormal.data.sample import Sample
+from stablenormal.data.shards import shard_path, write_shard
 from stablenormal.errors import DataError, ModelError, OutputError, SettingError
+from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io import png
 from stablenormal.models.architecture import TOY, TOY_SPEC
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components, save_components
 from stablenormal.training.augmentation import load_batch
-from stablenormal.training.config import Stage, TrainingConfig
+from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
 from stablenormal.training.run import quieten, sine_positions, train
 
 SUBJECTS = {
@@ -316,3 +320,41 @@ class TestFromStableDiffusion:
         with pytest.raises(ModelError, match="StableDiffusionXLPipeline, of another architecture"):
             train(dataclasses.replace(config, base=f"sd:{folder}"), tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+class TestSources:
+    @pytest.fixture
+    def sources(self, corpus_folder, tmp_path):
+        corpus = open_corpus(corpus_folder)
+        (tmp_path / "shards").mkdir()
+        samples = []
+        for place in range(8):
+            samples.append(
+                Sample(
+                    image=corpus.images[place],
+                    normals=corpus.normals(place),
+                    depth=np.ones((64, 64), np.float32),
+                    labels=corpus.labels[place],
+                    instances=np.ones((64, 64), np.uint16),
+                    intrinsics=Intrinsics.centred(64, 64, 64),
+                    meta={"key": f"v{place}"},
+                )
+            )
+        write_shard(shard_path(tmp_path / "shards", 0), samples)
+        return (SourceConfig("shards", str(tmp_path / "shards")),)
+
+    @pytest.mark.parametrize("part", ["yoso", "semantic"])
+    def test_sets_as_they_lie_train_and_resume_bit_for_bit(self, config, part, sources, tmp_path):
+        drawing = dataclasses.replace(config, part=part, data="", sources=sources, source_size=64)
+        write_config(drawing, tmp_path / "c.yaml")
+        assert read_config(tmp_path / "c.yaml") == drawing
+        whole = load_components(train(drawing, tmp_path / "whole")).parts()[SUBJECTS[part]].state_dict()
+        train(drawing, tmp_path / "parts", stop_after=2)
+        resumed = load_components(train(drawing, tmp_path / "parts")).parts()[SUBJECTS[part]].state_dict()
+        assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+    def test_data_or_sources_and_not_both(self, config, sources):
+        with pytest.raises(SettingError, match="not both and not neither"):
+            dataclasses.replace(config, sources=sources)
+        with pytest.raises(SettingError, match="not both and not neither"):
+            dataclasses.replace(config, data="")

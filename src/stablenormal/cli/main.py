@@ -8,6 +8,7 @@ import typer
 
 from stablenormal import __version__
 from stablenormal.cli.convert import convert
+from stablenormal.cli.data import data
 from stablenormal.cli.evaluate import evaluate
 from stablenormal.cli.integrate import integrate
 from stablenormal.cli.mesh import mesh
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for _command in (predict, integrate, mesh, evaluate, variance, convert, synth, pack, train):
     app.command(epilog=DEBUG_NOTE)(_command)
+app.add_typer(data, name="data", epilog=DEBUG_NOTE)
 
 
 def _show_version(wanted: bool) -> None:

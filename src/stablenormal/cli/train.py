@@ -96,15 +96,78 @@ def _duration(seconds: float) -> str:
 
 
 def pack(
-    shards: Annotated[list[Path], typer.Argument(help="folders of shards, from `stablenormal synth`")],
     out: Annotated[Path, typer.Option("-o", "--out", help="target folder")],
-    count: Annotated[int, typer.Option(help="how many samples")],
+    count: Annotated[int, typer.Option(help="how many samples", min=1)],
+    roots: Annotated[
+        list[Path] | None, typer.Argument(metavar="ROOT...", help="folders of the set, one after another")
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="reader of the folders: shards, folder, hypersim, interiorverse, vkitti, sintel, replica, "
+            "ken_burns or objaverse"
+        ),
+    ] = "shards",
+    mixture: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="YAML file of weighted sources, in place of folders"),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            show_default="the samples' own",
+            help="side in pixels: the middle square of each is resized",
+            min=16,
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(show_default="all views", help="keep-list of `stablenormal data check`")
+    ] = None,
+    frame: Annotated[
+        str | None, typer.Option(show_default="as declared", help="frame of the set's normals")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE for the reader, such as fov_deg=120; repeat it")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the order of a mixture", min=0)] = 0,
 ) -> None:
-    """Unpack shards into arrays that training reads without decoding."""
-    from itertools import chain
+    """Unpack training sets into arrays that training reads without decoding."""
+    import logging
+    from collections.abc import Iterator
 
+    from rich.console import Console
+
+    from stablenormal.cli.data import reader_options
+    from stablenormal.cli.image_progress import image_progress
+    from stablenormal.data.mixture import Damage, Mixture, in_order, read_sources
     from stablenormal.data.packed import pack_corpus
-    from stablenormal.data.shards import iterate_samples
+    from stablenormal.data.readers.catalogue import open_source
+    from stablenormal.data.sample import Sample
+    from stablenormal.data.transforms import square
+    from stablenormal.errors import SettingError
 
-    corpus = pack_corpus(chain.from_iterable(iterate_samples(folder) for folder in shards), out, count)
-    typer.echo(f"{out}: {len(corpus)} samples of {corpus.size} px")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if (mixture is None) == (not roots):
+        raise SettingError("give either folders or --mixture, not both and not neither")
+    if mixture is not None:
+        if keep or frame or option or source != "shards":
+            raise SettingError("--source, --keep, --frame and --option stand in the file of --mixture")
+        drawn = Mixture.open(read_sources(mixture), batch=1)
+        samples: Iterator[Sample] = (drawn.sample(seed, step, 0) for step in range(count))
+        damage = drawn.damage
+    else:
+        options, damage = reader_options(frame, option or []), Damage()
+        sources = {f"{source} {root}": open_source(source, root, keep, **options) for root in roots or []}
+        samples = in_order(sources, damage)
+
+    with image_progress(Console(stderr=True), "Packing") as (start, advance):
+        start(count)
+
+        def prepared() -> Iterator[Sample]:
+            for sample in samples:
+                yield sample if size is None else square(sample, size)
+                advance()
+
+        corpus = pack_corpus(prepared(), out, count)
+    skipped = f", {len(damage.reasons)} damaged ones skipped" if damage.reasons else ""
+    typer.echo(f"{out}: {len(corpus)} samples of {corpus.size} px{skipped}")

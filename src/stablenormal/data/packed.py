@@ -45,6 +45,13 @@ class PackedCorpus:
         """Normals (..., 3) of any numpy index into (N, S, S, 3): unit length to 1e-4, or exactly zero."""
         return np.asarray(self.normals_coded[index], np.float32) / _NORMAL_SCALE
 
+    def view(
+        self, sample: int | np.int64, window: tuple[slice, slice]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
+        """Image, normals and labels in rows and columns of one sample."""
+        place = (sample, *window)
+        return self.images[place], self.normals(place), self.labels[place]
+
 
 def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCorpus:
     """Write `count` samples of one size into `folder` and open them.

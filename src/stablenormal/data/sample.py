@@ -14,6 +14,9 @@ CLASSES = (
 )  # fmt: skip
 """Class names; a label is an index into them. Label 0 has no surface and a zero normal."""
 
+UNLABELLED = 255
+"""Label of a surface whose class is not known: most sets of others say nothing about classes."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -24,9 +27,9 @@ class Sample:
     normals: npt.NDArray[np.float32]
     """(H, W, 3) unit vectors in the OpenGL camera frame, exactly zero where there is no surface."""
     depth: npt.NDArray[np.float32]
-    """(H, W) metres along the viewing axis, zero where there is no surface."""
+    """(H, W) metres along the viewing axis, zero where there is no surface or the set has no depth."""
     labels: npt.NDArray[np.uint8]
-    """(H, W) indices into CLASSES."""
+    """(H, W) indices into CLASSES, or UNLABELLED."""
     instances: npt.NDArray[np.uint16]
     """(H, W) object numbers within the scene, zero where there is no surface."""
     intrinsics: Intrinsics

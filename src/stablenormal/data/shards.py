@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.data.sample import CLASSES, Sample
+from stablenormal.data.sample import CLASSES, UNLABELLED, Sample
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.atomic import atomic_path
@@ -113,6 +113,20 @@ def read_shard(path: Path) -> Iterator[Sample]:
         raise DataError(f"{path}: damaged shard ({error}); delete it and run synth again") from error
 
 
+def is_ours(members: Iterable[str]) -> bool:
+    """Whether the members of a key, named by suffix, are those that `encode_sample` writes."""
+    return set(_PARTS) <= set(members)
+
+
+def stored_normals(parts: Mapping[str, bytes], where: str) -> npt.NDArray[np.float32]:
+    """Normals (H, W, 3) of a sample's members as they are stored, not normalised.
+
+    Raises:
+        DataError: if they are damaged.
+    """
+    return _vectors(_normal_codes(parts, where))
+
+
 def decode_sample(parts: Mapping[str, bytes], where: str) -> Sample:
     """A sample from its members.
 
@@ -135,19 +149,16 @@ def decode_sample(parts: Mapping[str, bytes], where: str) -> Sample:
         depth = np.frombuffer(zlib.decompress(parts["depth"]), "<f2").reshape(meta.pop("shape"))
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise DataError(f"{where}: damaged depth or meta data ({error}); render the shard again") from error
-    codes = _image(parts["normals.png"], f"{where}.normals.png", cv2.IMREAD_UNCHANGED)
-    if codes.dtype != np.uint16 or codes.ndim != 3:
-        raise DataError(f"{where}.normals.png: not a 16-bit colour PNG; render the shard again")
+    codes = _normal_codes(parts, where)
     labels = _image(parts["labels.png"], f"{where}.labels.png", cv2.IMREAD_UNCHANGED).astype(np.uint8)
-    if labels.max() >= len(CLASSES):
-        raise DataError(
-            f"{where}.labels.png: label {labels.max()}, but there are only {len(CLASSES)} classes"
-        )
+    known = labels[labels != UNLABELLED]
+    if known.size and known.max() >= len(CLASSES):
+        raise DataError(f"{where}.labels.png: label {known.max()}, but there are only {len(CLASSES)} classes")
     return Sample(
         image=np.ascontiguousarray(
             _image(parts[image_name], f"{where}.{image_name}", cv2.IMREAD_COLOR)[..., ::-1]
         ),
-        normals=_dequantised(codes[..., ::-1]),
+        normals=_dequantised(codes),
         depth=depth.astype(np.float32),
         labels=labels,
         instances=_image(parts["instances.png"], f"{where}.instances.png", cv2.IMREAD_UNCHANGED).astype(
@@ -163,6 +174,18 @@ def _image(data: bytes, where: str, mode: int) -> npt.NDArray[Any]:
     if image is None:
         raise DataError(f"{where}: damaged image; render the shard again")
     return image
+
+
+def _normal_codes(parts: Mapping[str, bytes], where: str) -> npt.NDArray[np.uint16]:
+    codes = _image(parts["normals.png"], f"{where}.normals.png", cv2.IMREAD_UNCHANGED)
+    if codes.dtype != np.uint16 or codes.ndim != 3:
+        raise DataError(f"{where}.normals.png: not a 16-bit colour PNG; render the shard again")
+    return np.asarray(codes[..., ::-1], np.uint16)
+
+
+def _vectors(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """What `_quantised` coded, up to rounding."""
+    return np.where(codes[..., :1] != 0, (codes.astype(np.float32) - 32768) / 32767, 0).astype(np.float32)
 
 
 def _dequantised(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

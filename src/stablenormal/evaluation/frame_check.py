@@ -1,11 +1,9 @@
 """Notice predictions in another frame than was said: the commonest mistake of the field."""
 
-from itertools import product
-
 import torch
 from torch import Tensor
 
-from stablenormal.geometry.normals import FRAMES, angular_error_deg
+from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, angular_error_deg, axes_name
 
 MUCH_BETTER_SHARE = 0.75
 """Another frame is worth a warning if it brings the mean error below this share of the declared one's."""
@@ -15,8 +13,6 @@ MUCH_BETTER_DEG = 3.0
 
 SAMPLES = 20_000
 """At most about this many pixels of an image are compared."""
-
-_SIGNS: list[tuple[int, int, int]] = [(x, y, z) for x, y, z in product((1, -1), repeat=3)]
 
 
 class FrameCheck:
@@ -28,7 +24,7 @@ class FrameCheck:
 
     def __init__(self, declared: str) -> None:
         self.declared = declared
-        self._sums = torch.zeros(len(_SIGNS), dtype=torch.float64)
+        self._sums = torch.zeros(len(AXIS_SIGNS), dtype=torch.float64)
         self._count = 0
 
     def add(self, prediction: Tensor, truth: Tensor, valid: Tensor) -> None:
@@ -41,8 +37,10 @@ class FrameCheck:
         """
         step = max(1, int(valid.sum()) // SAMPLES)
         a, b = prediction[:, valid][:, ::step], truth[:, valid][:, ::step]  # (3, n)
-        flips = torch.tensor(_SIGNS, dtype=a.dtype)[:, :, None, None]  # (8, 3, 1, 1)
-        errors = angular_error_deg(a[None, :, None] * flips, b[None, :, None].expand(len(_SIGNS), -1, -1, -1))
+        flips = torch.tensor(AXIS_SIGNS, dtype=a.dtype)[:, :, None, None]  # (8, 3, 1, 1)
+        errors = angular_error_deg(
+            a[None, :, None] * flips, b[None, :, None].expand(len(AXIS_SIGNS), -1, -1, -1)
+        )
         self._sums += errors.double().sum(dim=(1, 2)) * step  # each for the pixels left out after it
         self._count += a.shape[1] * step
 
@@ -52,8 +50,9 @@ class FrameCheck:
         if not self._count or signs is None:
             return {}
         return {
-            _name((signs[0] * flip[0], signs[1] * flip[1], signs[2] * flip[2])): float(total) / self._count
-            for flip, total in zip(_SIGNS, self._sums, strict=True)
+            axes_name((signs[0] * flip[0], signs[1] * flip[1], signs[2] * flip[2])): float(total)
+            / self._count
+            for flip, total in zip(AXIS_SIGNS, self._sums, strict=True)
         }
 
     def warning(self) -> str | None:
@@ -70,17 +69,6 @@ class FrameCheck:
             f"{best} they "
             f"would have {errors[best]:.2f}; " + _way_out(best)
         )
-
-
-def _name(signs: tuple[int, int, int]) -> str:
-    for frame, known in FRAMES.items():
-        if known == signs:
-            return frame
-    x, y, z = signs
-    return (
-        f"x {'right' if x > 0 else 'left'}, y {'up' if y > 0 else 'down'}, "
-        f"z {'toward the viewer' if z > 0 else 'away'}"
-    )
 
 
 def _way_out(best: str) -> str:

@@ -31,6 +31,11 @@ FRAMES: dict[str, tuple[int, int, int] | None] = {
     world    of the scene                multi-view data; needs the camera-to-world rotation
 """
 
+AXIS_SIGNS: tuple[tuple[int, int, int], ...] = tuple(
+    (x, y, z) for x in (1, -1) for y in (1, -1) for z in (1, -1)
+)
+"""Every choice of signs of the three axes, the unchanged one first."""
+
 HALF_COVERED = 0.5
 """A resampled pixel is valid if at least this share of its interpolation weight comes from valid pixels."""
 
@@ -183,6 +188,18 @@ def check_frame(frame: str) -> None:
     """
     if frame not in FRAMES:
         raise FrameError(f"unknown frame '{frame}'; choose one of {', '.join(FRAMES)}")
+
+
+def axes_name(signs: tuple[int, int, int]) -> str:
+    """The frame with these signs against the OpenGL camera, by name, or by its axes if it has none."""
+    for frame, known in FRAMES.items():
+        if known == signs:
+            return frame
+    x, y, z = signs
+    return (
+        f"x {'right' if x > 0 else 'left'}, y {'up' if y > 0 else 'down'}, "
+        f"z {'toward the viewer' if z > 0 else 'away'}"
+    )
 
 
 def flip_horizontal(normals: Tensor) -> Tensor:

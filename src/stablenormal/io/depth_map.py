@@ -56,7 +56,8 @@ def read_depth_map(path: Path | str, scale: float | None = None) -> Depth:
     """Read depth, (H, W), 0 where unknown (not positive or not finite).
 
     Args:
-        path: .exr (channel Z, or the only one), .npy (H, W), or .png (16-bit grey).
+        path: .exr (channel Z, or the only one, or grey as equal R, G and B), .npy (H, W), or .png (16-bit
+            grey).
         scale: unit of the values: depth = value * scale. None: 1, or what a PNG says; PNGs of other programs
             need it.
 
@@ -85,7 +86,10 @@ def _read_exr(path: Path, data: bytes) -> tuple[npt.NDArray[np.generic], float |
     except ValueError as error:
         raise ImageReadError(f"{path}: {error}; copy or make it again") from error
     name = "Z" if "Z" in channels else next(iter(channels))
-    if name != "Z" and len(channels) > 1:
+    grey = exr.find_channels(list(channels), ("RGB", "rgb"))
+    if name != "Z" and grey and all(np.array_equal(channels[grey[0]], channels[one]) for one in grey):
+        name = grey[0]
+    elif name != "Z" and len(channels) > 1:
         raise ImageReadError(f"{path}: has channels {', '.join(channels)} but no Z; write depth as Z")
     return channels[name], None
 

@@ -122,21 +122,56 @@ def read_normal_map(
         FrameError: if the frame is missing, unknown, or contradicts the file.
     """
     path = Path(path)
+    stored = read_stored_normals(path, frame)
+    vectors = _masked(path, stored.vectors, mask)
+    _check_finite(path, vectors)
+    length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    valid = length >= NO_DIRECTION
+    _check_length(path, length[valid], _READ_TOLERANCES[stored.bits])
+    known = torch.where(valid, vectors, torch.zeros_like(vectors))
+    normals = convert_frame(known, stored.frame, "opengl", stored.camera_to_world)
+    return NormalMap(_to_numpy(_exact_length(normals)), stored.frame, valid[0, 0].numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class StoredNormals:
+    """What a file holds, before anything is checked or changed."""
+
+    vectors: Tensor
+    """(1, 3, H, W) in `frame`, of any length, NaN and all."""
+    frame: str
+    """A name in `geometry.normals.FRAMES`."""
+    camera_to_world: Tensor | None
+    """Rotation (3, 3) that the file records; only with the frame `world`."""
+    bits: int
+    """Per channel: 8, 16 or 32."""
+
+
+def read_stored_normals(
+    path: Path | str, frame: str | None = None, camera_to_world: Tensor | None = None
+) -> StoredNormals:
+    """Read the vectors of a normal map as they are stored, to look at what is wrong with them.
+
+    Args:
+        path: .png (8 or 16 bit), .exr or .npy, as for `read_normal_map`.
+        frame: the frame of files that carry none; a record in the file must agree.
+        camera_to_world: rotation (3, 3) of the OpenGL camera, for files in the frame `world` without one.
+
+    Raises:
+        NormalMapError: if the file is missing, truncated or not a normal map.
+        FrameError: if the frame is missing, unknown, or contradicts the file.
+    """
+    path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise NormalMapError(f"{path}: a normal map is one of {', '.join(_READERS)}; convert it first")
     if frame is not None:
         check_frame(frame)
     vectors, bits, record = reader(path)  # (1, 3, H, W)
-    vectors = _masked(path, vectors, mask)
     declared = _declared_frame(path, record, frame)
-    _check_finite(path, vectors)
-    length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    valid = length >= NO_DIRECTION
-    _check_length(path, length[valid], _READ_TOLERANCES[bits])
-    known = torch.where(valid, vectors, torch.zeros_like(vectors))
-    normals = convert_frame(known, declared, "opengl", _recorded_rotation(path, record, declared))
-    return NormalMap(_to_numpy(_exact_length(normals)), declared, valid[0, 0].numpy())
+    if declared != "world" or camera_to_world is None:
+        camera_to_world = _recorded_rotation(path, record, declared)
+    return StoredNormals(vectors, declared, camera_to_world, bits)
 
 
 def _masked(path: Path, vectors: Tensor, mask: npt.NDArray[np.bool_] | None) -> Tensor:

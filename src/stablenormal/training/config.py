@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 
+from stablenormal.data.mixture import SourceConfig, source_config
 from stablenormal.errors import SettingError
 from stablenormal.models.spec import Alignment, Start
 
@@ -49,11 +50,16 @@ class TrainingConfig:
     """Model folder to start from; "small" is the bundled one, "new" has random weights of that architecture,
     "sd:FOLDER" or "sd:HUB/ID" begins from Stable Diffusion 1.x or 2.x."""
     data: str
-    """Packed training corpus (a folder written by `stablenormal pack`)."""
+    """Packed training corpus (a folder written by `stablenormal pack`); left out where `sources` stand."""
     heldout: str
     """Packed corpus of unseen scenes, for validation only."""
     stages: tuple[Stage, ...]
     """Image sizes in order."""
+    sources: tuple[SourceConfig, ...] = ()
+    """Weighted training sets that are read as they are, in place of `data`: reader, root, weight, keep and
+    options of each. A packed mixture (`stablenormal pack --mixture`) is faster to read."""
+    source_size: int = 256
+    """Side in pixels to which the middle square of each of their views is resized."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
     weight_decay: float = 0.01
@@ -136,6 +142,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_part(self.part)
+        if bool(self.data) == bool(self.sources):
+            raise SettingError("give either data, a packed corpus, or sources; not both and not neither")
         if not self.stages:
             raise SettingError("a training needs at least one stage (size, steps, batch)")
         for name in (
@@ -237,9 +245,14 @@ def read_config(path: Path, part: str | None = None) -> TrainingConfig:
     stages = content.pop("stages", [])
     if not isinstance(stages, list):
         raise SettingError(f"{path}: stages must be a list of (size, steps, batch)")
-    config = _build(
-        TrainingConfig, content | {"stages": tuple(_build(Stage, stage, path) for stage in stages)}, path
-    )
+    sources = content.pop("sources", [])
+    if not isinstance(sources, list | tuple):
+        raise SettingError(f"{path}: sources must be a list of (reader, root, weight)")
+    content["stages"] = tuple(_build(Stage, stage, path) for stage in stages)
+    content["sources"] = tuple(source_config(source, str(path)) for source in sources)
+    if sources:
+        content.setdefault("data", "")
+    config = _build(TrainingConfig, content, path)
     if part is not None and config.part != part:
         raise SettingError(f"{path}: is for part {config.part!r}, not {part!r}")
     return config
@@ -247,7 +260,10 @@ def read_config(path: Path, part: str | None = None) -> TrainingConfig:
 
 def write_config(config: TrainingConfig, path: Path) -> None:
     """Write a configuration as YAML that `read_config` reads back equal."""
-    content = asdict(config) | {"stages": [asdict(stage) for stage in config.stages]}
+    content = asdict(config) | {
+        "stages": [asdict(stage) for stage in config.stages],
+        "sources": [asdict(source) for source in config.sources],
+    }
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from stablenormal.data.packed import PackedCorpus
+from stablenormal.data.corpus import Corpus
 from stablenormal.errors import SettingError
 from stablenormal.io.array_file import create_array
 from stablenormal.models.autoencoder import encode, reduction
@@ -77,7 +77,7 @@ class LatentCache:
 
 def build_latent_cache(
     folder: Path,
-    corpus: PackedCorpus,
+    corpus: Corpus,
     components: ModelComponents,
     size: int,
     variants: int,

@@ -60,7 +60,8 @@ def patch_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
         (B,).
     """
     classes, grid = logits.shape[1], logits.shape[-1]
-    one_hot = functional.one_hot(labels, classes).permute(0, 3, 1, 2).float()  # (B, classes, H, W)
+    # One class more for UNLABELLED surfaces, which then count for none.
+    one_hot = functional.one_hot(labels.clamp(max=classes), classes + 1)[..., :-1].permute(0, 3, 1, 2).float()
     share = functional.adaptive_avg_pool2d(one_hot, grid)
     return -(share * functional.log_softmax(logits.float(), dim=1)).sum(1).mean((1, 2))
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
 from stablenormal.geometry.normals import unit_length
 from stablenormal.models.autoencoder import decode, encode, posterior, reduction
@@ -45,7 +46,7 @@ class AutoencoderTraining(PartTraining):
     """En and De on photographs and normal maps alike."""
 
     def __init__(
-        self, components: ModelComponents, corpus: PackedCorpus, heldout: PackedCorpus, config: TrainingConfig
+        self, components: ModelComponents, corpus: Corpus, heldout: PackedCorpus, config: TrainingConfig
     ):
         super().__init__(components.autoencoder)
         if config.freeze_encoder:
@@ -119,7 +120,7 @@ class _DenoiserTraining(PartTraining):
     def __init__(
         self,
         components: ModelComponents,
-        corpus: PackedCorpus,
+        corpus: Corpus,
         heldout: PackedCorpus,
         config: TrainingConfig,
         caches: Path,
@@ -223,7 +224,7 @@ class AngularTraining(_DenoiserTraining):
     def __init__(
         self,
         components: ModelComponents,
-        corpus: PackedCorpus,
+        corpus: Corpus,
         heldout: PackedCorpus,
         config: TrainingConfig,
         caches: Path,

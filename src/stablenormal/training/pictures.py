@@ -29,13 +29,14 @@ def normal_colours(normals: Tensor) -> Tensor:
 
 
 def class_colours(labels: Tensor) -> Tensor:
-    """Class ids (H, W) as uint8 colours (3, H, W), black for class 0."""
+    """Class ids (H, W) as uint8 colours (3, H, W), black for class 0, white for unlabelled surfaces."""
     turns = torch.arange(len(CLASSES), dtype=torch.float32)[:, None] * torch.tensor(
         [0.381966, 0.618034, 0.236068]
     )
     palette = (80 + 175 * (turns % 1)).to(torch.uint8)
     palette[0] = 0
-    return palette[labels.cpu()].permute(2, 0, 1)
+    palette = torch.cat([palette, torch.full((1, 3), _LIGHTEST, dtype=torch.uint8)])
+    return palette[labels.cpu().clamp(max=len(CLASSES))].permute(2, 0, 1)
 
 
 def feature_colours(features: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:

@@ -11,6 +11,7 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor
 
+from stablenormal.data.corpus import Corpus, DrawnCorpus
 from stablenormal.data.packed import PackedCorpus, open_corpus
 from stablenormal.errors import OutputError, SettingError, StableNormalError
 from stablenormal.io.atomic import reason
@@ -90,7 +91,7 @@ def _train(
     interruption: Interruption | None,
     watch: Callable[[Progress], None] | None,
 ) -> Path | None:
-    corpus, heldout = open_corpus(Path(config.data)), open_corpus(Path(config.heldout))
+    corpus, heldout = training_corpus(config), open_corpus(Path(config.heldout))
     processes = Processes(config.shard)
     components = starting_components(config)
     out.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,20 @@ def _train(
     return out / "model"
 
 
-def set_scaling_factor(components: ModelComponents, corpus: PackedCorpus) -> None:
+def training_corpus(config: TrainingConfig) -> Corpus:
+    """The packed corpus of a configuration, or the draws of its sources.
+
+    Raises:
+        DataError: if it is missing, damaged or empty.
+        SettingError: if a source's reader or option does not exist.
+    """
+    if not config.sources:
+        return open_corpus(Path(config.data))
+    images = sum(stage.steps * stage.batch for stage in config.stages)
+    return DrawnCorpus(config.sources, images, config.source_size, config.seed)
+
+
+def set_scaling_factor(components: ModelComponents, corpus: Corpus) -> None:
     """Set the autoencoder's scaling factor so that latents of normals have unit variance over the corpus."""
     components.autoencoder.register_to_config(scaling_factor=1.0)
     chosen = np.linspace(0, len(corpus) - 1, min(_SCALING_IMAGES, len(corpus))).astype(np.int64)
@@ -218,7 +232,7 @@ def _copy_yoso(components: ModelComponents) -> None:
 def _part(
     config: TrainingConfig,
     components: ModelComponents,
-    corpus: PackedCorpus,
+    corpus: Corpus,
     heldout: PackedCorpus,
     out: Path,
 ) -> PartTraining:
@@ -231,7 +245,7 @@ def _part(
 def _build_part(
     config: TrainingConfig,
     components: ModelComponents,
-    corpus: PackedCorpus,
+    corpus: Corpus,
     heldout: PackedCorpus,
     out: Path,
 ) -> PartTraining:

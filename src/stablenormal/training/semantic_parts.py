@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
 from stablenormal.data.sample import CLASSES
 from stablenormal.errors import SettingError
@@ -39,7 +40,7 @@ class SemanticTraining(PartTraining):
     """The semantic encoder, supervised by the scenes' labels through a linear head that is thrown away."""
 
     def __init__(
-        self, components: ModelComponents, corpus: PackedCorpus, heldout: PackedCorpus, config: TrainingConfig
+        self, components: ModelComponents, corpus: Corpus, heldout: PackedCorpus, config: TrainingConfig
     ):
         encoder = _own_encoder(components, config)
         head = nn.Conv2d(encoder.channels, len(CLASSES), 1)
@@ -66,7 +67,8 @@ class SemanticTraining(PartTraining):
             with torch.autocast(device.type, torch.bfloat16):
                 logits = self._head(self._encoder(batch.image)).float()
             guess = functional.interpolate(logits, batch.labels.shape[1:], mode="bilinear").argmax(1)
-            right.append(float((guess == batch.labels).float().mean()))
+            known = batch.labels < len(CLASSES)
+            right.append(float((guess == batch.labels)[known].float().mean()))
             rows += _label_rows(batch, guess)
         return Validation({"label_accuracy": float(np.mean(right))}, picture_of(rows, self._config))
 
@@ -79,7 +81,7 @@ class SelfDistillationTraining(PartTraining):
     """
 
     def __init__(
-        self, components: ModelComponents, corpus: PackedCorpus, heldout: PackedCorpus, config: TrainingConfig
+        self, components: ModelComponents, corpus: Corpus, heldout: PackedCorpus, config: TrainingConfig
     ):
         encoder = _own_encoder(components, config)
         student = nn.ModuleDict(
@@ -208,7 +210,7 @@ class UpsamplerTraining(PartTraining):
     """
 
     def __init__(
-        self, components: ModelComponents, corpus: PackedCorpus, heldout: PackedCorpus, config: TrainingConfig
+        self, components: ModelComponents, corpus: Corpus, heldout: PackedCorpus, config: TrainingConfig
     ):
         encoder = components.semantic_encoder
         if not isinstance(encoder, SemanticEncoder):
@@ -296,10 +298,11 @@ def nearest_mean_accuracy(features: Tensor, labels: Tensor) -> float:
     known, asked = labels[::2].flatten(), labels[1::2].flatten()
     if not len(asked):
         return float("nan")
-    classes = torch.unique(known)
+    classes = torch.unique(known[known < len(CLASSES)])
     means = torch.stack([even[known == one].mean(0) for one in classes])
     likeness = functional.normalize(odd, dim=1) @ functional.normalize(means, dim=1).T
-    return float((classes[likeness.argmax(1)] == asked).float().mean())
+    right = classes[likeness.argmax(1)] == asked
+    return float(right[asked < len(CLASSES)].float().mean())
 
 
 def _own_encoder(components: ModelComponents, config: TrainingConfig) -> SemanticEncoder:

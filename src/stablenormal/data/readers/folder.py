@@ -1,0 +1,105 @@
+"""A plain folder of pairs, in any frame and format that `io` reads.
+
+ROOT/.../NAME_rgb.jpg               or any other picture
+ROOT/.../NAME_normal.png            or .exr, .npy (with NAME_normal.json)
+ROOT/.../NAME_mask.png              optional, bright is valid
+ROOT/.../NAME_depth.exr             optional, or .npy, .png with its scale; along the axis
+ROOT/.../NAME_intrinsics.txt        optional, or .npy: 3 x 3, the top left pixel's centre is (0.5, 0.5)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.errors import DataError
+from stablenormal.io.camera_file import read_camera_matrix
+from stablenormal.io.depth_map import DEPTH_SUFFIXES, read_depth_map
+from stablenormal.io.image import SUFFIXES, read_mask
+
+NORMAL_SUFFIXES = (".png", ".exr", ".npy")
+MATRIX_SUFFIXES = (".txt", ".npy")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one picture."""
+
+    image: Path
+    normals: Path
+    mask: Path | None = None
+    depth: Path | None = None
+    intrinsics: Path | None = None
+
+
+class Folder(Source[Path]):
+    """Pairs of a plain folder.
+
+    Args:
+        root: the folder, searched with all folders below.
+        keep: keep-list.
+        frame: frame of normal maps that do not say it themselves.
+        depth_scale: unit of depth files that do not say it themselves.
+    """
+
+    reader = "folder"
+    layout = "**/NAME_rgb.jpg (or any picture) with NAME_normal.png, .exr or .npy"
+
+    def __init__(
+        self,
+        root: Path | str,
+        keep: Path | str | None = None,
+        frame: str | None = None,
+        *,
+        depth_scale: float | None = None,
+    ) -> None:
+        self._depth_scale = depth_scale
+        super().__init__(root, keep, frame)
+
+    def find(self, root: Path) -> dict[str, Path]:
+        """Every `NAME_rgb.*` that is a picture."""
+        images = (path for path in sorted(root.rglob("*_rgb.*")) if path.suffix.lower() in SUFFIXES)
+        return {path.relative_to(root).as_posix().rpartition("_rgb.")[0]: path for path in images}
+
+    def read(self, entry: Path) -> View:
+        """The files that share the picture's name."""
+        stem = f"{entry.parent}/{entry.name.rpartition('_rgb.')[0]}"
+
+        def beside(what: str, endings: tuple[str, ...]) -> Path | None:
+            return first_existing(*(Path(f"{stem}_{what}{ending}") for ending in endings))
+
+        normals = beside("normal", NORMAL_SUFFIXES)
+        if normals is None:
+            raise DataError(f"{stem}_normal.png: missing (also .exr, .npy); every picture needs its normals")
+        mask = beside("mask", (".png", ".jpg"))
+        pair = Pair(
+            entry, normals, mask, beside("depth", DEPTH_SUFFIXES), beside("intrinsics", MATRIX_SUFFIXES)
+        )
+        return read_pair(pair, self.frame, self._depth_scale)
+
+
+def read_pair(pair: Pair, frame: str | None, depth_scale: float | None) -> View:
+    """Read one picture with its normals and what else there is.
+
+    Args:
+        pair: the files.
+        frame: frame of a normal map that does not say it itself.
+        depth_scale: unit of a depth file that does not say it itself.
+    """
+    image, opaque = picture(pair.image)
+    vectors = stored_vectors(pair.normals, frame)
+    valid = opaque if opaque.shape == vectors.shape[:2] else np.ones(vectors.shape[:2], np.bool_)
+    if pair.mask is not None:
+        mask = read_mask(pair.mask)
+        if mask.shape != valid.shape:
+            raise DataError(
+                f"{pair.mask}: is {mask.shape[1]} x {mask.shape[0]} px, the normals {valid.shape[1]} x "
+                f"{valid.shape[0]} px; make them the same size"
+            )
+        valid = valid & mask
+    intrinsics = None
+    if pair.intrinsics is not None:
+        intrinsics = read_camera_matrix(pair.intrinsics, image.shape[1], image.shape[0])
+    depth = None if pair.depth is None else read_depth_map(pair.depth, depth_scale)
+    return View(image=image, vectors=vectors, valid=valid, depth=depth, intrinsics=intrinsics)

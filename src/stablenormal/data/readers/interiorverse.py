@@ -1,0 +1,67 @@
+"""InteriorVerse (Zhu et al., SIGGRAPH Asia 2022): path-traced rooms in EXR.
+
+    ROOT/SCENE/000_im.exr       linear light          ROOT/SCENE/000_normal.exr   R, G, B = x, y, z
+    ROOT/SCENE/000_depth.exr    grey                  ROOT/SCENE/000_mask.png     optional, bright is valid
+
+Also there, and not read: `000_albedo.exr`, `000_material.exr`. The two releases differ in their field of view
+(85 and 120 degrees), which the pictures' folders do not say: give `fov_deg`. Colours are exposed and coded as
+`io.decode` does with every linear picture.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.depth_map import read_depth_map
+from stablenormal.io.image import read_mask
+
+
+class InteriorVerse(Source[Path]):
+    """InteriorVerse.
+
+    Args:
+        root: folder with the scenes.
+        keep: keep-list.
+        frame: frame of the normals, if not the declared one.
+        fov_deg: horizontal field of view.
+        depth_unit_m: metres per unit of the depth files.
+    """
+
+    reader = "interiorverse"
+    layout = "*/*_im.exr"
+
+    def __init__(
+        self,
+        root: Path | str,
+        keep: Path | str | None = None,
+        frame: str | None = None,
+        *,
+        fov_deg: float = 85.0,
+        depth_unit_m: float | None = None,
+    ) -> None:
+        self._fov_deg, self._depth_unit_m = fov_deg, depth_unit_m or self.convention.depth_unit_m
+        super().__init__(root, keep, frame)
+
+    def find(self, root: Path) -> dict[str, Path]:
+        """Every `*_im.exr`, without that ending."""
+        ending = "_im.exr"
+        stems = (path.with_name(path.name.removesuffix(ending)) for path in sorted(root.rglob(f"*{ending}")))
+        return {stem.relative_to(root).as_posix(): stem for stem in stems}
+
+    def read(self, entry: Path) -> View:
+        """Photograph, normals, depth and mask of one number."""
+        image, valid = picture(Path(f"{entry}_im.exr"))
+        vectors = stored_vectors(Path(f"{entry}_normal.exr"), self.frame)
+        mask = first_existing(Path(f"{entry}_mask.png"), Path(f"{entry}_mask.exr"))
+        depth = first_existing(Path(f"{entry}_depth.exr"))
+        valid = np.ones(vectors.shape[:2], np.bool_) if valid.shape != vectors.shape[:2] else valid
+        return View(
+            image=image,
+            vectors=vectors,
+            valid=valid & read_mask(mask) if mask else valid,
+            depth=None if depth is None else read_depth_map(depth, self._depth_unit_m),
+            intrinsics=Intrinsics.from_fov(self._fov_deg, image.shape[1], image.shape[0]),
+            meta={"scene": entry.parent.name},
+        )

@@ -1,0 +1,81 @@
+"""The 3D Ken Burns set (Niklaus et al., SIGGRAPH Asia 2019): rendered scenes, four views a place.
+
+    ROOT/.../00000-bl-image.png      ROOT/.../00000-bl-depth.exr      ROOT/.../00000-bl-normal.exr
+    ROOT/.../00000-meta.json         {"fltFov": degrees}
+
+The views are `bl`, `br`, `tl` and `tr`. Colours, depth and normals come in three archives for each scene;
+unpack them into one folder. The fields of view lie in `PREFIX-meta.json` (or `PREFIX.json`), for the place or
+for the view.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.errors import DataError
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.depth_map import read_depth_map
+
+_FOV_KEYS = ("fltFov", "fov", "fov_deg")
+
+
+class KenBurns(Source[Path]):
+    """3D Ken Burns.
+
+    Args:
+        root: folder of the unpacked archives.
+        keep: keep-list.
+        frame: frame of the normals, if not the declared one.
+        depth_unit_m: metres per unit of the depth files.
+    """
+
+    reader = "ken_burns"
+    layout = "**/*-image.png"
+
+    def __init__(
+        self,
+        root: Path | str,
+        keep: Path | str | None = None,
+        frame: str | None = None,
+        *,
+        depth_unit_m: float | None = None,
+    ) -> None:
+        self._depth_unit_m = depth_unit_m or self.convention.depth_unit_m
+        super().__init__(root, keep, frame)
+
+    def find(self, root: Path) -> dict[str, Path]:
+        """Every `*-image.png`, without that ending."""
+        ending = "-image.png"
+        stems = (path.with_name(path.name.removesuffix(ending)) for path in sorted(root.rglob(f"*{ending}")))
+        return {stem.relative_to(root).as_posix(): stem for stem in stems}
+
+    def read(self, entry: Path) -> View:
+        """Picture, normals, depth and field of view."""
+        image, _ = picture(Path(f"{entry}-image.png"))
+        vectors = stored_vectors(Path(f"{entry}-normal.exr"), self.frame)
+        depth = first_existing(Path(f"{entry}-depth.exr"))
+        return View(
+            image=image,
+            vectors=vectors,
+            valid=np.ones(vectors.shape[:2], np.bool_),
+            depth=None if depth is None else read_depth_map(depth, self._depth_unit_m),
+            intrinsics=_intrinsics(entry, image.shape[1], image.shape[0]),
+            meta={"scene": entry.parent.name},
+        )
+
+
+def _intrinsics(entry: Path, width: int, height: int) -> Intrinsics | None:
+    """From the field of view of the view or of its place; None if nothing says it."""
+    place = entry.with_name(entry.name.rpartition("-")[0] or entry.name)
+    path = first_existing(
+        *(Path(f"{stem}{end}") for stem in (entry, place) for end in ("-meta.json", ".json"))
+    )
+    if path is None:
+        return None
+    facts = json.loads(path.read_text())
+    fov = next((facts[key] for key in _FOV_KEYS if key in facts), None)
+    if fov is None:
+        raise DataError(f"{path}: has none of {', '.join(_FOV_KEYS)}; add the field of view in degrees")
+    return Intrinsics.from_fov(float(fov), width, height)

@@ -1,0 +1,101 @@
+"""Replica and other renders in the layout of Omnidata's starter set (Eftekhar et al., ICCV 2021).
+
+    ROOT/rgb/.../point_0_view_0_domain_rgb.png
+    ROOT/normal/.../point_0_view_0_domain_normal.png               8-bit RGB, n / 255 * 2 - 1
+    ROOT/depth_zbuffer/.../point_0_view_0_domain_depth_zbuffer.png optional, 16-bit grey, 1 / 512 m, 65535 is
+                                                                   unknown
+    ROOT/mask_valid/.../point_0_view_0_domain_depth_zbuffer.png    optional, bright is valid
+    ROOT/point_info/.../point_0_view_0_domain_point_info.json      optional, `field_of_view_rads`
+
+`...` is the same for all kinds of one picture, such as `replica/apartment_0`.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.depth_map import read_depth_map
+from stablenormal.io.image import read_mask
+
+_UNKNOWN_CODE = 65535
+
+
+@dataclass(frozen=True)
+class _Point:
+    root: Path
+    place: Path
+    """Such as `replica/apartment_0/point_0_view_0`."""
+
+    def file(self, folder: str, domain: str, ending: str = ".png") -> Path:
+        below = self.place.parent / f"{self.place.name}_domain_{domain}{ending}"
+        return self.root / folder / below
+
+
+class Replica(Source[_Point]):
+    """Replica-style renders.
+
+    Args:
+        root: folder with `rgb`, `normal` and so on.
+        keep: keep-list.
+        frame: frame of the normals, if not the declared one.
+        fov_deg: field of view of pictures without a `point_info`.
+        depth_unit_m: metres per unit of the depth files.
+    """
+
+    reader = "replica"
+    layout = "rgb/**/*_domain_rgb.png"
+
+    def __init__(
+        self,
+        root: Path | str,
+        keep: Path | str | None = None,
+        frame: str | None = None,
+        *,
+        fov_deg: float | None = None,
+        depth_unit_m: float | None = None,
+    ) -> None:
+        self._fov_deg, self._depth_unit_m = fov_deg, depth_unit_m or self.convention.depth_unit_m
+        super().__init__(root, keep, frame)
+
+    def find(self, root: Path) -> dict[str, _Point]:
+        """Every picture below `rgb`."""
+        ending = "_domain_rgb.png"
+        places = (
+            path.relative_to(root / "rgb").with_name(path.name.removesuffix(ending))
+            for path in sorted((root / "rgb").rglob(f"*{ending}"))
+        )
+        return {place.as_posix(): _Point(root, place) for place in places}
+
+    def read(self, entry: _Point) -> View:
+        """Picture, normals and what else is there."""
+        image, _ = picture(entry.file("rgb", "rgb"))
+        vectors = stored_vectors(entry.file("normal", "normal"), self.frame)
+        valid = np.ones(vectors.shape[:2], np.bool_)
+        mask = first_existing(
+            *(entry.file("mask_valid", domain) for domain in ("depth_zbuffer", "mask_valid"))
+        )
+        depth_file = first_existing(entry.file("depth_zbuffer", "depth_zbuffer"))
+        depth = None
+        if depth_file:
+            depth = read_depth_map(depth_file, self._depth_unit_m)
+            depth[depth >= np.float32(_UNKNOWN_CODE * self._depth_unit_m)] = 0
+        return View(
+            image=image,
+            vectors=vectors,
+            valid=valid & read_mask(mask) if mask else valid,
+            depth=depth,
+            intrinsics=self._intrinsics(entry, image.shape[1], image.shape[0]),
+            meta={"scene": entry.place.parent.as_posix()},
+        )
+
+    def _intrinsics(self, entry: _Point, width: int, height: int) -> Intrinsics | None:
+        facts = first_existing(entry.file("point_info", "point_info", ".json"))
+        fov_deg = self._fov_deg
+        if facts:
+            fov_deg = math.degrees(float(json.loads(facts.read_text())["field_of_view_rads"]))
+        return None if fov_deg is None else Intrinsics.from_fov(fov_deg, width, height)

@@ -1,0 +1,232 @@
+"""What every reader has in common: a list of views by key, and how a view becomes a sample."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stablenormal.data.keep_list import read_keep_list
+from stablenormal.data.readers.conventions import CONVENTIONS, Convention
+from stablenormal.data.sample import UNLABELLED, Sample
+from stablenormal.errors import DataError, FrameError, SettingError, StableNormalError
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.depth import depth_from_distance, normals_from_depth
+from stablenormal.geometry.normals import FRAMES, check_frame, convert_frame
+from stablenormal.io.image import read_image
+from stablenormal.io.normal_map import NO_DIRECTION, read_stored_normals
+
+Image = npt.NDArray[np.uint8]
+Vectors = npt.NDArray[np.float32]
+Depth = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+ASSUMED_FOV_DEG = 60.0
+"""Of pictures whose camera nobody knows; `meta["intrinsics"]` then says "assumed"."""
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the files of one view hold, in our axes and units but otherwise as stored: nothing is mended."""
+
+    image: Image
+    """(H, W, 3) display-coded RGB."""
+    vectors: Vectors
+    """(H', W', 3) normals in the OpenGL camera frame, of any length, NaN and all."""
+    valid: Flags
+    """(H', W') where the set says that there is a surface."""
+    depth: Depth | None = None
+    """(H, W) metres along the viewing axis, zero where unknown."""
+    labels: npt.NDArray[np.uint8] | None = None
+    """(H, W) indices into `CLASSES`, or `UNLABELLED`."""
+    instances: npt.NDArray[np.uint16] | None = None
+    """(H, W) object numbers."""
+    intrinsics: Intrinsics | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    """For `Sample.meta`; `tilt_deg` and `skew` say how far the camera is from a pinhole one."""
+
+
+class Source(ABC, Generic[Entry]):
+    """A set on disk, read one view at a time; made by listing files, without reading them.
+
+    Args:
+        root: folder of the set.
+        keep: file of `keep_list`; views that it does not name are left out.
+        frame: frame of the stored normals, if it is not the set's declared one.
+
+    Raises:
+        DataError: if nothing of the set's layout is below `root`, or the keep-list does not fit it.
+        FrameError: if the frame does not exist.
+    """
+
+    reader: ClassVar[str]
+    """Name in `CONVENTIONS` and in the catalogue."""
+    layout: ClassVar[str]
+    """Files that are looked for, for messages."""
+
+    def __init__(self, root: Path | str, keep: Path | str | None = None, frame: str | None = None) -> None:
+        self.root = Path(root)
+        if frame is not None:
+            if self.convention.derived:
+                raise SettingError(
+                    f"{self.reader}: its normals come from depth, there is no frame; leave it out"
+                )
+            check_frame(frame)
+        self.frame = frame or self.convention.frame
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; give the folder of the set")
+        entries = self.find(self.root)
+        if not entries:
+            raise DataError(f"{self.root}: holds nothing of {self.reader}; looked for {self.layout}")
+        if keep is not None:
+            entries = {key: entries[key] for key in read_keep_list(Path(keep), self.reader, entries)}
+        self._entries = entries
+        self.keys = tuple(entries)
+        """Name of every view, stable between runs."""
+
+    @property
+    def convention(self) -> Convention:
+        """Frame, axes and units of the set."""
+        return CONVENTIONS[self.reader]
+
+    @abstractmethod
+    def find(self, root: Path) -> dict[str, Entry]:
+        """Every view's files by key, in a stable order, without reading pixels."""
+
+    @abstractmethod
+    def read(self, entry: Entry) -> View:
+        """Read the files of one view."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def view(self, index: int) -> View:
+        """One view as it is stored.
+
+        Raises:
+            StableNormalError: if a file is missing or damaged; the message names it.
+        """
+        key = self.keys[index]
+        try:
+            return self.read(self._entries[key])
+        except StableNormalError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise DataError(
+                f"{self.root}, {key}: damaged ({type(error).__name__}: {error}); copy it again"
+            ) from error
+
+    def __getitem__(self, index: int) -> Sample:
+        """One view as a training sample.
+
+        Raises:
+            IndexError: if there are not so many.
+            StableNormalError: if it cannot be used; the message names the files.
+        """
+        key = self.keys[index]
+        return to_sample(self.view(index), self.reader, key, f"{self.root}, {key}")
+
+
+def to_sample(view: View, reader: str, key: str, where: str) -> Sample:
+    """A training sample from what is stored, or the reason why there is none.
+
+    Args:
+        view: as a reader gives it.
+        reader: its name.
+        key: of the view.
+        where: names it in messages.
+
+    Raises:
+        DataError: if sizes differ, a valid normal is NaN or infinite, or no pixel is valid.
+    """
+    shape = view.image.shape[:2]
+    for name, values in (
+        ("normals", view.vectors),
+        ("depth", view.depth),
+        ("labels", view.labels),
+        ("instances", view.instances),
+    ):
+        if values is not None and values.shape[:2] != shape:
+            raise DataError(
+                f"{where}: the {name} are {values.shape[1]} x {values.shape[0]} px, the image "
+                f"{shape[1]} x {shape[0]} px; leave it out (`stablenormal data check` writes a keep-list)"
+            )
+    broken = int((view.valid & ~np.isfinite(view.vectors).all(-1)).sum())
+    if broken:
+        raise DataError(f"{where}: {broken} normals are NaN or infinite; leave it out of the keep-list")
+    length = np.linalg.norm(view.vectors, axis=-1)
+    surface = view.valid & (length >= NO_DIRECTION)
+    if not surface.any():
+        raise DataError(f"{where}: has no valid normal; leave it out of the keep-list")
+    scale = np.where(surface, length, 1)[..., None]
+    normals = np.where(surface[..., None], view.vectors / scale, 0).astype(np.float32)
+    intrinsics, meta = view.intrinsics, dict(view.meta)
+    if intrinsics is None:
+        intrinsics = Intrinsics.from_fov(ASSUMED_FOV_DEG, shape[1], shape[0])
+        meta["intrinsics"] = "assumed"
+    labels = np.full(shape, UNLABELLED, np.uint8) if view.labels is None else view.labels
+    instances = np.zeros(shape, np.uint16) if view.instances is None else view.instances
+    depth = np.zeros(shape, np.float32) if view.depth is None else view.depth
+    return Sample(
+        image=view.image,
+        normals=normals,
+        depth=np.where(surface, depth, 0).astype(np.float32),
+        labels=np.where(surface, np.where(labels == 0, UNLABELLED, labels), 0).astype(np.uint8),
+        instances=np.where(surface, instances, 0).astype(np.uint16),
+        intrinsics=intrinsics,
+        meta={"kind": reader} | meta | {"key": key, "source": reader},
+    )
+
+
+def picture(path: Path) -> tuple[Image, Flags]:
+    """A photograph or rendering as 8-bit RGB over white (H, W, 3), and where it is opaque (H, W)."""
+    photograph = read_image(path)
+    return np.rint(photograph.rgb * 255).astype(np.uint8), photograph.valid
+
+
+def stored_vectors(path: Path, frame: str | None, camera_to_world: Tensor | None = None) -> Vectors:
+    """Normals (H, W, 3) of a PNG, EXR or NPY file in the OpenGL camera frame, otherwise as stored."""
+    stored = read_stored_normals(path, frame, camera_to_world)
+    converted = convert_frame(
+        stored.vectors, stored.frame, "opengl", None if stored.frame != "world" else stored.camera_to_world
+    )
+    return _channels_last(converted)
+
+
+def to_opengl(vectors: Vectors, frame: str | None) -> Vectors:
+    """Normals (H, W, 3) of a camera frame in the OpenGL one, by the signs of `FRAMES`."""
+    signs = FRAMES[frame or "opengl"]
+    if signs is None:
+        raise FrameError(f"frame '{frame}' needs a camera-to-world rotation, which this set does not have")
+    return vectors * np.array(signs, np.float32)
+
+
+def distance_to_depth(distance: Depth, intrinsics: Intrinsics) -> Depth:
+    """Depth along the axis (H, W) from the distance to the camera's centre."""
+    return depth_from_distance(torch.from_numpy(distance)[None, None], intrinsics)[0, 0].numpy()
+
+
+def derived_vectors(depth: Depth, intrinsics: Intrinsics, window: int) -> Vectors:
+    """Normals (H, W, 3) computed from depth (H, W), zero where there are none."""
+    return _channels_last(normals_from_depth(torch.from_numpy(depth)[None, None], intrinsics, window))
+
+
+def has_direction(vectors: Vectors) -> Flags:
+    """Where a map (H, W, 3) is not the zero vector."""
+    return np.asarray((vectors != 0).any(-1))
+
+
+def first_existing(*candidates: Path) -> Path | None:
+    """The first file that is there."""
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _channels_last(planes: Tensor) -> Vectors:
+    """(1, 3, H, W) as (H, W, 3)."""
+    return np.ascontiguousarray(planes[0].permute(1, 2, 0).numpy())
