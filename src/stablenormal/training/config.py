@@ -122,6 +122,8 @@ class TrainingConfig:
     """YOSO: probability that t+ is 0 (turbo's case); otherwise it is uniform in (0, 1000)."""
     low_noise_fraction: float = 0.7
     """Refiner: probability that t is drawn from 1 to t+, where sampling happens; otherwise from (0, 1000)."""
+    semantics: bool = True
+    """Refiner: whether it sees semantic features; without, a fresh injector stays as if it were not there."""
     alignment: Alignment = "bilinear"
     """Refiner: what brings semantic features to the latent's size; the trained model's spec says the same."""
     start_from_yoso: bool = True

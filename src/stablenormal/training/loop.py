@@ -159,7 +159,7 @@ def fit(
         OutputError: if a checkpoint cannot be written; the one before is intact.
     """
     _check_division(config, processes.count)
-    run = _Run(part, config, folder, processes)
+    run = TrainingRun(part, config, folder, processes)
     last = config.total_steps if stop_after is None else min(stop_after, config.total_steps)
     interruption = interruption or Interruption()
     with RunRecords(folder, config.part, run.step, processes.is_first) as records:
@@ -191,7 +191,7 @@ class _Step(nn.Module):
         return self._part.loss(stage, samples)
 
 
-class _Run:
+class TrainingRun:
     """Weights, optimiser, averaged weights and step, and how they go on by one."""
 
     def __init__(

@@ -260,7 +260,8 @@ class RefinerTraining(_DenoiserTraining):
     def _extras(self) -> tuple[Extra, ...]:
         normals: tuple[Extra, ...] = ("normals",) if self._config.angular_weight else ()
         start: tuple[Extra, ...] = ("start",) if self._config.own_start_fraction else ()
-        return ("semantic", *normals, *start)
+        semantic: tuple[Extra, ...] = ("semantic",) if self._config.semantics else ()
+        return (*semantic, *normals, *start)
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """x_0 regression from x_t, with timesteps as `low_noise_fraction` says."""

@@ -97,7 +97,7 @@ def _train(
     out.mkdir(parents=True, exist_ok=True)
     if processes.is_first:
         write_config(config, out / "config.yaml")
-    part = _part(config, components, corpus, heldout, out)
+    part = build_part(config, components, corpus, heldout, out)
     components.to(processes.device, torch.float32)
     if processes.is_first:
         _LOG.info("%s: %.2f M parameters, %d images", config.part, _millions(part), len(corpus))
@@ -107,7 +107,7 @@ def _train(
     if processes.is_first:
         if processes.sharded:  # the modules hold shares; fresh ones take the whole weights
             components = starting_components(config)
-            part = _part(config, components, corpus, heldout, out)
+            part = build_part(config, components, corpus, heldout, out)
         part.module.load_state_dict(weights)
         if config.part == "autoencoder" and not config.freeze_encoder:
             set_scaling_factor(components, corpus)
@@ -158,9 +158,15 @@ def quieten(components: ModelComponents) -> None:
     bias = components.autoencoder.quant_conv.bias
     with torch.no_grad():
         if isinstance(components.semantic_encoder, SemanticEncoder):
-            positions = components.semantic_encoder.network.embeddings.position_embeddings
-            positions[:, 1:] = sine_positions(isqrt(positions.shape[1] - 1), positions.shape[2])
+            quieten_semantic_encoder(components.semantic_encoder)
         bias[len(bias) // 2 :] = _FIRST_LOGVAR
+
+
+def quieten_semantic_encoder(encoder: SemanticEncoder) -> None:
+    """Let a fresh encoder's positions begin as sines and cosines; see `quieten`."""
+    with torch.no_grad():
+        positions = encoder.network.embeddings.position_embeddings
+        positions[:, 1:] = sine_positions(isqrt(positions.shape[1] - 1), positions.shape[2])
 
 
 def sine_positions(grid: int, width: int) -> Tensor:
@@ -219,7 +225,10 @@ def _from_stable_diffusion(config: TrainingConfig, generator: torch.Generator) -
         semantic_input_size=SMALL_SPEC.semantic_input_size if is_new else SD21_SPEC.semantic_input_size,
     )
     shapes = replace(SD21, semantic=SMALL.semantic if is_new else SD21.semantic)
-    return from_stable_diffusion(StableDiffusionBase(base, semantic), shapes, spec, generator)
+    components = from_stable_diffusion(StableDiffusionBase(base, semantic), shapes, spec, generator)
+    if is_new and isinstance(components.semantic_encoder, SemanticEncoder):
+        quieten_semantic_encoder(components.semantic_encoder)
+    return components
 
 
 def _copy_yoso(components: ModelComponents) -> None:
@@ -229,7 +238,7 @@ def _copy_yoso(components: ModelComponents) -> None:
     components.refiner.text.copy_(components.yoso.text)
 
 
-def _part(
+def build_part(
     config: TrainingConfig,
     components: ModelComponents,
     corpus: Corpus,
@@ -239,10 +248,10 @@ def _part(
     """What the loop trains; new heads take their weights from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return _build_part(config, components, corpus, heldout, out)
+        return _choose_part(config, components, corpus, heldout, out)
 
 
-def _build_part(
+def _choose_part(
     config: TrainingConfig,
     components: ModelComponents,
     corpus: Corpus,
