@@ -1,5 +1,6 @@
 import dataclasses
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from stablenormal.errors import SettingError
 from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
 from stablenormal.training.loop import epoch_indices, images_left, learning_rate_factor
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = TrainingConfig(
     "yoso", "new", "corpus", "heldout", (Stage(64, 5, 8), Stage(128, 10, 4)), warmup_steps=4
 )
@@ -114,3 +116,8 @@ def test_unknown_part_of_the_command_names_the_nearest(tmp_path):
 def test_fields_at_their_default_do_not_count_for_the_fingerprint():
     assert CONFIG.fingerprint() == dataclasses.replace(CONFIG, koleo_weight=0.1).fingerprint()
     assert CONFIG.fingerprint() != dataclasses.replace(CONFIG, koleo_weight=0.2).fingerprint()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_published_configuration_can_be_read(path):
+    assert read_config(path).total_steps > 0
