@@ -1,4 +1,4 @@
-"""Images per second of training at the small size: each part under several settings, in turns, in one process.
+"""Images per second of training at the small size: each part under several settings, in turns.
 
 python benchmarks/training.py [--base small] [--size 128] [--batch 8] [--repeats 5] [--parts yoso,refiner]
     [-o results.json]

@@ -1,7 +1,7 @@
 """What the semantic part does to the refiner's normals.
 
-Encoders trained by labels and by self-distillation, and none; features aligned bilinearly and by the upsampler.
-Every refiner has the same start, data, order and number of steps.
+Encoders trained by labels and by self-distillation, and none; features aligned bilinearly and by the
+upsampler. Every refiner has the same start, data, order and number of steps.
 
 python runs/semantic_study.py --base MODEL --data PACKED --heldout PACKED -o FOLDER [--threads 2]
     [--refiner-steps 1200] [--semantic-steps 1500] [--upsampler-steps 600] [--size 128] [--batch 32]
