@@ -42,9 +42,7 @@ def test_vectors_move_with_the_pixels(corpus_folder):
 def test_a_roll_turns_pixels_and_vectors(corpus_folder):
     """On spheres the normals still point away from the centre, and the picture has turned."""
     corpus = open_corpus(corpus_folder)
-    plain = load_batch(
-        corpus, np.arange(12), 64, _generators(3), crops=(1.0, 1.0)
-    )
+    plain = load_batch(corpus, np.arange(12), 64, _generators(3), crops=(1.0, 1.0))
     rolled = load_batch(
         corpus,
         np.arange(12),
@@ -68,9 +66,7 @@ def test_a_roll_turns_pixels_and_vectors(corpus_folder):
 
 def test_blur_softens_some_images_and_no_normals(corpus_folder):
     corpus = open_corpus(corpus_folder)
-    plain = load_batch(
-        corpus, np.arange(12), 64, _generators(5), crops=(1.0, 1.0)
-    )
+    plain = load_batch(corpus, np.arange(12), 64, _generators(5), crops=(1.0, 1.0))
     soft = load_batch(
         corpus,
         np.arange(12),

@@ -103,6 +103,18 @@ def test_angular_lowers_the_angle(config, tmp_path):
     assert turbo[-1] < turbo[0] - 2
 
 
+def test_angular_may_tune_the_decoder_and_never_the_encoder(config, toy_model, tmp_path):
+    tuning = dataclasses.replace(config, part="angular", train_decoder=True, stages=(Stage(32, 2, 2),))
+    before = load_components(toy_model).autoencoder.state_dict()
+    trained = load_components(train(tuning, tmp_path))
+    after = trained.autoencoder.state_dict()
+    changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    assert not torch.equal(
+        trained.yoso.unet.conv_in.weight, load_components(toy_model).yoso.unet.conv_in.weight
+    )
+
+
 def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path):
     angular = train(
         dataclasses.replace(config, part="angular", stages=(Stage(32, 2, 4),)), tmp_path / "start"

@@ -134,6 +134,9 @@ class TrainingConfig:
     start: Start = "image_latent"
     """Angular: what the one-step network is fed: noise (zeros with probability `shrinkage`), zeros, or the
     image latent; the trained model's spec says the same."""
+    train_decoder: bool = False
+    """Angular: tune the decoder too; the encoder and so the latents stay, but what a refiner's latents decode
+    to changes with it."""
     latent_weight: float = 0.1
     """Angular: weight of the mean square error of the latent, which keeps it where the decoder works."""
     angular_weight: float = 0.0

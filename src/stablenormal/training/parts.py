@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
@@ -231,6 +231,14 @@ class AngularTraining(_DenoiserTraining):
     ) -> None:
         components.spec = replace(components.spec, start=config.start)
         super().__init__(components, corpus, heldout, config, caches)
+        if config.train_decoder:
+            decoding = {
+                "decoder": components.autoencoder.decoder,
+                "post_quant_conv": components.autoencoder.post_quant_conv,
+            }
+            self.module = nn.ModuleDict({"denoiser": self.module, **decoding})
+            for module in decoding.values():
+                module.requires_grad_(True)
 
     def _extras(self) -> tuple[Extra, ...]:
         return ("normals",)
