@@ -28,6 +28,19 @@ def test_elsewhere_and_the_second_time_it_interrupts_at_once():
         threading.Event().wait(1)
 
 
+def test_what_is_released_is_interrupted_at_once_or_not_begun():
+    begun = []
+    with Interruption() as interruption, pytest.raises(KeyboardInterrupt), interruption.held():
+        with interruption.released():
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(1)
+    with Interruption() as interruption, pytest.raises(KeyboardInterrupt), interruption.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with interruption.released():
+            begun.append("block")
+    assert not begun
+
+
 def test_handlers_return_to_what_they_were():
     before = signal.getsignal(signal.SIGTERM)
     with Interruption():

@@ -1,7 +1,7 @@
 """`stablenormal train` and `stablenormal pack`."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,7 @@ def train(
 ) -> None:
     """Train one part of a model; stops (Ctrl-C too) and resumes without losing a step."""
     import logging
+    import os
 
     from stablenormal.errors import SettingError
     from stablenormal.training.config import read_config
@@ -42,16 +43,17 @@ def train(
             "training needs accelerate; install it: pip install 'stablenormal[train]'"
         ) from error
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    speaks = os.environ.get("RANK", "0") == "0"  # torchrun's other processes do as they are told, in silence
+    level = logging.INFO if speaks else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if threads:
         torch.set_num_threads(threads)
-    with Interruption() as interruption, _progress() as watch:
+    with Interruption() as interruption, _progress() if speaks else nullcontext() as watch:
         model = run(settings, out, stop_after, interruption, watch)
-    if model is not None:
-        typer.echo(f"{model}: trained")
-        return
-    typer.echo(f"{out}: stopped with a checkpoint; run again to go on")
-    if interruption.signal is not None:
+    if speaks:
+        stopped = f"{out}: stopped with a checkpoint; run again to go on"
+        typer.echo(f"{model}: trained" if model is not None else stopped)
+    if model is None and interruption.signal is not None:
         raise typer.Exit(_SIGNALLED + interruption.signal)
 
 

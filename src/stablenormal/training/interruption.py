@@ -37,6 +37,17 @@ class Interruption:
         finally:
             self._held = False
 
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Inside what is held: a block that a signal interrupts at once, also one that came before."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self._held = False
+        try:
+            yield
+        finally:
+            self._held = True
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         again, self.signal = self.signal is not None, number
         if again or not self._held:

@@ -164,15 +164,17 @@ def fit(
     interruption = interruption or Interruption()
     with RunRecords(folder, config.part, run.step, processes.is_first) as records:
         try:
-            while run.step < last:
-                run.prepare()
-                with interruption.held():
+            with interruption.held():
+                while run.step < last:
+                    if run.begins_stage:
+                        with interruption.released():  # long, and the last checkpoint has everything
+                            run.prepare()
                     run.advance()
                     stops = processes.any(interruption.signal is not None)
                     run.report(records, watch, ends=stops or run.step == last)
-                if stops:
-                    break
-        except KeyboardInterrupt:  # while a stage was prepared: the last checkpoint has everything
+                    if stops:
+                        break
+        except KeyboardInterrupt:
             if interruption.signal is None:
                 raise
             return None
@@ -217,11 +219,14 @@ class TrainingRun:
         if saved is not None:
             self._restore(saved)
 
+    @property
+    def begins_stage(self) -> bool:
+        """Whether the current step's stage is not ready yet."""
+        return self.config.stage_at(self.step)[0] != self._stage_index
+
     def prepare(self) -> None:
-        """Make the current stage ready, if it is a new one."""
+        """Make the current stage ready."""
         stage_index, stage = self.config.stage_at(self.step)
-        if stage_index == self._stage_index:
-            return
         self._stage_start = sum(one.steps for one in self.config.stages[:stage_index])
         if not self.processes.is_first:  # the first one writes caches, the others then read them
             self.processes.wait()
