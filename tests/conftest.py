@@ -1,8 +1,11 @@
 """What tests of several rooms share."""
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -75,3 +78,22 @@ def _write_stable_diffusion(folder: Path, width: int, **unet_options: Any) -> Pa
 def write_stable_diffusion() -> Callable[[Path, str], Path]:
     """Writes a tiny Stable Diffusion repository of a generation, "sd1" or "sd2", into a folder."""
     return lambda folder, generation: _write_stable_diffusion(folder, **_GENERATIONS[generation])
+
+
+@pytest.fixture(scope="session")
+def scenes() -> ModuleType:
+    """The script that writes tiny training sets, which knows the answers."""
+    script = Path(__file__).parent / "data/readers/write_fixtures.py"
+    spec = importlib.util.spec_from_file_location("reader_fixtures", script)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def sets(scenes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every training set, by the reader's name; read only."""
+    root = tmp_path_factory.mktemp("sets")
+    scenes.write_fixtures(root)
+    return root

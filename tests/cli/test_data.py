@@ -1,8 +1,6 @@
 import csv
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,19 +13,6 @@ from stablenormal.app import check_data as job
 from stablenormal.cli.main import app, main
 from stablenormal.data.packed import open_corpus
 from stablenormal.data.readers.catalogue import open_source
-
-
-@pytest.fixture(scope="session")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every set, as the tests of the readers have them."""
-    script = Path(__file__).parents[1] / "data/readers/write_fixtures.py"
-    spec = importlib.util.spec_from_file_location("reader_fixtures", script)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    root = tmp_path_factory.mktemp("sets")
-    module.write_fixtures(root)
-    return root
 
 
 @pytest.fixture

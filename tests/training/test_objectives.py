@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from stablenormal.data.sample import UNLABELLED
 from stablenormal.errors import ImageShapeError
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.training.objectives import (
@@ -21,6 +22,13 @@ ALPHAS = NoiseSchedule().alphas_cumprod.float()
 def _latents(seed=0, batch=4):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(2, batch, 3, 4, 4, generator=generator)
+
+
+def test_surfaces_without_a_label_count_for_no_class():
+    labels = torch.tensor([[[0, UNLABELLED], [1, UNLABELLED]]])
+    logits = torch.zeros(1, 3, 1, 1)
+    known = torch.tensor([[[0, 0], [1, 1]]])
+    torch.testing.assert_close(2 * patch_label_loss(logits, labels), patch_label_loss(logits, known))
 
 
 class TestYoso:

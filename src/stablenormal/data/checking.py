@@ -125,8 +125,8 @@ class ViewReport:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Names of what was found."""
-        return tuple(finding.problem for finding in self.findings)
+        """Names of what was found, each once."""
+        return tuple(dict.fromkeys(finding.problem for finding in self.findings))
 
 
 def unreadable(key: str, reason: str) -> ViewReport:
@@ -160,10 +160,22 @@ def check_view(view: View, key: str, frame: str | None, derived: bool, limits: L
     if max(tilt, np.degrees(abs(skew))) > limits.tilt_deg:
         found("tilt-shift", f"image plane tilted by {tilt:.1f} degrees, skew {skew:.3f}")
 
+    for name, shape in (
+        ("normals", view.vectors.shape),
+        ("mask", view.valid.shape),
+        ("depth", None if view.depth is None else view.depth.shape),
+    ):
+        if shape is not None and shape[:2] != (height, width):
+            found("size", f"image {width} x {height}, {name} {shape[1]} x {shape[0]} px")
+    valid = (
+        view.valid
+        if view.valid.shape == view.vectors.shape[:2]
+        else np.ones(view.vectors.shape[:2], np.bool_)
+    )
     finite: Flags = np.asarray(np.isfinite(view.vectors).all(-1))
     length = np.linalg.norm(np.where(finite[..., None], view.vectors, 0), axis=-1)
-    surface: Flags = view.valid & finite & (length >= NO_DIRECTION)
-    nan_share = _share(view.valid & ~finite, view.valid)
+    surface: Flags = valid & finite & (length >= NO_DIRECTION)
+    nan_share = _share(valid & ~finite, valid)
     wrong_length = _share(surface & (np.abs(length - 1) > limits.length_tolerance), surface)
     valid_share = float(surface.mean())
     if nan_share > 0:
@@ -180,11 +192,7 @@ def check_view(view: View, key: str, frame: str | None, derived: bool, limits: L
     normals = unit.astype(np.float32)
     away = mean_z = cosine = shift = None
     axes = ""
-    if view.vectors.shape[:2] != (height, width):
-        found(
-            "size", f"image {width} x {height}, normals {view.vectors.shape[1]} x {view.vectors.shape[0]} px"
-        )
-    elif surface.any():
+    if view.vectors.shape[:2] == (height, width) and surface.any():
         camera = view.intrinsics or Intrinsics.from_fov(ASSUMED_FOV_DEG, width, height)
         directions = _unit_rays(camera)
         away, mean_z = (
@@ -195,7 +203,9 @@ def check_view(view: View, key: str, frame: str | None, derived: bool, limits: L
             found("inward" if away > 0.5 else "away", f"{100 * away:.2g} % of the normals")
         if view.depth is not None and view.depth.shape == (height, width) and not derived:
             cosine, best, gain, order, signs = _against_depth(normals, view.depth, camera)
-            if gain > limits.frame_gain and best > limits.least_cosine:
+            # Where other axes fit three times as well, less of a gain is sure enough.
+            sure = gain > limits.frame_gain or (gain > limits.frame_gain / 4 and 3 * (1 - best) < 1 - cosine)
+            if sure and best > limits.least_cosine:
                 axes = _named(frame, order, signs)
                 found(
                     "frame",

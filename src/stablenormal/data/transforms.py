@@ -46,11 +46,8 @@ def rolled(
         smooth: interpolate; otherwise the nearest pixel is taken.
     """
     cosine, sine = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
-    stretch, cx, cy = (
-        camera.fx / camera.fy,
-        camera.cx - 0.5,
-        camera.cy - 0.5,
-    )  # OpenCV's first centre is (0, 0)
+    stretch = camera.fx / camera.fy
+    cx, cy = camera.cx - 0.5, camera.cy - 0.5  # OpenCV's first pixel centre is (0, 0)
     new_to_old = np.array(
         [
             [cosine, -sine * stretch, cx - cosine * cx + sine * stretch * cy],

@@ -31,7 +31,7 @@ CONVENTIONS: dict[str, Convention] = {
     "hypersim": Convention(
         frame="opengl",
         depth="distance",
-        uncertain="that normals always face the camera; the check reports the share that does not",
+        uncertain="that normals always face the camera, and are never NaN where there is a surface",
     ),
     "interiorverse": Convention(
         frame="opengl",

@@ -147,14 +147,15 @@ def to_sample(view: View, reader: str, key: str, where: str) -> Sample:
     """
     shape = view.image.shape[:2]
     for name, values in (
-        ("normals", view.vectors),
+        ("normal map", view.vectors),
+        ("mask", view.valid),
         ("depth", view.depth),
-        ("labels", view.labels),
-        ("instances", view.instances),
+        ("map of labels", view.labels),
+        ("map of objects", view.instances),
     ):
         if values is not None and values.shape[:2] != shape:
             raise DataError(
-                f"{where}: the {name} are {values.shape[1]} x {values.shape[0]} px, the image "
+                f"{where}: its {name} has {values.shape[1]} x {values.shape[0]} px, its image "
                 f"{shape[1]} x {shape[0]} px; leave it out (`stablenormal data check` writes a keep-list)"
             )
     broken = int((view.valid & ~np.isfinite(view.vectors).all(-1)).sum())
