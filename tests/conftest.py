@@ -1,9 +1,12 @@
 """What tests of several rooms share."""
 
 import importlib.util
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +23,61 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     components = build_components(TOY, TOY_SPEC, torch.Generator().manual_seed(7))
     save_components(components, folder, torch.float32)
     return folder
+
+
+# What tells the two generations apart: the text encoder's width and how attention is built.
+_GENERATIONS: dict[str, dict[str, Any]] = {
+    "sd1": {"width": 768 // 64, "attention_head_dim": 2, "use_linear_projection": False},
+    "sd2": {"width": 1024 // 64, "attention_head_dim": (1, 2), "use_linear_projection": True},
+}
+
+
+def _write_stable_diffusion(folder: Path, width: int, **unet_options: Any) -> Path:
+    """A tiny random Stable Diffusion repository, written by the libraries themselves."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    UNet2DConditionModel(
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        cross_attention_dim=width,
+        norm_num_groups=4,
+        **unet_options,
+    ).save_pretrained(folder / "unet")
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 4, 8, 8),
+        latent_channels=4,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "vae")
+    text = CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        vocab_size=40,
+        max_position_embeddings=8,
+        bos_token_id=38,
+        eos_token_id=39,
+    )
+    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+    letters = [*"abcdefghijklmnopqr", *(f"{letter}</w>" for letter in "abcdefghijklmnopqrst")]
+    vocabulary = {token: index for index, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=8).save_pretrained(folder / "tokenizer")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    return folder
+
+
+@pytest.fixture
+def write_stable_diffusion() -> Callable[[Path, str], Path]:
+    """Writes a tiny Stable Diffusion repository of a generation, "sd1" or "sd2", into a folder."""
+    return lambda folder, generation: _write_stable_diffusion(folder, **_GENERATIONS[generation])
 
 
 @pytest.fixture(scope="session")

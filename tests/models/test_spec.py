@@ -15,6 +15,7 @@ from stablenormal.models.spec import ModelSpec, load_spec, save_spec
         ("text", "none"),
         ("refinement", "ddim"),
         ("injection", "nowhere"),
+        ("alignment", "nearest"),
         ("native_frame", "world"),
         ("native_frame", "blender"),
         ("t_plus", 0),

@@ -1,12 +1,15 @@
 import dataclasses
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stablenormal.errors import SettingError
 from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
-from stablenormal.training.loop import epoch_indices, learning_rate_factor
+from stablenormal.training.loop import epoch_indices, images_left, learning_rate_factor
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = TrainingConfig(
     "yoso", "new", "corpus", "heldout", (Stage(64, 5, 8), Stage(128, 10, 4)), warmup_steps=4
 )
@@ -33,8 +36,18 @@ def test_written_configuration_reads_back_equal(tmp_path):
             "must be int",
         ),
         (
-            "part: nose\nbase: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: 1, batch: 1}]",
-            "unknown part",
+            "part: yosso\nbase: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: 1, batch: 1}]",
+            "unknown part 'yosso'; did you mean 'yoso'",
+        ),
+        (
+            "part: yoso\nbase: new\ndata: d\nheldout: h\ndecay: linear\n"
+            "stages: [{size: 64, steps: 1, batch: 1}]",
+            "unknown decay 'linear'; choose one of cosine",
+        ),
+        (
+            "part: yoso\nbase: new\ndata: d\nheldout: h\naccumulate: 0\n"
+            "stages: [{size: 64, steps: 1, batch: 1}]",
+            "accumulate is 0; it must be at least 1",
         ),
         ("part: yoso\nstages: [{size: 64, steps: 1, batch: 1}]", "missing"),
     ],
@@ -76,3 +89,35 @@ def test_learning_rate_warms_up_and_decays():
     factors = [learning_rate_factor(CONFIG, step) for step in range(15)]
     assert factors[0] < factors[1] < factors[3]
     assert factors[4] > factors[9] > factors[14] > CONFIG.final_fraction * 0.9
+
+
+def test_decays_end_where_they_should():
+    exponential, constant = (
+        dataclasses.replace(CONFIG, decay=decay) for decay in ("exponential", "constant")
+    )
+    factors = [learning_rate_factor(exponential, step) for step in range(4, 16)]
+    ratios = [after / before for before, after in pairwise(factors)]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios)) and ratios[0] < 1
+    assert factors[-1] == pytest.approx(CONFIG.final_fraction)
+    assert [learning_rate_factor(constant, step) for step in (0, 3, 15)] == [0.25, 1, 1]
+
+
+def test_images_left_are_counted_by_their_pixels():
+    assert images_left(CONFIG, 0) == 5 * 8 + 10 * 4 * 4
+    assert images_left(CONFIG, 12) == 3 * 4
+    assert images_left(CONFIG, 15) == 0
+
+
+def test_unknown_part_of_the_command_names_the_nearest(tmp_path):
+    with pytest.raises(SettingError, match="did you mean 'refiner'"):
+        read_config(tmp_path / "none.yaml", "refine")
+
+
+def test_fields_at_their_default_do_not_count_for_the_fingerprint():
+    assert CONFIG.fingerprint() == dataclasses.replace(CONFIG, koleo_weight=0.1).fingerprint()
+    assert CONFIG.fingerprint() != dataclasses.replace(CONFIG, koleo_weight=0.2).fingerprint()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_published_configuration_can_be_read(path):
+    assert read_config(path).total_steps > 0

@@ -1,25 +1,32 @@
 import dataclasses
 import json
+import resource
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from stablenormal.data.mixture import SourceConfig
 from stablenormal.data.packed import open_corpus
-from stablenormal.errors import DataError, SettingError
+from stablenormal.data.sample import Sample
+from stablenormal.data.shards import shard_path, write_shard
+from stablenormal.errors import DataError, ModelError, OutputError, SettingError
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io import png
 from stablenormal.models.architecture import TOY, TOY_SPEC
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import build_components
-from stablenormal.models.loading import load_components
+from stablenormal.models.loading import load_components, save_components
 from stablenormal.training.augmentation import load_batch
-from stablenormal.training.config import Stage, TrainingConfig
+from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
 from stablenormal.training.run import quieten, sine_positions, train
 
 SUBJECTS = {
     "autoencoder": "autoencoder",
     "semantic": "semantic_encoder",
     "yoso": "yoso",
+    "upsampler": "feature_upsampler",
     "refiner": "refiner",
     "angular": "yoso",
 }
@@ -50,12 +57,17 @@ def test_training_changes_its_part_and_no_other(config, part, toy_model, tmp_pat
     trained = load_components(train(config, tmp_path / "run"))
     before = load_components(toy_model)
     for name, module in trained.parts().items():
-        old = _weights(before.parts()[name])
-        changed = any(not torch.equal(value, old[key]) for key, value in module.state_dict().items())
+        old = _weights(before.parts()[name]) if name in before.parts() else {}
+        changed = any(
+            not torch.equal(value, old.get(key, -value)) for key, value in module.state_dict().items()
+        )
         assert changed == (name == SUBJECTS[part]), name
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert any("loss" in record for record in records)
-    assert sum(any(key.endswith(("_deg", "accuracy")) and "loss" not in r for key in r) for r in records) >= 2
+    assert (
+        sum(any(key.endswith(("_deg", "accuracy", "_mse")) and "loss" not in r for key in r) for r in records)
+        >= 2
+    )
 
 
 def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(config, tmp_path):
@@ -71,15 +83,36 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(config, tmp_path):
 
 
 @pytest.mark.parametrize("start", ["noise", "zeros", "image_latent"])
-def test_angular_lowers_the_angle_and_writes_its_start_into_the_spec(config, start, tmp_path):
+def test_angular_writes_its_start_into_the_spec(config, start, tmp_path):
+    short = dataclasses.replace(config, part="angular", start=start, stages=(Stage(32, 1, 2),))
+    assert load_components(train(short, tmp_path)).spec.start == start
+
+
+def test_angular_lowers_the_angle(config, tmp_path):
     several = dataclasses.replace(
-        config, part="angular", start=start, stages=(Stage(32, 60, 8),), learning_rate=3e-3, ema_decay=0.9
+        config,
+        part="angular",
+        stages=(Stage(32, 24, 8),),
+        learning_rate=5e-3,
+        ema_decay=0.9,
+        validate_every=8,
     )
-    trained = load_components(train(several, tmp_path / "run"))
-    assert trained.spec.start == start
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    train(several, tmp_path)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     turbo = [record["turbo_deg"] for record in log if "turbo_deg" in record]
     assert turbo[-1] < turbo[0] - 2
+
+
+def test_angular_may_tune_the_decoder_and_never_the_encoder(config, toy_model, tmp_path):
+    tuning = dataclasses.replace(config, part="angular", train_decoder=True, stages=(Stage(32, 2, 2),))
+    before = load_components(toy_model).autoencoder.state_dict()
+    trained = load_components(train(tuning, tmp_path))
+    after = trained.autoencoder.state_dict()
+    changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    assert not torch.equal(
+        trained.yoso.unet.conv_in.weight, load_components(toy_model).yoso.unet.conv_in.weight
+    )
 
 
 def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path):
@@ -136,30 +169,31 @@ def test_damaged_checkpoint_is_named(config, tmp_path):
         train(config, tmp_path)
 
 
-def test_seed_decides_the_weights(config, tmp_path):
-    one = train(config, tmp_path / "one")
-    two = train(dataclasses.replace(config, seed=5), tmp_path / "two")
-    file = next(path.relative_to(one) for path in one.rglob("*.safetensors") if "yoso" in str(path))
-    a, b = load_file(one / file), load_file(two / file)
-    assert any(not torch.equal(a[key], b[key]) for key in a)
-
-
 @pytest.mark.parametrize(
     "change",
     [
+        {"seed": 5},
         {"shrinkage": 0.0},
         {"clean_fraction": 1.0},
         {"clip_norm": 1e-3},
         {"weight_decay": 0.5},
         {"bf16": False},
+        {"decay": "constant"},
     ],
 )
-def test_every_setting_does_something(config, change, tmp_path):
-    small = dataclasses.replace(config, stages=(Stage(32, 3, 4),), validate_every=9)
-    one = load_components(train(small, tmp_path / "one"))
-    two = load_components(train(dataclasses.replace(small, **change), tmp_path / "two"))
-    old = one.yoso.state_dict()
-    assert any(not torch.equal(value, old[key]) for key, value in two.yoso.state_dict().items())
+def test_every_setting_does_something(config, change, plainly_trained, tmp_path):
+    changed = dataclasses.replace(config, stages=(Stage(32, 3, 4),), validate_every=9, **change)
+    trained = load_components(train(changed, tmp_path)).yoso.state_dict()
+    assert any(not torch.equal(value, plainly_trained[key]) for key, value in trained.items())
+
+
+@pytest.fixture(scope="module")
+def plainly_trained(corpus_folder, toy_model, tmp_path_factory):
+    plain = TrainingConfig(
+        "yoso", str(toy_model), str(corpus_folder), str(corpus_folder), (Stage(32, 3, 4),),
+        warmup_steps=1, validate_every=9, checkpoint_every=2, validation_images=4,
+    )  # fmt: skip
+    return load_components(train(plain, tmp_path_factory.mktemp("plain"))).yoso.state_dict()
 
 
 def test_fresh_weights_begin_quietly():
@@ -181,3 +215,158 @@ def test_sine_positions_tell_places_apart_and_neighbours_are_alike():
     )
     assert similarity[0, 1] > similarity[0, 3] > similarity[0, 63]
     assert (similarity - torch.eye(64)).max() < 0.999
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(config, tmp_path):
+    small = dataclasses.replace(config, stages=(Stage(32, 4, 4),), bf16=False)
+    whole = load_components(train(small, tmp_path / "whole")).yoso.state_dict()
+    passes = load_components(train(dataclasses.replace(small, accumulate=2), tmp_path / "passes"))
+    for name, value in passes.yoso.state_dict().items():
+        torch.testing.assert_close(value, whole[name], atol=2e-5, rtol=1e-3)
+
+
+def test_an_accumulating_run_resumes_bit_for_bit(config, tmp_path):
+    accumulating = dataclasses.replace(config, stages=(Stage(32, 3, 4),), accumulate=2)
+    whole = load_components(train(accumulating, tmp_path / "whole")).yoso.state_dict()
+    train(accumulating, tmp_path / "parts", stop_after=1)
+    resumed = load_components(train(accumulating, tmp_path / "parts")).yoso.state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("part", ["refiner", "semantic"])
+def test_gradient_checkpointing_changes_memory_and_not_the_result(config, part, tmp_path):
+    small = dataclasses.replace(config, part=part, stages=(Stage(32, 2, 2),), bf16=False)
+    plain = load_components(train(small, tmp_path / "plain")).parts()[SUBJECTS[part]].state_dict()
+    saving = dataclasses.replace(small, gradient_checkpointing=True)
+    trained = load_components(train(saving, tmp_path / "saving")).parts()[SUBJECTS[part]].state_dict()
+    for name, value in trained.items():
+        torch.testing.assert_close(value, plain[name], atol=1e-5, rtol=1e-4)
+
+
+def test_gradient_checkpointing_keeps_fewer_features(toy_model):
+    """Counts what the backward pass would read: the tensors that autograd saves."""
+    denoiser = load_components(toy_model).refiner
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    saved = []
+    for enabled in (False, True):
+        if enabled:
+            denoiser.unet.enable_gradient_checkpointing()
+            denoiser.condition_encoder.network.enable_gradient_checkpointing()
+        sizes = []
+
+        def note(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            denoiser.train().predict(x, 401, x)
+        saved.append(sum(sizes))
+    assert saved[1] < 0.6 * saved[0]
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line_and_a_good_checkpoint(config, toy_model, tmp_path):
+    broken = load_components(toy_model)
+    train(config, tmp_path / "run", stop_after=2)
+    with torch.no_grad():
+        broken.yoso.unet.conv_in.weight.fill_(float("nan"))
+    base = save_components(broken, tmp_path / "broken", torch.float32)
+    with pytest.raises(SettingError, match="step 1: the loss is nan") as caught:
+        train(dataclasses.replace(config, base=str(base)), tmp_path / "other")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(config, tmp_path):
+    train(config, tmp_path, stop_after=2)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot write") as caught:
+            train(config, tmp_path, stop_after=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert train(config, tmp_path)
+
+
+def test_pictures_and_metrics_of_a_fixed_set(config, tmp_path):
+    train(config, tmp_path)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["0000003.png", "0000006.png"]
+    pixels = png.decode((tmp_path / "pictures" / names[0]).read_bytes())
+    assert pixels.shape == (4 * 64 + 3 * 2, 3 * 64 + 2 * 2, 3)
+    again = png.decode((tmp_path / "pictures" / names[1]).read_bytes())
+    assert np.array_equal(pixels[:, :64], again[:, :64])  # the same photographs
+    assert not np.array_equal(pixels[:, 66:130], again[:, 66:130])
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    found = next(record for record in log if "turbo_deg" in record)
+    assert {"turbo_median_deg", "turbo_below_11.25_percent"} <= found.keys()
+    assert (tmp_path / "tensorboard").is_dir()
+
+
+def test_progress_is_told_after_every_step(config, tmp_path):
+    told = []
+    train(config, tmp_path, watch=told.append)
+    assert [one.step for one in told] == [1, 2, 3, 4, 5, 6] and {one.total for one in told} == {6}
+    assert all(one.images_per_s > 0 and np.isfinite(one.loss) for one in told)
+    assert told[0].seconds_left > 0 == told[-1].seconds_left
+
+
+class TestFromStableDiffusion:
+    @pytest.fixture(params=["sd1", "sd2"])
+    def base(self, request, tmp_path, write_stable_diffusion):
+        return write_stable_diffusion(tmp_path / request.param, request.param)
+
+    def test_trains_and_writes_a_model(self, config, base, tmp_path):
+        starting = dataclasses.replace(config, base=f"sd:{base}", stages=(Stage(32, 1, 2),))
+        trained = load_components(train(starting, tmp_path / "run"))
+        assert (trained.spec.name, trained.spec.native_frame) == (base.name, "opengl")
+        assert trained.spec.processing_resolution == 32
+        assert trained.yoso.text.shape[1] == 8  # the base's tokens
+
+    def test_another_architecture_is_one_clear_line(self, config, tmp_path, write_stable_diffusion):
+        folder = write_stable_diffusion(tmp_path / "xl", "sd2")
+        (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+        (folder / "text_encoder_2").mkdir()
+        with pytest.raises(ModelError, match="StableDiffusionXLPipeline, of another architecture"):
+            train(dataclasses.replace(config, base=f"sd:{folder}"), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+class TestSources:
+    @pytest.fixture
+    def sources(self, corpus_folder, tmp_path):
+        corpus = open_corpus(corpus_folder)
+        (tmp_path / "shards").mkdir()
+        samples = []
+        for place in range(8):
+            samples.append(
+                Sample(
+                    image=corpus.images[place],
+                    normals=corpus.normals(place),
+                    depth=np.ones((64, 64), np.float32),
+                    labels=corpus.labels[place],
+                    instances=np.ones((64, 64), np.uint16),
+                    intrinsics=Intrinsics.centred(64, 64, 64),
+                    meta={"key": f"v{place}"},
+                )
+            )
+        write_shard(shard_path(tmp_path / "shards", 0), samples)
+        return (SourceConfig("shards", str(tmp_path / "shards")),)
+
+    @pytest.mark.parametrize("part", ["yoso", "semantic"])
+    def test_sets_as_they_lie_train_and_resume_bit_for_bit(self, config, part, sources, tmp_path):
+        drawing = dataclasses.replace(config, part=part, data="", sources=sources, source_size=64)
+        write_config(drawing, tmp_path / "c.yaml")
+        assert read_config(tmp_path / "c.yaml") == drawing
+        whole = load_components(train(drawing, tmp_path / "whole")).parts()[SUBJECTS[part]].state_dict()
+        train(drawing, tmp_path / "parts", stop_after=2)
+        resumed = load_components(train(drawing, tmp_path / "parts")).parts()[SUBJECTS[part]].state_dict()
+        assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+    def test_data_or_sources_and_not_both(self, config, sources):
+        with pytest.raises(SettingError, match="not both and not neither"):
+            dataclasses.replace(config, sources=sources)
+        with pytest.raises(SettingError, match="not both and not neither"):
+            dataclasses.replace(config, data="")

@@ -1,13 +1,20 @@
 """`stablenormal train` and `stablenormal pack`."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from stablenormal.training.loop import Progress
+
+_SIGNALLED = 128  # a shell's exit code for a process that a signal ended is this plus its number
+
 
 def train(
-    part: Annotated[str, typer.Argument(help="autoencoder, semantic, yoso, refiner or angular")],
+    part: Annotated[str, typer.Argument(help="autoencoder, semantic, upsampler, yoso, refiner or angular")],
     config: Annotated[Path, typer.Argument(help="YAML file, as in configs/")],
     out: Annotated[Path, typer.Option("-o", "--out", help="run folder; the same folder resumes")],
     stop_after: Annotated[
@@ -15,21 +22,79 @@ def train(
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all")] = 0,
 ) -> None:
-    """Train one part of a model; stops and resumes without losing a step."""
+    """Train one part of a model; stops (Ctrl-C too) and resumes without losing a step."""
     import logging
+    import os
 
+    from stablenormal.errors import SettingError
+    from stablenormal.training.config import read_config
+
+    settings = read_config(config, part)
     import torch
 
-    from stablenormal.training.config import read_config
-    from stablenormal.training.run import train as run
+    from stablenormal.training.interruption import Interruption
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        from stablenormal.training.run import train as run
+    except ModuleNotFoundError as error:
+        if error.name != "accelerate":
+            raise
+        raise SettingError(
+            "training needs accelerate; install it: pip install 'stablenormal[train]'"
+        ) from error
+
+    speaks = os.environ.get("RANK", "0") == "0"  # torchrun's other processes do as they are told, in silence
+    level = logging.INFO if speaks else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if threads:
         torch.set_num_threads(threads)
-    model = run(read_config(config, part), out, stop_after)
-    typer.echo(
-        f"{out}: stopped with a checkpoint; run again to go on" if model is None else f"{model}: trained"
-    )
+    with Interruption() as interruption, _progress() if speaks else nullcontext() as watch:
+        model = run(settings, out, stop_after, interruption, watch)
+    if speaks:
+        stopped = f"{out}: stopped with a checkpoint; run again to go on"
+        typer.echo(f"{model}: trained" if model is not None else stopped)
+    if model is None and interruption.signal is not None:
+        raise typer.Exit(_SIGNALLED + interruption.signal)
+
+
+@contextmanager
+def _progress() -> Iterator["Callable[[Progress], None] | None"]:
+    """A bar with speed and time left, where there is a terminal; log lines alone where there is none."""
+    import logging
+
+    from rich.console import Console
+    from rich.logging import RichHandler
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    shown = "loss {task.fields[loss]:.4f}  {task.fields[speed]:.1f} images/s  {task.fields[left]} left"
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(shown))
+    with Bar(*columns, TimeElapsedColumn(), console=console) as bar:
+        logging.getLogger().handlers = [RichHandler(console=console, show_path=False, show_level=False)]
+        task = bar.add_task("Preparing", total=None, loss=float("nan"), speed=0.0, left="-")
+
+        def watch(progress: "Progress") -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.step,
+                description=f"{progress.size} px",
+                loss=progress.loss,
+                speed=progress.images_per_s,
+                left=_duration(progress.seconds_left),
+            )
+
+        yield watch
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def pack(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stablenormal.data.sample import Sample
 from stablenormal.errors import DataError
+from stablenormal.io.array_file import create_array
 
 _NORMAL_SCALE = 32767.0
 _ARRAYS = ("images", "normals", "labels")
@@ -44,6 +45,13 @@ class PackedCorpus:
         """Normals (..., 3) of any numpy index into (N, S, S, 3): unit length to 1e-4, or exactly zero."""
         return np.asarray(self.normals_coded[index], np.float32) / _NORMAL_SCALE
 
+    def view(
+        self, sample: int | np.int64, window: tuple[slice, slice]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
+        """Image, normals and labels in rows and columns of one sample."""
+        place = (sample, *window)
+        return self.images[place], self.normals(place), self.labels[place]
+
 
 def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCorpus:
     """Write `count` samples of one size into `folder` and open them.
@@ -55,6 +63,7 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
 
     Raises:
         DataError: if a sample has another size, or fewer than `count` arrive.
+        OutputError: if the disk has no space for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "corpus.json").unlink(missing_ok=True)
@@ -63,11 +72,9 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
     for sample in samples:
         size = sample.image.shape[0]
         if images is None or normals is None or labels is None:
-            images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, size, size, 3))
-            normals = np.lib.format.open_memmap(
-                folder / "normals.npy", "w+", np.int16, (count, size, size, 3)
-            )
-            labels = np.lib.format.open_memmap(folder / "labels.npy", "w+", np.uint8, (count, size, size))
+            images = create_array(folder / "images.npy", np.uint8, (count, size, size, 3))
+            normals = create_array(folder / "normals.npy", np.int16, (count, size, size, 3))
+            labels = create_array(folder / "labels.npy", np.uint8, (count, size, size))
         if sample.image.shape != images.shape[1:]:
             raise DataError(f"sample {len(kinds)} is {sample.image.shape}, the corpus is {images.shape[1:]}")
         images[len(kinds)] = sample.image

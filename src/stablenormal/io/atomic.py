@@ -52,7 +52,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except StableNormalError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {_reason(error)}") from error
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -76,7 +76,8 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why a file could not be written and what to do, in words."""
     if error.errno in _REASONS:
         return _REASONS[error.errno]
     return f"{error.strerror or error}; check the folder"

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.models.architecture import Architecture, AutoencoderShape, DenoiserShape, SemanticShape
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.feature_upsampler import FeatureUpsampler
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import ModelSpec, TextCondition
@@ -31,15 +33,36 @@ class ModelComponents:
     """The refinement: mu_zeta, f_chi and g_psi."""
     semantic_encoder: nn.Module
     """Features of the image: [-1, 1] (B, 3, H, W) to (B, C, g, g)."""
+    feature_upsampler: FeatureUpsampler | None = None
+    """Brings those features to the latent's size where the spec's alignment says so."""
 
     def parts(self) -> dict[str, nn.Module]:
         """The trained parts by name."""
-        return {
+        parts: dict[str, nn.Module] = {
             "autoencoder": self.autoencoder,
             "yoso": self.yoso,
             "refiner": self.refiner,
             "semantic_encoder": self.semantic_encoder,
         }
+        if self.feature_upsampler is not None:
+            parts["feature_upsampler"] = self.feature_upsampler
+        return parts
+
+    def semantic_features(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Features of an image (B, 3, H, W) in [-1, 1], as the refiner takes them.
+
+        Args:
+            image: what the semantic encoder sees.
+            size: height and width of the latent; the upsampler's features are brought to it, others stay
+                (B, C, g, g), as the injector aligns them.
+        """
+        features: Tensor = self.semantic_encoder(image)
+        if self.spec.alignment == "bilinear" or self.feature_upsampler is None:
+            return features
+        upsampled = self.feature_upsampler(features, image)
+        return functional.interpolate(upsampled.float(), size=size, mode="bilinear", antialias=True).to(
+            features.dtype
+        )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "ModelComponents":
         """The same components, moved; modules move in place, as in torch."""
@@ -155,7 +178,7 @@ def _build_pair(
         unet=unet,
         condition_encoder=build_condition_encoder(shape, latent_channels, spec.zero_convolutions),
         text=_text(shape, text),
-        injector=None if injector is None else _build_injector(unet, spec, *injector),
+        injector=None if injector is None else build_injector(unet, spec, *injector),
     )
 
 
@@ -163,9 +186,10 @@ def _text(shape: DenoiserShape, text: TextCondition) -> Tensor:
     return text_constant(text, shape.text_tokens, shape.cross_attention_dim)
 
 
-def _build_injector(
+def build_injector(
     unet: UNet2DConditionModel, spec: ModelSpec, semantic_channels: int, hidden_channels: tuple[int, ...]
 ) -> nn.Module:
+    """Build the injector g that the spec names, with fresh weights from the global random state."""
     stages = stage_channels(unet)
     if spec.injection == "input":
         return InputInjector(semantic_channels, hidden_channels, stages[0][0])

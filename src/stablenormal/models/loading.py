@@ -19,6 +19,7 @@ from stablenormal.errors import ModelError, OutputError, SettingError
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.feature_upsampler import FeatureUpsampler
 from stablenormal.models.remote_code import (
     RemoteInjector,
     RemoteNetwork,
@@ -50,6 +51,8 @@ LAYOUT = {
     "semantic_encoder": ("transformers", "Dinov2Model"),
     "semantic_injector": ("stablenormal", "SemanticInjector"),
 }
+UPSAMPLER_FOLDER = "feature_upsampler"
+_UPSAMPLER_KIND = ("stablenormal", "FeatureUpsampler")  # in the index of a model that has one
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _INJECTORS: dict[str, Callable[..., nn.Module]] = {
     "InputInjector": InputInjector,
@@ -140,6 +143,7 @@ def load_components(
             text=refiner_text,
             injector=_load_injector(folder / "semantic_injector", refiner_text, dtype, trust_remote_code),
         ),
+        feature_upsampler=_load_upsampler(folder, spec, dtype),
     )
     check_fit(components, folder)
     for part in components.parts().values():
@@ -260,6 +264,10 @@ def _write_folder(components: ModelComponents, folder: Path, dtype: torch.dtype)
         _write_weights(network, folder / name / DIFFUSERS_WEIGHTS, dtype)
     _write_semantic_encoder(components.semantic_encoder, folder / "semantic_encoder", dtype)
     _write_injector(components.refiner.injector, folder / "semantic_injector", dtype)
+    layout = dict(LAYOUT)
+    if components.feature_upsampler is not None:
+        _write_upsampler(components.feature_upsampler, folder / UPSAMPLER_FOLDER, dtype)
+        layout[UPSAMPLER_FOLDER] = _UPSAMPLER_KIND
     texts = {"refiner": components.refiner.text}
     if components.spec.text == "prompt":
         texts["yoso"] = components.yoso.text
@@ -272,7 +280,7 @@ def _write_folder(components: ModelComponents, folder: Path, dtype: torch.dtype)
     index = {
         "_class_name": "StableNormal",
         "_diffusers_version": metadata.version("diffusers"),
-        **{name: list(kind) for name, kind in LAYOUT.items()},
+        **{name: list(kind) for name, kind in layout.items()},
     }
     (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
@@ -309,6 +317,25 @@ def _write_injector(injector: nn.Module | None, folder: Path, dtype: torch.dtype
     config = {"_class_name": type(injector).__name__, **injector.config}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     _write_weights(injector, folder / DIFFUSERS_WEIGHTS, dtype)
+
+
+def _write_upsampler(upsampler: FeatureUpsampler, folder: Path, dtype: torch.dtype) -> None:
+    folder.mkdir()
+    config = {"_class_name": type(upsampler).__name__, **upsampler.config}
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _write_weights(upsampler, folder / DIFFUSERS_WEIGHTS, dtype)
+
+
+def _load_upsampler(model: Path, spec: ModelSpec, dtype: torch.dtype) -> FeatureUpsampler | None:
+    """The optional upsampler of a model folder; must be there where the spec says that it is used."""
+    folder = model / UPSAMPLER_FOLDER
+    if spec.alignment == "bilinear" and not folder.is_dir():
+        return None
+    config = read_json(folder / CONFIG_FILE)
+    public = {key: value for key, value in config.items() if not key.startswith("_")}
+    upsampler: FeatureUpsampler = _build_empty(folder, lambda: FeatureUpsampler(**public))
+    fill(upsampler, folder / DIFFUSERS_WEIGHTS, dtype)
+    return upsampler
 
 
 def _load_condition_encoder(folder: Path, spec: ModelSpec, dtype: torch.dtype) -> ConditionEncoder:
@@ -412,6 +439,14 @@ def check_fit(components: ModelComponents, folder: Path) -> None:
                 )
         if len(pair.condition_encoder.network.controlnet_down_blocks) != len(stage_channels(pair.unet)):
             raise ModelError(f"{folder}: {name}'s condition encoder and U-Net have different stages")
+    upsampler, encoder = components.feature_upsampler, components.semantic_encoder
+    if upsampler is not None and isinstance(encoder, SemanticEncoder):
+        channels = int(upsampler.config["channels"])
+        if channels != encoder.channels:
+            raise ModelError(
+                f"{folder}: the feature upsampler takes {channels} channels, the semantic encoder gives "
+                f"{encoder.channels}; the folder mixes two models"
+            )
 
 
 def _name_some(keys: list[str]) -> str:

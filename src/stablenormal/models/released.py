@@ -114,7 +114,7 @@ def join_released(
         ModelError: if a part is missing or damaged, keys do not fit, or remote code is not allowed.
     """
     complete = [folder for folder in (folders.refiner, folders.yoso, folders.base) if folder is not None]
-    prompts = _prompts(complete, variant, ("", PROMPT) if spec.text == "prompt" else (PROMPT,))
+    prompts = encode_prompts(complete, variant, ("", PROMPT) if spec.text == "prompt" else (PROMPT,))
     yoso_unet = load_diffusers(folders.yoso / "unet", UNet2DConditionModel, dtype, variant)
     zeros = text_constant("zeros", 0, int(yoso_unet.config.cross_attention_dim))
     components = ModelComponents(
@@ -190,8 +190,12 @@ def _remote_entry(repository: Path, component: str) -> tuple[str, str] | None:
     return None if entry[0] in ("diffusers", "transformers") else (Path(entry[0]).name, entry[1])
 
 
-def _prompts(folders: Iterable[Path], variant: str | None, prompts: Iterable[str]) -> list[Tensor]:
-    """The text conditions, from whichever folder has the text encoder."""
+def encode_prompts(folders: Iterable[Path], variant: str | None, prompts: Iterable[str]) -> list[Tensor]:
+    """The text conditions (1, tokens, width), from whichever folder has the text encoder.
+
+    Raises:
+        ModelError: if none has it, or it is damaged.
+    """
     folders = list(folders)
     tokenizer = CLIPTokenizer.from_pretrained(str(_find("tokenizer", folders, "tokenizer_config.json")))
     text_encoder = _text_encoder(_find("text_encoder", folders), variant)

@@ -63,16 +63,35 @@ class SemanticEncoder(nn.Module):
         """Channels of the features."""
         return int(self.network.config.hidden_size)
 
+    @property
+    def patch_size(self) -> int:
+        """Pixels of the side of a patch."""
+        return int(self.network.config.patch_size)
+
     def forward(self, image: Tensor) -> Tensor:
         """Encode an image (B, 3, H, W) in [-1, 1] to features (B, C, g, g), g = input size / patch size.
 
         The image is resized to a square, bicubic with antialias and aligned corners, as released.
         """
-        size = (self.input_size, self.input_size)
+        return self.features(image, self.input_size)
+
+    def features(self, image: Tensor, size: int) -> Tensor:
+        """As `forward`, with the image resized to another square than the encoder's own."""
+        side = size // self.patch_size
+        tokens = self.tokens(image, size)[:, 1:]
+        return tokens.transpose(1, 2).reshape(len(image), -1, side, side)  # (B, C, g, g)
+
+    def tokens(self, image: Tensor, size: int, masked: Tensor | None = None) -> Tensor:
+        """The class token and the patches' tokens (B, 1 + g * g, C) of an image resized to `size`.
+
+        Args:
+            image: (B, 3, H, W) in [-1, 1].
+            size: side of the square that the network sees; the patch size divides it.
+            masked: (B, g * g) bool, patches in whose place the network sees its mask token.
+        """
         resized = functional.interpolate(
-            image.float(), size=size, mode="bicubic", align_corners=True, antialias=True
+            image.float(), size=(size, size), mode="bicubic", align_corners=True, antialias=True
         ).to(image.dtype)
         pixels = (resized / 2 + 0.5 - self.mean) / self.std
-        tokens: Tensor = self.network(pixel_values=pixels).last_hidden_state  # (B, 1 + g * g, C), normed
-        side = self.input_size // int(self.network.config.patch_size)
-        return tokens[:, 1:].transpose(1, 2).reshape(len(image), -1, side, side)  # (B, C, g, g)
+        tokens: Tensor = self.network(pixel_values=pixels, bool_masked_pos=masked).last_hidden_state
+        return tokens  # (B, 1 + g * g, C), normed

@@ -12,6 +12,7 @@ Start = Literal["noise", "zeros", "image_latent"]
 TextCondition = Literal["prompt", "zeros"]
 Refinement = Literal["hold_then_descend", "fixed_level"]
 Injection = Literal["input", "every_stage"]
+Alignment = Literal["bilinear", "upsampler"]
 
 SPEC_FILE = "spec.json"
 TRAIN_TIMESTEPS = 1000
@@ -51,6 +52,9 @@ class ModelSpec:
     """Where semantics enter the refiner: its input features (paper), or every encoder stage (released)."""
     semantic_input_size: int = 672
     """Pixels of the square image that the semantic encoder sees."""
+    alignment: Alignment = "bilinear"
+    """What brings semantic features to the latent's size: interpolation (released), or the learned
+    upsampler (paper)."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -58,6 +62,7 @@ class ModelSpec:
         self._check_choice("text", get_args(TextCondition))
         self._check_choice("refinement", get_args(Refinement))
         self._check_choice("injection", get_args(Injection))
+        self._check_choice("alignment", get_args(Alignment))
         self._check_choice("native_frame", tuple(name for name, signs in FRAMES.items() if signs))
         self._check_range("t_plus", 1, TRAIN_TIMESTEPS - 1)
         self._check_range("turbo_t", 0, TRAIN_TIMESTEPS - 1)

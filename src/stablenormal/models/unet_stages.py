@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stablenormal.errors import ImageShapeError
 
@@ -48,10 +49,12 @@ def run_encoder(
     skips = [hidden]
     for block in network.down_blocks:
         attentions: Sequence[nn.Module | None] = getattr(block, "attentions", [None] * len(block.resnets))
+        saves_memory = torch.is_grad_enabled() and getattr(block, "gradient_checkpointing", False)
         for resnet, attention in zip(block.resnets, attentions, strict=True):
-            hidden = resnet(hidden, time)
-            if attention is not None:
-                hidden = attention(hidden, encoder_hidden_states=text, return_dict=False)[0]
+            if saves_memory:
+                hidden = checkpoint(_layer, resnet, attention, hidden, time, text, use_reentrant=False)
+            else:
+                hidden = _layer(resnet, attention, hidden, time, text)
             hidden = _add_next(hidden, residuals)
             skips.append(hidden)
         for downsampler in block.downsamplers or ():
@@ -60,6 +63,14 @@ def run_encoder(
     if next(residuals, None) is not None:
         raise ImageShapeError(f"got {len(injected)} semantic residuals for {len(skips)} encoder stages")
     return hidden, skips
+
+
+def _layer(resnet: Any, attention: Any, hidden: Tensor, time: Tensor, text: Tensor) -> Tensor:
+    """One resnet, and its attention where it has one."""
+    hidden = resnet(hidden, time)
+    if attention is not None:
+        hidden = attention(hidden, encoder_hidden_states=text, return_dict=False)[0]
+    return hidden
 
 
 def _add_next(hidden: Tensor, residuals: Iterator[Tensor]) -> Tensor:

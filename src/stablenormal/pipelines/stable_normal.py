@@ -261,7 +261,7 @@ class StableNormal:
             sampler = TwoStageSampler(
                 components,
                 image_latent,
-                components.semantic_encoder(image),
+                components.semantic_features(image, (image_latent.shape[2], image_latent.shape[3])),
                 request.plan,
                 encode(components.autoencoder, torch.cat(coarse)).float() if coarse else None,
             )

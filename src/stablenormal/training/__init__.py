@@ -1,1 +1,1 @@
-"""Training of the four parts: autoencoder, semantic encoder, YOSO and the refiner."""
+"""Training of a model's parts: autoencoder, semantic encoder, upsampler, YOSO (also angular), refiner."""

@@ -1,13 +1,14 @@
 """Batches of crops for training: geometry moves vectors with pixels, colour moves neither."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stablenormal.data.packed import PackedCorpus
+from stablenormal.data.corpus import Corpus
 from stablenormal.data.transforms import (
     blurred,
     mirrored,
@@ -20,6 +21,8 @@ from stablenormal.data.transforms import (
     rolled_vectors,
 )
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.normals import convert_frame
+from stablenormal.models.spec import ModelSpec
 
 _NOISE = 0.03
 
@@ -30,7 +33,7 @@ class Batch:
 
     Attributes:
         image: photographs (B, 3, S, S) in [-1, 1].
-        normals: OpenGL normals (B, 3, S, S), unit length or zero.
+        normals: normals (B, 3, S, S), unit length or zero, OpenGL as they come from a corpus.
         labels: class ids (B, S, S), int64.
     """
 
@@ -38,25 +41,28 @@ class Batch:
     normals: Tensor
     labels: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        return Batch(self.image.to(device), self.normals.to(device), self.labels.to(device))
+
 
 def load_batch(
-    corpus: PackedCorpus,
+    corpus: Corpus,
     index: NDArray[np.int64],
     size: int,
-    rng: np.random.Generator | None,
-    smallest_crop: float = 0.6,
+    rngs: Sequence[np.random.Generator] | None,
+    crops: tuple[float, float] = (0.6, 1.0),
     roll_deg: float = 0.0,
     blur_px: float = 0.0,
 ) -> Batch:
     """Cut one batch out of a corpus.
 
     Args:
-        corpus: the packed samples.
+        corpus: the samples.
         index: (B,) which samples.
         size: side of the result in pixels.
-        rng: draws flip, crop and colours; None gives the whole image, unchanged in colour.
-        smallest_crop: the crop's side is drawn log-uniformly between this share of the image's side
-            and all of it.
+        rngs: one for each sample, draws flip, crop and colours; None gives whole images, unchanged in colour.
+        crops: the crop's side is drawn log-uniformly between these shares of the image's side.
         roll_deg: standard deviation of a roll of the whole image about its middle, before the crop; corners
             that it uncovers are black and invalid.
         blur_px: largest standard deviation of a blur, which one image in five gets.
@@ -66,16 +72,18 @@ def load_batch(
         roll turns x and y.
     """
     images, normal_maps, label_maps = [], [], []
-    for sample in index:
-        side = corpus.size if rng is None else round(corpus.size * smallest_crop ** rng.random())
+    smallest, largest = crops
+    for place, sample in enumerate(index):
+        rng = None if rngs is None else rngs[place]
+        share = 1.0 if rng is None else largest * (smallest / largest) ** rng.random()
+        side = max(1, round(corpus.size * share))
         top, left = (0, 0) if rng is None else (int(v) for v in rng.integers(0, corpus.size - side + 1, 2))
         window = (slice(top, top + side), slice(left, left + side))
         if rng is not None and roll_deg:
             whole = _rolled(corpus, sample, rng.normal(0, roll_deg))
             pixels, vectors, classes = whole[0][window], whole[1][window], whole[2][window]
         else:
-            place = (sample, *window)
-            pixels, vectors, classes = corpus.images[place], corpus.normals(place), corpus.labels[place]
+            pixels, vectors, classes = corpus.view(sample, window)
         if rng is not None and rng.random() < 0.5:
             pixels, vectors, classes = mirrored(pixels), mirrored_vectors(vectors), mirrored(classes)
         picture = resized(pixels, size, size)
@@ -91,15 +99,21 @@ def load_batch(
     )
 
 
+def in_native_frame(batch: Batch, spec: ModelSpec) -> Batch:
+    """The batch with its normals in the frame that a model's autoencoder codes."""
+    return replace(batch, normals=convert_frame(batch.normals, "opengl", spec.native_frame))
+
+
 def _rolled(
-    corpus: PackedCorpus, sample: np.int64, angle_deg: float
+    corpus: Corpus, sample: np.int64, angle_deg: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
     """Image, normals and labels of a camera rolled about the middle of the picture."""
     camera = Intrinsics.centred(corpus.size, corpus.size, corpus.size)
+    pixels, vectors, classes = corpus.view(sample, (slice(None), slice(None)))
     return (
-        rolled(corpus.images[sample], camera, angle_deg, smooth=True),
-        rolled_vectors(corpus.normals(sample), camera, angle_deg),
-        rolled(corpus.labels[sample], camera, angle_deg),
+        rolled(pixels, camera, angle_deg, smooth=True),
+        rolled_vectors(vectors, camera, angle_deg),
+        rolled(classes, camera, angle_deg),
     )
 
 

@@ -1,25 +1,49 @@
 """Checkpoints that make stopping free: written atomically, refused when they belong to another run."""
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
 from stablenormal.errors import DataError
+from stablenormal.io.atomic import atomic_path
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], fingerprint: str) -> None:
-    """Write `state` so that the file is complete or absent.
+    """Write `state` so that the file is complete or stays as it was.
 
     Args:
         path: target file.
         state: what `torch.save` can write.
         fingerprint: hash of the configuration that the state belongs to.
+
+    Raises:
+        OutputError: if it cannot be written, for example because the disk is full.
     """
-    temporary = path.with_suffix(".partial")
-    torch.save({"fingerprint": fingerprint, "state": state}, temporary)
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        writer = _Writer(file)
+        try:
+            torch.save({"fingerprint": fingerprint, "state": state}, cast(IO[bytes], writer))
+        except Exception as error:
+            raise writer.failure or error from error
+
+
+class _Writer:
+    """A file that remembers why writing failed: `torch.save` replaces the reason by one of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -31,10 +55,11 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         found, state = content["fingerprint"], content["state"]
     except Exception as error:
-        raise DataError(f"{path}: damaged checkpoint; delete it to start again ({error})") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: damaged checkpoint; delete it to start again ({reason})") from error
     if found != fingerprint:
         raise DataError(f"{path}: belongs to another configuration; use another output folder or delete it")
     return dict(state)

@@ -9,10 +9,13 @@ from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 
+from stablenormal.data.mixture import SourceConfig, source_config
 from stablenormal.errors import SettingError
-from stablenormal.models.spec import Start
+from stablenormal.models.spec import Alignment, Start
 
-Part = Literal["autoencoder", "semantic", "yoso", "refiner", "angular"]
+Part = Literal["autoencoder", "semantic", "upsampler", "yoso", "refiner", "angular"]
+Decay = Literal["cosine", "exponential", "constant"]
+Supervision = Literal["labels", "self_distillation"]
 Built = TypeVar("Built")
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -44,27 +47,41 @@ class TrainingConfig:
     part: Part
     """Which part is trained; the others stay as they are in `base`."""
     base: str
-    """Model folder to start from, or "new" for random weights of the small architecture."""
+    """Model folder to start from; "small" is the bundled one, "new" has random weights of that architecture,
+    "sd:FOLDER" or "sd:HUB/ID" begins from Stable Diffusion 1.x or 2.x."""
     data: str
-    """Packed training corpus (a folder written by `stablenormal pack`)."""
+    """Packed training corpus (a folder written by `stablenormal pack`); left out where `sources` stand."""
     heldout: str
     """Packed corpus of unseen scenes, for validation only."""
     stages: tuple[Stage, ...]
     """Image sizes in order."""
+    sources: tuple[SourceConfig, ...] = ()
+    """Weighted training sets that are read as they are, in place of `data`: reader, root, weight, keep and
+    options of each. A packed mixture (`stablenormal pack --mixture`) is faster to read."""
+    source_size: int = 256
+    """Side in pixels to which the middle square of each of their views is resized."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
     warmup_steps: int = 100
     """Linear warm-up from zero."""
+    decay: Decay = "cosine"
+    """How the learning rate falls after the warm-up."""
     final_fraction: float = 0.02
-    """The cosine decay ends at this fraction of the peak."""
+    """The decay ends at this fraction of the peak; a constant one does not decay."""
     clip_norm: float = 1.0
     """Gradients are scaled to at most this total norm."""
     ema_decay: float = 0.998
     """Decay of the exponential moving average that is saved and validated."""
     bf16: bool = True
     """Autocast to bfloat16; parameters and optimiser state stay float32."""
+    accumulate: int = 1
+    """Passes over which a step's batch is divided: the gradients of a large one in a small memory."""
+    gradient_checkpointing: bool = False
+    """Compute features again in the backward pass instead of keeping them: less memory, a third more time."""
+    shard: bool = False
+    """With several processes, divide weights and optimiser state among them (FSDP), as sd21 needs."""
     seed: int = 0
     """Decides data order, augmentation, noise and new weights."""
     validate_every: int = 500
@@ -73,18 +90,42 @@ class TrainingConfig:
     """Steps between checkpoints; stopping loses at most these."""
     validation_images: int = 64
     """Held-out images per validation."""
+    pictures: int = 6
+    """How many of them are shown: image, prediction, truth."""
+    semantic_base: str = "new"
+    """With a Stable Diffusion base: folder or hub id of a DINOv2 encoder, or "new" for a small one."""
     kl_weight: float = 1e-3
     """Autoencoder: weight of the Kullback-Leibler term, per latent value."""
     normals_fraction: float = 0.6
     """Autoencoder: share of normal maps in a batch; the rest are photographs."""
     freeze_encoder: bool = False
     """Autoencoder: train the decoder alone; latents, and what was trained on them, stay as they are."""
+    supervision: Supervision = "labels"
+    """Semantic: the scenes' labels, or self-distillation as DINOv2, which needs none."""
+    local_crops: int = 4
+    """Self-distillation: small crops of each image, which the student alone sees."""
+    prototypes: int = 1024
+    """Self-distillation: outputs of the head, over which teacher and student agree."""
+    teacher_momentum: float = 0.992
+    """Self-distillation: decay of the teacher's average at the start; it rises to 1."""
+    masked_fraction: float = 0.3
+    """Self-distillation: share of patches that the student does not see in masked images (one in two)."""
+    koleo_weight: float = 0.1
+    """Self-distillation: weight of the term that spreads the features of a batch."""
+    levels: int = 1
+    """Upsampler: doublings."""
+    jitter_zoom: float = 1.5
+    """Upsampler: the jittered view shows at least 1 / this of each side."""
     shrinkage: float = 0.4
     """YOSO: probability lambda that the input noise is replaced by zeros."""
     clean_fraction: float = 0.3
     """YOSO: probability that t+ is 0 (turbo's case); otherwise it is uniform in (0, 1000)."""
     low_noise_fraction: float = 0.7
     """Refiner: probability that t is drawn from 1 to t+, where sampling happens; otherwise from (0, 1000)."""
+    semantics: bool = True
+    """Refiner: whether it sees semantic features; without, a fresh injector stays as if it were not there."""
+    alignment: Alignment = "bilinear"
+    """Refiner: what brings semantic features to the latent's size; the trained model's spec says the same."""
     start_from_yoso: bool = True
     """Refiner: begin with YOSO's weights, which has its shape (the paper begins both from SD)."""
     own_start_fraction: float = 0.0
@@ -93,6 +134,9 @@ class TrainingConfig:
     start: Start = "image_latent"
     """Angular: what the one-step network is fed: noise (zeros with probability `shrinkage`), zeros, or the
     image latent; the trained model's spec says the same."""
+    train_decoder: bool = False
+    """Angular: tune the decoder too; the encoder and so the latents stay, but what a refiner's latents decode
+    to changes with it."""
     latent_weight: float = 0.1
     """Angular: weight of the mean square error of the latent, which keeps it where the decoder works."""
     angular_weight: float = 0.0
@@ -102,8 +146,9 @@ class TrainingConfig:
     decoding costs more than the denoiser; 0 decodes everything."""
 
     def __post_init__(self) -> None:
-        if self.part not in PARTS:
-            raise SettingError(f"unknown part {self.part!r}; choose one of {', '.join(PARTS)}")
+        check_part(self.part)
+        if bool(self.data) == bool(self.sources):
+            raise SettingError("give either data, a packed corpus, or sources; not both and not neither")
         if not self.stages:
             raise SettingError("a training needs at least one stage (size, steps, batch)")
         for name in (
@@ -114,15 +159,30 @@ class TrainingConfig:
             "final_fraction",
             "low_noise_fraction",
             "own_start_fraction",
+            "teacher_momentum",
+            "masked_fraction",
         ):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise SettingError(f"{name} is {value}; it must lie in [0, 1]")
-        for name in ("latent_weight", "angular_weight", "decode_cells"):
+        for name in (
+            "latent_weight", "angular_weight", "decode_cells", "koleo_weight", "local_crops", "pictures",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must not be negative")
-        if self.start not in get_args(Start):
-            raise SettingError(f"unknown start {self.start!r}; choose one of {', '.join(get_args(Start))}")
+        for name, choices in (
+            ("start", Start), ("decay", Decay), ("supervision", Supervision), ("alignment", Alignment),
+        ):  # fmt: skip
+            if getattr(self, name) not in get_args(choices):
+                known = ", ".join(get_args(choices))
+                raise SettingError(f"unknown {name} {getattr(self, name)!r}; choose one of {known}")
+        for name in ("accumulate", "validate_every", "checkpoint_every", "validation_images", "prototypes"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 1 <= self.levels <= 4:
+            raise SettingError(f"levels is {self.levels}; it must lie between 1 and 4")
+        if self.jitter_zoom < 1:
+            raise SettingError(f"jitter_zoom is {self.jitter_zoom}; it must be at least 1")
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be positive")
@@ -141,8 +201,29 @@ class TrainingConfig:
         return len(self.stages) - 1, self.stages[-1]
 
     def fingerprint(self) -> str:
-        """Short hash of every field: a checkpoint of another configuration is refused."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        """Short hash of every field that is not as by default; a checkpoint with another one is refused.
+
+        Fields of later versions, at their default, change nothing.
+        """
+        chosen = {
+            field.name: value
+            for field in fields(self)
+            if (value := asdict(self)[field.name]) != field.default
+        }
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_part(part: str) -> None:
+    """Refuse a part that does not exist.
+
+    Raises:
+        SettingError: naming the nearest one.
+    """
+    if part not in PARTS:
+        near = difflib.get_close_matches(str(part), PARTS, n=1, cutoff=0.0)
+        raise SettingError(
+            f"unknown part {part!r}; did you mean {near[0]!r}? Choose one of {', '.join(PARTS)}"
+        )
 
 
 def read_config(path: Path, part: str | None = None) -> TrainingConfig:
@@ -156,6 +237,8 @@ def read_config(path: Path, part: str | None = None) -> TrainingConfig:
         SettingError: if the file cannot be read, a key does not exist (the nearest is named) or a value is
             wrong.
     """
+    if part is not None:
+        check_part(part)
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -167,9 +250,14 @@ def read_config(path: Path, part: str | None = None) -> TrainingConfig:
     stages = content.pop("stages", [])
     if not isinstance(stages, list):
         raise SettingError(f"{path}: stages must be a list of (size, steps, batch)")
-    config = _build(
-        TrainingConfig, content | {"stages": tuple(_build(Stage, stage, path) for stage in stages)}, path
-    )
+    sources = content.pop("sources", [])
+    if not isinstance(sources, list | tuple):
+        raise SettingError(f"{path}: sources must be a list of (reader, root, weight)")
+    content["stages"] = tuple(_build(Stage, stage, path) for stage in stages)
+    content["sources"] = tuple(source_config(source, str(path)) for source in sources)
+    if sources:
+        content.setdefault("data", "")
+    config = _build(TrainingConfig, content, path)
     if part is not None and config.part != part:
         raise SettingError(f"{path}: is for part {config.part!r}, not {part!r}")
     return config
@@ -177,7 +265,10 @@ def read_config(path: Path, part: str | None = None) -> TrainingConfig:
 
 def write_config(config: TrainingConfig, path: Path) -> None:
     """Write a configuration as YAML that `read_config` reads back equal."""
-    content = asdict(config) | {"stages": [asdict(stage) for stage in config.stages]}
+    content = asdict(config) | {
+        "stages": [asdict(stage) for stage in config.stages],
+        "sources": [asdict(source) for source in config.sources],
+    }
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from stablenormal.data.packed import PackedCorpus
+from stablenormal.data.corpus import Corpus
 from stablenormal.errors import SettingError
+from stablenormal.io.array_file import create_array
 from stablenormal.models.autoencoder import encode, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.sampling.one_step import one_step
-from stablenormal.training.augmentation import Batch, load_batch
+from stablenormal.training.augmentation import Batch, in_native_frame, load_batch
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 16
@@ -35,8 +36,9 @@ class LatentBatch:
         image_latent: En(I), (B, c, h, w).
         x0: En(N), (B, c, h, w).
         weight: share of valid pixels in each latent cell, (B, 1, h, w).
-        semantic: semantic features (B, C, g, g), or None where the cache holds none.
-        normals: OpenGL normals (B, 3, H, W) at the pixels, zero where invalid, or None.
+        semantic: semantic features (B, C, g, g), at the latent's size where a learned upsampler aligns them,
+            or None where the cache holds none.
+        normals: the model's native normals (B, 3, H, W) at the pixels, zero where invalid, or None.
         start: YOSO's own clean prediction (B, c, h, w), or None.
     """
 
@@ -64,10 +66,10 @@ class LatentCache:
     def __len__(self) -> int:
         return len(self._arrays["x0"])
 
-    def batch(self, index: NDArray[np.int64]) -> LatentBatch:
+    def batch(self, index: NDArray[np.int64], device: torch.device | None = None) -> LatentBatch:
         """Read the entries of `index` (B,) as float32 tensors."""
         read = {
-            name: torch.from_numpy(np.asarray(array[index], np.float32))
+            name: torch.from_numpy(np.asarray(array[index], np.float32)).to(device or "cpu")
             for name, array in self._arrays.items()
         }
         return LatentBatch(**read)
@@ -75,7 +77,7 @@ class LatentCache:
 
 def build_latent_cache(
     folder: Path,
-    corpus: PackedCorpus,
+    corpus: Corpus,
     components: ModelComponents,
     size: int,
     variants: int,
@@ -99,7 +101,7 @@ def build_latent_cache(
     if marker.exists():
         return LatentCache(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    side = reduction(components.autoencoder)
+    side, device = reduction(components.autoencoder), components.autoencoder.device
     used = min(len(corpus), -(-wanted // variants))
     chosen = np.linspace(0, len(corpus) - 1, used).astype(np.int64)
     cells, count = size // side, used * variants
@@ -112,9 +114,9 @@ def build_latent_cache(
     for variant in range(variants):
         for start in range(0, used, _BATCH):
             index = chosen[start : start + _BATCH]
-            rng = np.random.default_rng((seed, size, variant, start))
-            batch = load_batch(corpus, index, size, rng)
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            rngs = [np.random.default_rng((seed, size, variant, int(sample))) for sample in index]
+            batch = in_native_frame(load_batch(corpus, index, size, rngs).to(device), components.spec)
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
                 both = encode(components.autoencoder, torch.cat([batch.image, batch.normals]))
                 image_latent, x0 = both.float().chunk(2)
                 more = {name: _extra(name, components, batch, image_latent) for name in extras}
@@ -125,12 +127,12 @@ def build_latent_cache(
                 shapes.setdefault(extra, (count, *values.shape[1:]))
             if not arrays:
                 arrays = {
-                    name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, shape)
+                    name: create_array(folder / f"{name}.npy", np.float16, shape)
                     for name, shape in shapes.items()
                 }
             for name, values in new.items():
                 place = variant * used + start
-                arrays[name][place : place + len(index)] = values.numpy()
+                arrays[name][place : place + len(index)] = values.cpu().numpy()
         done = (variant + 1) * used
         _LOG.info("latents %d px: %d of %d, %.0f/s", size, done, count, done / (time.monotonic() - started))
     for array in arrays.values():
@@ -143,8 +145,7 @@ def _extra(name: Extra, components: ModelComponents, batch: Batch, image_latent:
     if name == "normals":
         return batch.normals
     if name == "semantic":
-        features: Tensor = components.semantic_encoder(batch.image)
-        return features
+        return components.semantic_features(batch.image, (image_latent.shape[2], image_latent.shape[3]))
     spec = components.spec
     if spec.start == "noise":
         raise SettingError("own_start_fraction: needs a one-step network without noise (`train angular`)")

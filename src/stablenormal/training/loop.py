@@ -1,10 +1,11 @@
-"""The training loop: one for every part, resumable bit for bit."""
+"""The training loop: one for every part, resumable bit for bit, in one process or several."""
 
-import json
-import logging
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,34 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stablenormal.errors import SettingError
 from stablenormal.training.checkpoint import load_checkpoint, save_checkpoint
 from stablenormal.training.config import Stage, TrainingConfig
+from stablenormal.training.interruption import Interruption
+from stablenormal.training.parallel import Processes, divided, whole
+from stablenormal.training.records import RunRecords
+from stablenormal.training.samples import StepSamples, divide_step
 
-_LOG = logging.getLogger(__name__)
 _LOG_EVERY = 50
 _BETAS = (0.9, 0.98)  # short runs: the usual 0.999 remembers the first, steep steps too long
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found, on a choice of held-out images that never changes."""
+
+    figures: dict[str, float]
+    """Figures by name, units in the name."""
+    picture: Tensor | None = None
+    """Image, prediction and truth of the first of them, (3, H, W) uint8."""
 
 
 class PartTraining(ABC):
     """What the loop needs to know of a part.
 
     Args:
-        module: everything that is trained.
+        module: everything that is trained, and what else must be in a checkpoint.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -37,28 +53,69 @@ class PartTraining(ABC):
         """Prepare a stage and return how many samples an epoch of it has."""
 
     @abstractmethod
-    def loss(
-        self, stage: Stage, index: NDArray[np.int64], rng: np.random.Generator, noise: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Loss of one batch, and what else is worth logging.
+    def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
+        """The mean of the samples' own losses, and what else is worth logging.
 
-        Args:
-            stage: the current stage.
-            index: (B,) samples of the epoch.
-            rng: draws augmentation.
-            noise: draws every tensor.
+        Each sample's loss must not depend on which others are in its share: then the shares' mean is that of
+        the whole batch, however it is divided.
         """
 
     @abstractmethod
-    def validate(self) -> dict[str, float]:
-        """Figures on held-out scenes, with the weights that are in the module now."""
+    def validate(self) -> Validation:
+        """Figures and pictures of held-out scenes, with the weights that are in the module now."""
+
+    def after_step(self, step: int, total_steps: int) -> None:  # noqa: B027
+        """What must follow the optimiser's step, before the next one."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is; given to whoever watches it after each step."""
+
+    step: int
+    """Steps done."""
+    total: int
+    """Steps of the whole training."""
+    loss: float
+    """Of the last step."""
+    images_per_s: float
+    """Of this run and stage, without validations."""
+    seconds_left: float
+    """Until the end, if later stages have this one's speed for each pixel."""
+    size: int
+    """Pixels of the stage."""
+
+
+@dataclass
+class _Pace:
+    """Images per second, without the time of validations."""
+
+    started: float = field(default_factory=time.monotonic)
+    images: int = 0
+
+    def speed(self) -> float:
+        return self.images / max(time.monotonic() - self.started, 1e-9)
 
 
 def learning_rate_factor(config: TrainingConfig, step: int) -> float:
-    """Share of the peak learning rate at a step: linear warm-up, then a cosine down to `final_fraction`."""
+    """Share of the peak learning rate at a step: linear warm-up, times a decay down to `final_fraction`."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     done = min(1.0, step / max(1, config.total_steps))
+    if config.decay == "constant":
+        return warm
+    if config.decay == "exponential":
+        return float(warm * max(config.final_fraction, 1e-12) ** done)
     return warm * (config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def images_left(config: TrainingConfig, step: int) -> float:
+    """Images still to be seen after `step` steps, each counted by its pixels against the current stage's."""
+    current, passed, left = config.stage_at(step)[1], 0, 0.0
+    for stage in config.stages:
+        undone = stage.steps - min(max(step - passed, 0), stage.steps)
+        left += undone * stage.batch * (stage.size / current.size) ** 2
+        passed += stage.steps
+    return left
 
 
 def epoch_indices(seed: int, step: int, batch: int, count: int) -> NDArray[np.int64]:
@@ -73,97 +130,245 @@ def epoch_indices(seed: int, step: int, batch: int, count: int) -> NDArray[np.in
     return np.concatenate(chosen)
 
 
-def fit(part: PartTraining, config: TrainingConfig, folder: Path, stop_after: int | None = None) -> bool:
-    """Train a part, from its last checkpoint if there is one, and leave the averaged weights in its module.
+def fit(
+    part: PartTraining,
+    config: TrainingConfig,
+    folder: Path,
+    processes: Processes,
+    stop_after: int | None = None,
+    interruption: Interruption | None = None,
+    watch: Callable[[Progress], None] | None = None,
+) -> dict[str, Tensor] | None:
+    """Train a part, from its last checkpoint if there is one.
 
     Args:
         part: what is trained.
         config: how.
-        folder: for `checkpoint.pt` and `log.jsonl`.
+        folder: for `checkpoint.pt`, `log.jsonl`, `tensorboard/` and `pictures/`.
+        processes: that divide the work.
         stop_after: stop with a checkpoint after this many steps in all; None runs to the end.
+        interruption: stops with a checkpoint when a signal has come.
+        watch: called after each step.
 
     Returns:
-        Whether the training is complete.
+        The averaged weights of the part's module, whole and on the CPU; None if there are steps left.
+
+    Raises:
+        DataError: if the checkpoint is damaged or of another configuration.
+        SettingError: if a batch cannot be divided as the configuration says, or the loss is not finite.
+        OutputError: if a checkpoint cannot be written; the one before is intact.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = [p for p in part.module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=_BETAS, weight_decay=config.weight_decay, fused=True
-    )
-    average = EMAModel(parameters, decay=config.ema_decay, foreach=True)
-    saved = load_checkpoint(folder / "checkpoint.pt", config.fingerprint())
-    step = 0
-    if saved is not None:
-        part.module.load_state_dict(saved["module"])
-        optimiser.load_state_dict(saved["optimiser"])
-        average.load_state_dict(saved["average"])
-        step = int(saved["step"])
-        _LOG.info("%s: resuming at step %d of %d", config.part, step, config.total_steps)
+    _check_division(config, processes.count)
+    run = TrainingRun(part, config, folder, processes)
     last = config.total_steps if stop_after is None else min(stop_after, config.total_steps)
-    prepared, samples, first, started = -1, 0, step, time.monotonic()
-    seen, losses = 0, []
-    while step < last:
-        stage_index, stage = config.stage_at(step)
-        if stage_index != prepared:
-            samples, prepared = part.samples(stage_index, stage), stage_index
-            started, seen = time.monotonic(), 0
-            stage_start = sum(s.steps for s in config.stages[:stage_index])
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, step)
-        index = epoch_indices(config.seed + stage_index, step - stage_start, stage.batch, samples)
-        rng, noise = (
-            np.random.default_rng((config.seed, step)),
-            torch.Generator().manual_seed(config.seed * 10**6 + step),
+    interruption = interruption or Interruption()
+    with RunRecords(folder, config.part, run.step, processes.is_first) as records:
+        try:
+            with interruption.held():
+                while run.step < last:
+                    if run.begins_stage:
+                        with interruption.released():  # long, and the last checkpoint has everything
+                            run.prepare()
+                    run.advance()
+                    stops = processes.any(interruption.signal is not None)
+                    run.report(records, watch, ends=stops or run.step == last)
+                    if stops:
+                        break
+        except KeyboardInterrupt:
+            if interruption.signal is None:
+                raise
+            return None
+    return run.finished() if run.step == config.total_steps else None
+
+
+class _Step(nn.Module):
+    """A part's loss as a module's `forward`, which is what can be distributed."""
+
+    def __init__(self, part: PartTraining) -> None:
+        super().__init__()
+        self.module = part.module
+        self._part = part
+
+    def forward(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
+        return self._part.loss(stage, samples)
+
+
+class TrainingRun:
+    """Weights, optimiser, averaged weights and step, and how they go on by one."""
+
+    def __init__(
+        self, part: PartTraining, config: TrainingConfig, folder: Path, processes: Processes
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.part, self.config, self.processes = part, config, processes
+        self.step, self.folder = 0, folder
+        self._stage_index, self._samples, self._stage_start = -1, 0, 0
+        self._pace, self._losses, self._figures = _Pace(), list[float](), dict[str, float]()
+        self._step_module = _Step(part)
+        self._distributed = processes.distribute(self._step_module)
+        self._parameters = [p for p in part.module.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.AdamW(
+            self._parameters,
+            lr=config.learning_rate,
+            betas=_BETAS,
+            weight_decay=config.weight_decay,
+            fused=not processes.sharded,
         )
-        part.module.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            loss, figures = part.loss(stage, index, rng, noise)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimiser.step()
-        average.step(parameters)
-        step += 1
-        seen += stage.batch
-        losses.append(float(loss.detach()))
-        if step % _LOG_EVERY == 0 or step == last:
-            speed = seen / (time.monotonic() - started)
-            record = {
-                "step": step,
-                "size": stage.size,
-                "loss": float(np.mean(losses)),
-                "images_per_s": speed,
-            } | figures
-            _log(folder, config, record)
-            losses = []
+        self._average = EMAModel(self._parameters, decay=config.ema_decay, foreach=not processes.sharded)
+        saved = load_checkpoint(folder / CHECKPOINT_FILE, config.fingerprint())
+        if saved is not None:
+            self._restore(saved)
+
+    @property
+    def begins_stage(self) -> bool:
+        """Whether the current step's stage is not ready yet."""
+        return self.config.stage_at(self.step)[0] != self._stage_index
+
+    def prepare(self) -> None:
+        """Make the current stage ready."""
+        stage_index, stage = self.config.stage_at(self.step)
+        self._stage_start = sum(one.steps for one in self.config.stages[:stage_index])
+        if not self.processes.is_first:  # the first one writes caches, the others then read them
+            self.processes.wait()
+        self._samples, self._stage_index = self.part.samples(stage_index, stage), stage_index
+        if self.processes.is_first:
+            self.processes.wait()
+        self._pace = _Pace()
+
+    def advance(self) -> None:
+        """One optimiser step."""
+        config, (stage_index, stage) = self.config, self.config.stage_at(self.step)
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
+        index = epoch_indices(
+            config.seed + stage_index, self.step - self._stage_start, stage.batch, self._samples
+        )
+        shares = divide_step(
+            index,
+            config.seed,
+            self.step,
+            self.processes.rank,
+            self.processes.count,
+            config.accumulate,
+            self.processes.device,
+        )
+        self.part.module.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        passes = [self._pass(stage, share, share is shares[-1]) for share in shares]
+        means = {name: float(np.mean([one[name] for one in passes])) for name in passes[0]}
+        means = self.processes.mean(means)
+        loss = means.pop("loss")
+        if not math.isfinite(loss):
+            raise SettingError(
+                f"step {self.step + 1}: the loss is {loss}; lower learning_rate or clip_norm, or look for "
+                f"damaged samples; {self.folder / CHECKPOINT_FILE} holds the last good state"
+            )
+        torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
+        self._optimiser.step()
+        self._average.step(self._parameters)
+        self.part.after_step(self.step, config.total_steps)
+        self.step += 1
+        self._pace.images += stage.batch
+        self._losses.append(loss)
+        self._figures = means
+
+    def _pass(self, stage: Stage, share: StepSamples, last: bool) -> dict[str, float]:
+        found: dict[str, float] = {}
+
+        def loss() -> Tensor:
+            device = self.processes.device.type
+            with torch.autocast(device, torch.bfloat16, enabled=self.config.bf16):
+                value, figures = self._distributed(stage, share)
+            found.update(figures, loss=float(value.detach()))
+            scaled: Tensor = value / self.config.accumulate
+            return scaled
+
+        self.processes.backward(self._distributed, loss, last)
+        return found
+
+    def report(self, records: RunRecords, watch: Callable[[Progress], None] | None, ends: bool) -> None:
+        """Log, validate and write a checkpoint where this step asks for it."""
+        config, step = self.config, self.step
+        size = config.stages[self._stage_index].size
+        if watch is not None and self.processes.is_first:
+            left = images_left(config, step) / self._pace.speed()
+            watch(Progress(step, config.total_steps, self._losses[-1], self._pace.speed(), left, size))
+        if step % _LOG_EVERY == 0 or ends:
+            figures = {
+                "size": size,
+                "loss": float(np.mean(self._losses)),
+                "images_per_s": self._pace.speed(),
+                "hours_left": images_left(config, step) / self._pace.speed() / 3600,
+                "learning_rate": self._optimiser.param_groups[0]["lr"],
+            }
+            records.figures(step, "training", figures | self._figures)
+            self._losses = []
         if step % config.validate_every == 0 or step == config.total_steps:
             paused = time.monotonic()
-            _log(folder, config, {"step": step} | _validate(part, average, parameters))
-            started += time.monotonic() - paused
-        if step % config.checkpoint_every == 0 or step == last:
-            state: dict[str, Any] = {"module": part.module.state_dict(), "optimiser": optimiser.state_dict()}
-            state |= {"average": average.state_dict(), "step": step}
-            save_checkpoint(folder / "checkpoint.pt", state, config.fingerprint())
-    _LOG.info(
-        "%s: %d steps in this run, now at %d of %d", config.part, step - first, step, config.total_steps
-    )
-    if step == config.total_steps:
-        average.copy_to(parameters)
-        return True
-    return False
+            found = self._validate()
+            records.figures(step, "validation", found.figures)
+            if found.picture is not None:
+                records.picture(step, found.picture)
+            self._pace.started += time.monotonic() - paused
+        stage_ends = step == self._stage_start + config.stages[self._stage_index].steps
+        if step % config.checkpoint_every == 0 or stage_ends or ends:
+            self._save()
+
+    def _validate(self) -> Validation:
+        with self._averaged(), self.processes.gathered(self._step_module), torch.no_grad():
+            self.part.module.eval()
+            return self.part.validate()
+
+    def finished(self) -> dict[str, Tensor]:
+        """The module's weights with the averaged ones in place, which stay there."""
+        self._average.copy_to(self._parameters)
+        weights: dict[str, Tensor] = whole(self.part.module.state_dict())
+        return weights
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        self._average.store(self._parameters)
+        self._average.copy_to(self._parameters)
+        try:
+            yield
+        finally:
+            self._average.restore(self._parameters)
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "module": whole(self.part.module.state_dict()),
+            "optimiser": whole(self._optimiser.state_dict()),
+            "average": whole(self._average.state_dict()),
+            "step": self.step,
+        }
+        if self.processes.is_first:
+            save_checkpoint(self.folder / CHECKPOINT_FILE, state, self.config.fingerprint())
+        self.processes.wait()
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        like = self.part.module.state_dict()
+        self.part.module.load_state_dict(
+            {name: divided(value, like[name]) for name, value in saved["module"].items()}
+        )
+        moments = saved["optimiser"]["state"]
+        for index, values in moments.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                values[name] = divided(values[name], self._parameters[index])
+        self._optimiser.load_state_dict(saved["optimiser"])
+        average = dict(saved["average"])
+        average["shadow_params"] = [
+            divided(value, parameter)
+            for value, parameter in zip(average["shadow_params"], self._parameters, strict=True)
+        ]
+        self._average.load_state_dict(average)
+        self.step = int(saved["step"])
 
 
-def _validate(part: PartTraining, average: EMAModel, parameters: list[nn.Parameter]) -> dict[str, float]:
-    average.store(parameters)
-    average.copy_to(parameters)
-    part.module.eval()
-    with torch.inference_mode():
-        figures = part.validate()
-    average.restore(parameters)
-    return figures
-
-
-def _log(folder: Path, config: TrainingConfig, record: dict[str, float]) -> None:
-    _LOG.info("%s %s", config.part, " ".join(f"{key} {value:.4g}" for key, value in record.items()))
-    with (folder / "log.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
+def _check_division(config: TrainingConfig, processes: int) -> None:
+    parts = processes * config.accumulate
+    for stage in config.stages:
+        if stage.batch % parts:
+            raise SettingError(
+                f"a batch of {stage.batch} cannot be divided among {processes} processes times "
+                f"accumulate {config.accumulate}; make it a multiple of {parts}"
+            )

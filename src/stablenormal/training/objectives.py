@@ -1,4 +1,8 @@
-"""The losses of the four parts, as functions of tensors and a denoiser."""
+"""The losses of the parts, as functions of tensors and a denoiser: one number for each sample.
+
+A batch's loss is the mean of its samples', each of which counts the same however much of it is valid; so it
+is the same however a batch is divided among processes and passes.
+"""
 
 from collections.abc import Callable
 
@@ -22,26 +26,27 @@ def reconstruction_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Te
         valid: (B, H, W) bool; other pixels do not count.
 
     Returns:
-        A scalar.
+        (B,).
     """
     weight = valid[:, None].float()
     error = (prediction - target) * weight
-    loss = error.abs().sum() / weight.sum().clamp(min=1) / 3
+    loss = _sample_sum(error.abs()) / _sample_sum(weight).clamp(min=1) / 3
     for axis in (-1, -2):
         step = weight.narrow(axis, 1, weight.shape[axis] - 1) * weight.narrow(axis, 0, weight.shape[axis] - 1)
-        loss = loss + (error.diff(dim=axis) * step).abs().sum() / step.sum().clamp(min=1) / 3
+        change = (error.diff(dim=axis) * step).abs()
+        loss = loss + _sample_sum(change) / _sample_sum(step).clamp(min=1) / 3
     return loss
 
 
 def angular_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean angle in radians between two (B, 3, H, W) normal maps over the valid (B, H, W) pixels."""
+    """Mean angles (B,) in radians between two (B, 3, H, W) normal maps over the valid (B, H, W) pixels."""
     angle = torch.deg2rad(angular_error_deg(prediction, target))
-    return (angle * valid).sum() / valid.sum().clamp(min=1)
+    return _sample_sum(angle * valid) / _sample_sum(valid).clamp(min=1)
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of N(mean, exp(logvar)) from N(0, 1), per latent value."""
-    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    """Kullback-Leibler divergences (B,) of N(mean, exp(logvar)) from N(0, 1), per latent value (B, ...)."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).flatten(1).mean(1)
 
 
 def patch_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -50,19 +55,23 @@ def patch_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (B, classes, g, g).
         labels: class ids (B, H, W).
+
+    Returns:
+        (B,).
     """
     classes, grid = logits.shape[1], logits.shape[-1]
     # One class more for UNLABELLED surfaces, which then count for none.
     one_hot = functional.one_hot(labels.clamp(max=classes), classes + 1)[..., :-1].permute(0, 3, 1, 2).float()
     share = functional.adaptive_avg_pool2d(one_hot, grid)
-    return -(share * functional.log_softmax(logits.float(), dim=1)).sum(1).mean()
+    return -(share * functional.log_softmax(logits.float(), dim=1)).sum(1).mean((1, 2))
 
 
 def masked_mean_square(error: Tensor, weight: Tensor) -> Tensor:
-    """Mean of error squared (B, c, h, w), each latent cell weighted by (B, 1, h, w)."""
+    """Means (B,) of error squared (B, c, h, w), each latent cell weighted by (B, 1, h, w)."""
     if weight.shape != (error.shape[0], 1, *error.shape[2:]):
         raise ImageShapeError(f"weights {tuple(weight.shape)} do not fit latents {tuple(error.shape)}")
-    return (error.float().square() * weight).sum() / (weight.sum() * error.shape[1]).clamp(min=1)
+    squared = _sample_sum(error.float().square() * weight)
+    return squared / (_sample_sum(weight) * error.shape[1]).clamp(min=1)
 
 
 def yoso_loss(
@@ -87,6 +96,9 @@ def yoso_loss(
         noise: z ~ N(0, I), like x0.
         t_plus: (B,) int64 in [0, 1000); 0 asks for x_0 itself.
         shrink: (B,) bool, where the input noise is replaced by the zero latent (probability lambda).
+
+    Returns:
+        (B,).
     """
     z = torch.where(shrink[:, None, None, None], torch.zeros_like(noise), noise)
     a = torch.where(t_plus > 0, alphas_cumprod[t_plus], torch.ones_like(alphas_cumprod[t_plus]))[
@@ -100,3 +112,7 @@ def noised(x0: Tensor, alphas_cumprod: Tensor, noise: Tensor, timestep: Tensor) 
     """x_t of a latent (B, c, h, w) at timesteps (B,), each sample at its own."""
     a = alphas_cumprod[timestep][:, None, None, None]
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
+
+
+def _sample_sum(values: Tensor) -> Tensor:
+    return values.flatten(1).sum(1)

@@ -1,0 +1,148 @@
+"""What the semantic part does to the refiner's normals.
+
+Encoders trained by labels and by self-distillation, and none; features aligned bilinearly and by the
+upsampler. Every refiner has the same start, data, order and number of steps.
+
+python runs/semantic_study.py --base MODEL --data PACKED --heldout PACKED -o FOLDER [--threads 2]
+    [--refiner-steps 1200] [--semantic-steps 1500] [--upsampler-steps 600] [--size 128] [--batch 32]
+
+MODEL is a trained one-step model (`stablenormal train yoso` or `angular`). Every training resumes where it
+stopped; run the command again until it prints the table. Writes FOLDER/study.json.
+"""
+
+import argparse
+import json
+import logging
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stablenormal.models.architecture import SMALL
+from stablenormal.models.building import build_injector, build_semantic_encoder
+from stablenormal.models.loading import save_components, weight_hash
+from stablenormal.pipelines.stable_normal import StableNormal
+from stablenormal.training.config import Stage, TrainingConfig
+from stablenormal.training.interruption import Interruption
+from stablenormal.training.run import quieten_semantic_encoder, train
+
+_SEED = 0
+
+
+def main() -> None:
+    """Train whatever is missing, print a table, write everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", required=True, help="trained one-step model: folder, hub id, or small")
+    parser.add_argument("--data", required=True, help="packed training corpus")
+    parser.add_argument("--heldout", required=True, help="packed corpus of unseen scenes")
+    parser.add_argument("--refiner-steps", type=int, default=1200)
+    parser.add_argument("--semantic-steps", type=int, default=1500)
+    parser.add_argument("--upsampler-steps", type=int, default=600)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--images", type=int, default=64, help="held-out images")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with Interruption() as interruption:
+        rows = _study(options, interruption)
+    if rows is None:
+        print("stopped with a checkpoint; run again to go on")
+        return
+    report = {
+        "base": options.base,
+        "commit": subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip(),
+        "options": {name: str(value) for name, value in vars(options).items()},
+        "rows": rows,
+    }
+    (options.out / "study.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(f"{'encoder':20}{'alignment':12}{'mean':>8}{'median':>8}{'11.25':>8}")
+    for row in rows:
+        print(
+            f"{row['encoder']:20}{row['alignment']:12}{row['full_deg']:8.2f}{row['full_median_deg']:8.2f}"
+            f"{row['full_below_11.25_percent']:8.1f}"
+        )
+
+
+def _study(options: argparse.Namespace, interruption: Interruption) -> list[dict[str, Any]] | None:
+    fresh = _fresh_base(options)
+    rows: list[dict[str, Any]] = []
+    for encoder in ("none", "labels", "self_distillation"):
+        base = fresh
+        if encoder != "none":
+            supervision = {"supervision": encoder, "learning_rate": 1e-3, "weight_decay": 0.02}
+            semantic = _trained(options, interruption, f"semantic-{encoder}", "semantic", fresh, supervision)
+            if semantic is None:
+                return None
+            upsampler = _trained(
+                options, interruption, f"upsampler-{encoder}", "upsampler", semantic, {"learning_rate": 2e-3}
+            )
+            if upsampler is None:
+                return None
+            base = upsampler
+        for alignment in ("bilinear",) if encoder == "none" else ("bilinear", "upsampler"):
+            settings = {"alignment": alignment, "semantics": encoder != "none", "learning_rate": 5e-4}
+            name = f"refiner-{encoder}-{alignment}"
+            if _trained(options, interruption, name, "refiner", base, settings) is None:
+                return None
+            log = (options.out / name / "log.jsonl").read_text().splitlines()
+            found = [record for line in log if "full_deg" in (record := json.loads(line))]
+            rows.append({"encoder": encoder, "alignment": alignment} | found[-1])
+            rows[-1]["weight_hash"] = weight_hash(options.out / name / "model")
+    return rows
+
+
+def _fresh_base(options: argparse.Namespace) -> Path:
+    """The base with a semantic encoder and an injector that have learnt nothing, so that all begin alike."""
+    folder: Path = options.out / "base"
+    if folder.exists():
+        return folder
+    components = StableNormal.from_pretrained(options.base, device="cpu", dtype="float32").components
+    torch.manual_seed(_SEED)
+    encoder = build_semantic_encoder(SMALL.semantic, components.spec.semantic_input_size)
+    quieten_semantic_encoder(encoder)
+    components.semantic_encoder, components.feature_upsampler = encoder, None
+    components.refiner.injector = build_injector(
+        components.refiner.unet, components.spec, encoder.channels, SMALL.injector_channels
+    )
+    return save_components(components, folder, torch.float32)
+
+
+def _trained(
+    options: argparse.Namespace,
+    interruption: Interruption,
+    name: str,
+    part: str,
+    base: Path,
+    settings: dict[str, Any],
+) -> Path | None:
+    """The model of one training, which goes on where it stopped; None if it was interrupted."""
+    model: Path = options.out / name / "model"
+    if model.exists():
+        return model
+    steps = vars(options)[f"{part}_steps"]
+    config = TrainingConfig(
+        part=part,  # type: ignore[arg-type]
+        base=str(base),
+        data=options.data,
+        heldout=options.heldout,
+        stages=(Stage(options.size, steps, options.batch),),
+        warmup_steps=min(100, max(1, steps // 10)),
+        ema_decay=0.995 if steps > 500 else 0.9,
+        validate_every=max(1, steps // 3),
+        checkpoint_every=max(1, steps // 10),
+        validation_images=options.images,
+        seed=_SEED,
+        **settings,
+    )
+    return train(config, options.out / name, interruption=interruption)
+
+
+if __name__ == "__main__":
+    main()
