@@ -121,7 +121,7 @@ def _ceiling(build: SceneBuilder, rng: Rng, plan: Array, eaves: float) -> float:
 
 
 def _wall(build: SceneBuilder, rng: Rng, start: Array, end: Array, height: float, slot: int) -> None:
-    """A wall between two corners: plain, with a niche, an opening, pilasters, panels or a relief of blocks."""
+    """A wall between two corners: plain, or with a niche, pilasters, panels or blocks."""
     along = end - start
     long = float(np.linalg.norm(along))
     pose = translation([*start, 0]) @ rotation([0, 0, 1], float(np.arctan2(along[1], along[0])))

@@ -1,4 +1,4 @@
-"""Scenes seen from near: fronts that fill the picture, statues, cloth and paper, thin things before others."""
+"""Scenes seen from near: fronts that fill the picture, statues, cloth and paper, thin things."""
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def _stage(
 
 
 def closeup(rng: Rng, bank: Bank) -> Scene:
-    """Fronts of cabinets, appliances, crates, shelves, steps or books, side by side, made to fill the picture."""
+    """Fronts of cabinets, appliances, crates, shelves, steps or books, made to fill the picture."""
     build = SceneBuilder("closeup")
     if chance(rng, 0.3):
         return _close_boxes(build, rng, bank)
@@ -233,7 +233,7 @@ def lattice(rng: Rng, bank: Bank) -> Scene:
         )
     )
     alike = pick(rng, pieces) if chance(rng, 0.5) else None
-    for k in range(rng.integers(1, 6)):
+    for _ in range(rng.integers(1, 6)):
         piece = alike or pick(rng, pieces)
         _, high = piece.bounds()
         x, y = rng.uniform(-1.1, 1.1), rng.uniform(-1.2, behind - 0.5)

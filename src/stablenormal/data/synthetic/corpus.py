@@ -23,8 +23,8 @@ from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.errors import SettingError
 
 VIEWS = {
-    "room": 12, "tabletop": 8, "object": 4, "street": 10, "closeup": 8, "statue": 6, "drapery": 6, "lattice": 8,
-    "foliage": 10, "architecture": 8,
+    "room": 12, "tabletop": 8, "object": 4, "street": 10, "closeup": 8, "statue": 6, "drapery": 6,
+    "lattice": 8, "foliage": 10, "architecture": 8,
 }  # fmt: skip
 """Views of one scene of each kind."""
 VIEWS_PER_DRAW = {

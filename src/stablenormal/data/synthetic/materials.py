@@ -97,8 +97,8 @@ def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emis
     Returns:
         (18,): layer, repeats per metre, bump in metres, roughness | tint RGB, metalness | second tint RGB,
         how much the tints replace the texture's colour | emission, turn in radians, reflectance at normal
-        incidence, clearness (how much is seen through, 1: all) | translucency (how far light creeps around edges, in
-        [0, 1]), refraction (how far what is behind is shifted: 0 a thin shell, 1 solid glass).
+        incidence, clearness (how much is seen through, 1: all) | translucency (how far light creeps around
+        edges, in [0, 1]), refraction (how far what is behind is shifted: 0 a thin shell, 1 solid glass).
     """
     kinds, (low, high) = ROLES[role]
     kind = pick(rng, kinds) if kinds is not None and chance(rng, 0.88) else pick(rng, list(layers))
@@ -137,7 +137,8 @@ def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emis
 
 
 _GLOSSY = {
-    "vessel": 0.75, "glass": 0.8, "metal": 0.7, "appliance": 0.6, "screen": 0.95, "plastic": 0.6, "object": 0.4, "packet": 0.45,
+    "vessel": 0.75, "glass": 0.8, "metal": 0.7, "appliance": 0.6, "screen": 0.95, "plastic": 0.6,
+    "object": 0.4, "packet": 0.45,
 }  # fmt: skip
 """Role -> how often it is glossy; 0.3 for those not named."""
 _MATT = ("wall", "ceiling", "soft", "paper", "leaf", "ground", "grass", "bark", "facade", "shade")

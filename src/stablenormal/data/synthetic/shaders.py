@@ -178,8 +178,10 @@ void main() {
         vec2 shift = (to_camera * n).xy * (0.015 + 0.12 * m4.y) * (1.5 - nv);
         vec2 at = clamp(gl_FragCoord.xy / size - shift, 0.0, 0.999);
         vec4 back = texture(behind_radiance, at);
-        vec3 seen_light = back.rgb + texture(behind_albedo, at).rgb * back.a * ambient * light_from(vec3(0, 0, 1), 5.5);
-        float rim = (1 - nv) * (1 - nv), passes = m3.w * (1 - min(2.0 * (m3.z + (1 - m3.z) * pow(1 - nv, 5.0)), 1.0));
+        vec3 skylight = ambient * light_from(vec3(0, 0, 1), 5.5);
+        vec3 seen_light = back.rgb + texture(behind_albedo, at).rgb * back.a * skylight;
+        float rim = (1 - nv) * (1 - nv), reflected = 2.0 * (m3.z + (1 - m3.z) * pow(1 - nv, 5.0));
+        float passes = m3.w * (1 - min(reflected, 1.0));
         vec3 through = pow(max(m1.rgb, vec3(0.01)), vec3(min(0.6 + 0.4 / nv, 3.0)));
         seen_light = mix(seen_light, ambient * light_from(refract(-to_eye, n, 0.75), 1.5), 0.7 * rim);
         sum += passes * through * seen_light;
