@@ -61,8 +61,9 @@ def closeup(rng: Rng, bank: Bank) -> Scene:
         fronts.append((middle, np.array([0, -1.0, 0]), float(max(high[0] - low[0], min(high[2], 1.6)))))
         focuses.append(middle)
         x += float(high[0] - low[0]) + pick(rng, (0.01, 0.02, rng.uniform(0.02, 0.4)))
-        for _ in range(rng.integers(0, 3) if piece.top else 0):
-            at = np.array([middle[0] + rng.uniform(-0.8, 0.8) * piece.top[0], behind - 0.2, high[2] + 0.001])
+        wide = piece.top[0] if piece.top else 0.0
+        for _ in range(rng.integers(0, 3) if wide else 0):
+            at = np.array([middle[0] + rng.uniform(-0.8, 0.8) * wide, behind - 0.2, high[2] + 0.001])
             put_shape(build, rng, pick(rng, bank.shapes), at, log_uniform(rng, 0.05, 0.2))
     for _ in range(rng.integers(0, 3)):
         foot = np.array([rng.uniform(-0.3, x), behind - rng.uniform(0.9, 1.3), 0.001])

@@ -55,9 +55,10 @@ def folded_sheet(rng: Rng) -> Mesh:
     for turn, offset, _ in lines:
         along = np.array([np.cos(turn), np.sin(turn)])
         cells = [piece for cell in cells for piece in _cut(cell, along, offset)]
-    points, faces = [], []
+    points: list[Array] = []
+    faces: list[list[int]] = []
     for cell in cells:
-        start = sum(len(part) for part in points)
+        start = sum(map(len, points))
         faces += [[start, start + k, start + k + 1] for k in range(1, len(cell) - 1)]
         points.append(cell)
     flat = np.vstack(points)
