@@ -32,6 +32,8 @@ VIEWS_PER_DRAW = {
     "foliage": 2, "architecture": 2,
 }  # fmt: skip
 """Views that share one draw of lights and materials."""
+RECIPE_NUMBER = 2
+"""Raised whenever the same seed would give other bytes."""
 SCENES_PER_BANK = 400
 """A new bank of textures, shapes and furniture after so many scenes."""
 TRIES = 6
@@ -61,7 +63,7 @@ class Mix:
             SettingError: if a share is negative or all are zero.
         """
         shares = [getattr(self, entry.name) for entry in fields(self)]
-        if min(shares) < 0 or sum(shares) <= 0:
+        if not all(0 <= share < np.inf for share in shares) or sum(shares) <= 0:
             raise SettingError(f"mix {self}: shares must be zero or more, and not all zero")
 
 
@@ -80,6 +82,22 @@ def mix_of(shares: Mapping[str, float]) -> Mix:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise SettingError(f"no kind of scene is called {kind!r}; {hint}choose from {', '.join(VIEWS)}")
     return Mix(**{kind: float(shares.get(kind, 0.0)) for kind in VIEWS})
+
+
+def parse_mix(text: str) -> Mix:
+    """A mix from text such as "room=2,closeup=1"; a kind alone counts as 1.
+
+    Raises:
+        SettingError: if the text cannot be read, or as `mix_of`.
+    """
+    shares: dict[str, float] = {}
+    for entry in text.split(","):
+        kind, _, share = (part.strip() for part in entry.partition("="))
+        try:
+            shares[kind] = float(share or 1)
+        except ValueError:
+            raise SettingError(f"mix {text!r}: {share!r} is not a number; write kind=share") from None
+    return mix_of(shares)
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,16 @@ def render_corpus(
         renderer.close()
 
 
+def check_settings(seed: int, size: int) -> None:
+    """Refuse what cannot be rendered.
+
+    Raises:
+        SettingError: if the size is below 16 or the seed negative.
+    """
+    if size < 16 or seed < 0:
+        raise SettingError(f"size {size} must be 16 or more, and seed {seed} must not be negative")
+
+
 class CorpusRenderer:
     """Renders any stretch of one corpus; keeps its bank and its OpenGL context between stretches."""
 
@@ -146,8 +174,7 @@ class CorpusRenderer:
         Raises:
             SettingError: if an argument is out of range or OpenGL is missing.
         """
-        if size < 16 or seed < 0:
-            raise SettingError(f"size {size} must be 16 or more, and seed {seed} must not be negative")
+        check_settings(seed, size)
         self._seed, self._mix, self._bank_fraction = seed, mix, bank_fraction
         self._rasteriser = Rasteriser(size)
         self._bank: tuple[int, Bank] | None = None
