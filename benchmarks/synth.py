@@ -95,9 +95,7 @@ def main() -> None:
         kinds.insert(0, BASELINE)
     measured = {kind: measure(kind, rasteriser, bank, options.seed, options.scenes) for kind in kinds}
     base = sum(measured[BASELINE][0].values())
-    print(
-        f"{platform.processor() or platform.machine()}, {options.size} px, {options.scenes} scenes of each kind"
-    )
+    print(f"{platform.processor() or platform.machine()}, {options.size} px, {options.scenes} scenes a kind")
     print(
         f"{'kind':14}{'triangles':>10}"
         + "".join(f"{stage:>8}" for stage in STAGES)
@@ -118,9 +116,7 @@ def main() -> None:
         bank_share = bank_seconds / (SCENES_PER_BANK / scenes * sum(shares.values()))
         whole = sum(shares[row["kind"]] * row["cpu_s"] for row in rows) / sum(shares.values()) + bank_share
         rows.append({"kind": "mix", "bank": bank_share, "cpu_s": whole, "ratio": whole / base})
-        print(
-            f"{'mix':14}{'':10}{'':32}{whole:8.3f}{1 / whole:7.1f}{whole / base:7.2f}  (bank {bank_share:.3f})"
-        )
+        print(f"{'mix':56}{whole:8.3f}{1 / whole:7.1f}{whole / base:7.2f}  (bank {bank_share:.3f})")
         print(f"two free cores: {2 / whole:.1f} images per second")
     if options.out:
         options.out.write_text(json.dumps({"size": options.size, "rows": rows}, indent=1) + "\n")

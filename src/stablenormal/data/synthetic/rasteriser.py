@@ -94,8 +94,13 @@ class Rasteriser:
             map_.filter = (create.NEAREST, create.NEAREST)
             map_.repeat_x = map_.repeat_y = False
 
+    def _make_current(self) -> None:
+        """Let OpenGL calls go to this context, whichever was made or used since."""
+        self.context.__enter__()
+
     def load_bank(self, bank: Bank) -> None:
         """Upload the textures and environments that scenes refer to."""
+        self._make_current()
         for texture in self._bank_textures:
             texture.release()
         layers, side = bank.textures.shape[:2]
@@ -111,6 +116,7 @@ class Rasteriser:
 
     def load_scene(self, scene: Scene) -> None:
         """Upload a scene's triangles; before asking for colour, set its materials and lighting."""
+        self._make_current()
         for item in self._scene_objects:
             item.release()
         vertices = self.context.buffer(np.ascontiguousarray(scene.vertices).tobytes())
@@ -133,12 +139,14 @@ class Rasteriser:
 
     def set_materials(self, materials: Map) -> None:
         """Give every slot of the loaded scene its material, (slots, FIELDS); comes before the lighting."""
+        self._make_current()
         padded = np.pad(materials, ((0, 0), (0, -FIELDS % 4)))
         self._materials.write(np.ascontiguousarray(padded, np.float32).tobytes())
         self._clear = materials[self._part_slots, CLEARNESS] > 0
 
     def set_lighting(self, lighting: Lighting) -> None:
         """Light the loaded scene: draw its shadow maps and set the lamps."""
+        self._make_current()
         self._lighting = lighting
         casters = _runs(self._loaded(), ~self._clear)
         self.context.enable(self.context.DEPTH_TEST)
@@ -158,6 +166,7 @@ class Rasteriser:
 
     def gbuffer(self, camera: Camera) -> GBuffer:
         """Exact geometry at the pixel centres."""
+        self._make_current()
         scene = self._loaded()
         self.context.enable(self.context.DEPTH_TEST)
         self._geometry_target.use()
@@ -186,6 +195,7 @@ class Rasteriser:
             Linear RGB (H, W, 3) already weighted by coverage, and coverage (H, W) in [0, 1], from 2 x 2
             samples.
         """
+        self._make_current()
         scene, lighting = self._loaded(), self._lighting
         lamps = lighting.lamps.copy()
         if lighting.flash:
@@ -250,6 +260,7 @@ class Rasteriser:
 
     def close(self) -> None:
         """Give the OpenGL context back."""
+        self._make_current()
         self.context.release()
 
 

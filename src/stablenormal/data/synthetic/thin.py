@@ -90,7 +90,7 @@ def steps(rng: Rng, wide: float, count: int, tread: float, riser: float) -> Mesh
         if nosing > 0.01 or not solid:
             parts.append(rounded_box(board, 0.008, (0, front + tread / 2 - nosing / 2, top + 0.005)))
     if not solid:
-        end = np.array([0, count * tread, count * riser])
+        end = np.array([0, count * tread - 0.06, count * riser - 0.11])
         for side in (-1, 1):
             foot = np.array([side * wide * 0.4, 0.03, 0.05])
             parts.append(rod(foot, foot + end, 0.05, sections=6))

@@ -101,7 +101,7 @@ def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
                 f"{folder}: holds another corpus ({told}); choose another folder or the same settings"
             )
         return
-    if any(folder.glob("*.tar")):
+    if any(path.is_file() for path in folder.glob("*.tar")):
         raise DataError(f"{folder}: holds shards but no {RECIPE_NAME} that says whose; choose another folder")
     write_bytes(path, (json.dumps(recipe, sort_keys=True) + "\n").encode())
 
