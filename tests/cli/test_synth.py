@@ -2,9 +2,11 @@ from pathlib import Path
 
 import cv2
 import pytest
+from typer.testing import CliRunner
 
-from stablenormal.cli.main import main
+from stablenormal.cli.main import app, main
 from stablenormal.data.shards import iterate_samples, list_shards
+from stablenormal.data.synthetic.corpus import VIEWS
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
@@ -35,6 +37,11 @@ def test_synth_writes_shards_and_a_contact_sheet(
 
     code, told = run(capsys, *options, "--mix", "street")
     assert code == 1 and "holds another corpus (mix" in told and told.count("\n") == 1
+
+
+def test_help_names_every_kind() -> None:
+    told = " ".join(CliRunner().invoke(app, ["synth", "--help"], env={"COLUMNS": "400"}).output.split())
+    assert all(kind in told for kind in VIEWS)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def _plan(rng: Rng) -> Array:
 
 
 def _floor_of(plan: Array, height: float = 0.0) -> Mesh:
-    points = np.column_stack([np.vstack([[[0, 0]], plan * 1.2]), np.full(len(plan) + 1, height)])
+    points = np.column_stack([np.vstack([[[0, 0]], plan * 1.7]), np.full(len(plan) + 1, height)])
     ring = np.arange(len(plan))
     return mesh_from_faces(points, np.stack([0 * ring, ring + 1, (ring + 1) % len(plan) + 1], 1))
 

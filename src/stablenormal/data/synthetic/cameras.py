@@ -66,8 +66,10 @@ def place_camera(rng: Rng, scene: Scene) -> Camera:
         return _around_object(rng, scene, roll)
     if scene.kind == "tabletop":
         return _over_table(rng, scene, roll)
-    if scene.outdoors:
-        return _in_street(rng, scene, roll) if scene.kind == "street" else _in_garden(rng, scene, roll)
+    if scene.kind == "street":
+        return _in_street(rng, scene, roll)
+    if scene.kind == "foliage":
+        return _in_garden(rng, scene, roll)
     if scene.kind == "closeup":
         return _before_front(rng, scene, roll)
     if scene.kind in ("statue", "drapery", "lattice"):

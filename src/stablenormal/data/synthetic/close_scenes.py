@@ -218,8 +218,11 @@ def drapery(rng: Rng, bank: Bank) -> Scene:
 def lattice(rng: Rng, bank: Bank) -> Scene:
     """Chairs, railings, racks, grilles, ladders and cables, close, one before the other."""
     build = SceneBuilder("lattice")
-    behind = rng.uniform(0.5, 2.0)
-    _stage(build, rng, behind)
+    behind, terrace = rng.uniform(0.5, 2.0), chance(rng, 0.3)
+    if terrace:
+        _terrace(build, rng, behind)
+    else:
+        _stage(build, rng, behind)
     focuses: list[Array] = []
     pieces = bank.of_kind(
         *pick(
@@ -228,6 +231,7 @@ def lattice(rng: Rng, bank: Bank) -> Scene:
                 ("chair",),
                 ("chair", "bench", "table"),
                 ("railing", "chair"),
+                ("chair", "table", "bench"),
                 ("rack", "ladder"),
                 ("chair", "lamp", "rack", "railing", "radiator", "plant"),
             ),
@@ -257,4 +261,36 @@ def lattice(rng: Rng, bank: Bank) -> Scene:
             build.instance("object"),
             translation([rng.uniform(-1, 1), behind - 0.3, tall / 2]),
         )
-    return build.bake(np.array([-1.2, -1.3, 0]), np.array([1.2, behind, 1.3]), focuses=focuses, backdrop=True)
+    return build.bake(
+        np.array([-1.2, -1.3, 0]),
+        np.array([1.2, behind, 1.3]),
+        focuses=focuses,
+        outdoors=terrace,
+        backdrop=True,
+    )
+
+
+def _terrace(build: SceneBuilder, rng: Rng, behind: float) -> None:
+    """Paving before the wall of a house with windows and a bench along it."""
+    build.add_box((60, 60, 0.1), (0, behind - 29.9, -0.05), build.slot("ground"), build.instance("ground"))
+    tall, wide = rng.uniform(2.6, 6), rng.uniform(6, 30)
+    wall = (rng.uniform(-0.3, 0.3) * wide, behind + 0.1, tall / 2)
+    build.add_box((wide, 0.2, tall), wall, build.slot("facade"), build.instance("wall"))
+    frame, glass = build.slot("furniture"), build.slot("screen")
+    up, high, pitch = rng.uniform(0.4, 1.3), rng.uniform(0.8, 1.5), rng.uniform(0.9, 2.0)
+    for x in np.arange(-2.5, 2.5, pitch):
+        across = pitch * 0.75
+        pane = build.instance("window")
+        build.add_box((across, 0.02, high), (x, behind - 0.005, up + high / 2), glass, pane)
+        for share in np.linspace(-0.5, 0.5, int(rng.integers(2, 5))):
+            build.add_box((0.05, 0.06, high), (x + share * across, behind - 0.02, up + high / 2), frame, pane)
+        for share in np.linspace(0, 1, int(rng.integers(2, 4))):
+            build.add_box((across, 0.06, 0.05), (x, behind - 0.02, up + share * high), frame, pane)
+    if chance(rng, 0.7):
+        boards, this = build.slot("furniture"), build.instance("chair")
+        for y in np.linspace(0.1, 0.5, int(rng.integers(3, 6))):
+            build.add_box((5, 0.07, 0.03), (0, behind - y, 0.43), boards, this)
+        for z in np.linspace(0.55, 0.9, int(rng.integers(2, 5))):
+            build.add_box((5, 0.03, 0.07), (0, behind - 0.04, z), boards, this)
+        for x in np.arange(-2.4, 2.5, 0.8):
+            build.add_box((0.05, 0.4, 0.43), (x, behind - 0.3, 0.21), boards, this)

@@ -95,7 +95,7 @@ def head(rng: Rng) -> Mesh:
 
     skull, jaw = at(0, 0.06, 0.28), at(0, -0.12, -0.22)
     skull_size, jaw_size = at(0.56, 0.7, 0.62), at(0.43, 0.5, 0.58)
-    nose, tip, nose_width = at(0, -0.63, 0.12), at(0, -0.84, -0.16), rng.uniform(0.06, 0.11)
+    nose, tip, nose_width = at(0, -0.63, 0.12), at(0, -0.8, -0.16), rng.uniform(0.06, 0.11)
     brow, brow_end = at(0.07, -0.64, 0.2), at(0.38, -0.48, 0.17)
     eye, lips = at(0.21, -0.6, 0.06), at(0.15, -0.55, -0.4)
     chin, cheek, ear = at(0, -0.5, -0.66), at(0.27, -0.44, -0.15), at(0.54, 0.05, 0.0)
