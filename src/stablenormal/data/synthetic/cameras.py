@@ -83,11 +83,11 @@ def place_camera(rng: Rng, scene: Scene) -> Camera:
 
 
 def _roll(rng: Rng) -> float:
-    """Radians: level within 3 degrees three times in four, else tilted, seldom on its side."""
+    """Radians: level within 3 degrees three times in five, else tilted, seldom on its side."""
     choice = rng.random()
-    if choice < 0.72:
+    if choice < 0.6:
         return float(rng.normal(0, 0.05))
-    if choice < 0.96:
+    if choice < 0.94:
         return float(rng.normal(0, 0.25))
     return float(rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0, 0.2))
 
@@ -158,13 +158,19 @@ def _before_front(rng: Rng, scene: Scene, roll: float) -> Camera:
     """Close to a front that fills the picture, from any height: level, looking down on it, or up."""
     middle, facing, size = pick(rng, scene.fronts)
     fov_deg = rng.uniform(32, 95)
-    turn, rise = rng.normal(0, 0.5), np.radians(rng.uniform(-15, 60))
+    turn, rise = rng.uniform(-1.1, 1.1), np.radians(rng.uniform(-25, 55))
     cos, sin = np.cos(turn), np.sin(turn)
     level = np.array([cos * facing[0] - sin * facing[1], sin * facing[0] + cos * facing[1], 0.0])
     away = np.cos(rise) * level + np.array([0, 0, np.sin(rise)])
-    target = middle + rng.uniform(-0.35, 0.35, 3) * size * [1, 0, 1]
+    target = middle + rng.uniform(-0.3, 0.3, 3) * size * [1, 0, 1]
     target[2] = np.clip(target[2], 0.02, None)
-    distance = size / 2 / np.tan(np.radians(fov_deg) / 2) * rng.uniform(0.3, 1.15) + 0.05
+    distance = (
+        size
+        / 2
+        / np.tan(np.radians(fov_deg) / 2)
+        * (rng.uniform(0.25, 0.7) if chance(rng, 0.7) else rng.uniform(0.7, 1.1))
+        + 0.05
+    )
     eye = _before_backdrop(scene, target + away * distance)
     eye[2] = max(eye[2], 0.05)
     return _camera(eye, target - eye, roll, fov_deg, "front", 0.02, 30)
@@ -174,8 +180,8 @@ def _near(rng: Rng, scene: Scene, roll: float) -> Camera:
     """Before things that stand in front of a wall, near enough that one of them fills the picture, or not."""
     fov_deg = rng.uniform(30, 85)
     target = pick(rng, scene.focuses) + rng.normal(0, 0.06, 3) * scene.radius
-    rise = np.radians(np.clip(rng.normal(22, 24), -35, 85))
-    turn = -np.pi / 2 + rng.normal(0, 0.6) if scene.backdrop else rng.random() * 2 * np.pi
+    rise = np.radians(np.clip(rng.normal(30 if scene.kind == "drapery" else 12, 24), -35, 85))
+    turn = -np.pi / 2 + rng.uniform(-1.2, 1.2) if scene.backdrop else rng.random() * 2 * np.pi
     away = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
     size = scene.radius * (rng.uniform(0.25, 0.65) if chance(rng, 0.75) else rng.uniform(0.12, 1.0))
     eye = target + away * (size / np.tan(np.radians(fov_deg) / 2) + 0.1)

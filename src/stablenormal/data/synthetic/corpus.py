@@ -45,11 +45,11 @@ _KIND, _BANK, _SCENE, _DRAW, _VIEW = range(5)
 class Mix:
     """Shares of the images by kind of scene; any scale."""
 
-    room: float = 0.24
-    tabletop: float = 0.14
-    object: float = 0.2
+    room: float = 0.22
+    tabletop: float = 0.12
+    object: float = 0.19
     street: float = 0.05
-    closeup: float = 0.12
+    closeup: float = 0.17
     statue: float = 0.06
     drapery: float = 0.05
     lattice: float = 0.05
