@@ -1,26 +1,70 @@
 from pathlib import Path
 
-import typer
+import cv2
+import pytest
 from typer.testing import CliRunner
 
-from stablenormal.cli.synth import synth
+from stablenormal.cli.main import app, main
 from stablenormal.data.shards import iterate_samples, list_shards
+from stablenormal.data.synthetic.corpus import VIEWS
 
 
-def test_synth_writes_shards_and_a_contact_sheet(tmp_path: Path, monkeypatch) -> None:
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["synth", *map(str, words)])
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+def test_synth_writes_shards_and_a_contact_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from stablenormal.data.synthetic import writing
 
     whole = writing.write_corpus
     monkeypatch.setattr(
         writing, "write_corpus", lambda *args, **kwargs: whole(*args, **kwargs, bank_fraction=0.01)
     )
-    app = typer.Typer()
-    app.command()(synth)
-    options = ["-o", str(tmp_path / "out"), "--count", "5", "--seed", "3", "--size", "32", "--workers", "1"]
-    result = CliRunner().invoke(app, [*options, "--shard-size", "3", "--contact-sheet"])
-    assert result.exit_code == 0, result.output
-    assert len(list_shards(tmp_path / "out")) == 2
-    samples = list(iterate_samples(tmp_path / "out"))
+    out = tmp_path / "out"
+    options = ["-o", out, "--count", 5, "--seed", 3, "--size", 32, "--workers", 1, "--shard-size", 3]
+    code, told = run(capsys, *options, "--contact-sheet", "--mix", "object=1,statue=1")
+    assert code == 0, told
+    assert len(list_shards(out)) == 2
+    samples = list(iterate_samples(out))
     assert len(samples) == 5 and samples[0].meta["seed"] == 3 and samples[0].image.shape == (32, 32, 3)
-    assert (tmp_path / "out" / "contact-sheet.png").stat().st_size > 1000
-    assert "5 samples in 2 shards, 2 of them written now" in result.output
+    assert cv2.imread(str(out / "contact-sheet.png")).shape == (64, 4 * 3 * 32, 3)
+    assert "5 samples in 2 shards, 2 of them written now" in told
+    assert {sample.meta["kind"] for sample in samples} <= {"object", "near"}
+
+    code, told = run(capsys, *options, "--mix", "street")
+    assert code == 1 and "holds another corpus (mix" in told and told.count("\n") == 1
+
+
+def test_help_names_every_kind() -> None:
+    told = " ".join(CliRunner().invoke(app, ["synth", "--help"], env={"COLUMNS": "400"}).output.split())
+    assert all(kind in told for kind in VIEWS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", 0], "workers 0 must be 1 or more"),
+        (["--count", 0], "count 0"),
+        (["--size", 8], "size 8 must be 16 or more"),
+        (["--seed", -1], "seed -1 must not be negative"),
+        (["--mix", "rooms=1"], "did you mean 'room'?"),
+    ],
+)
+def test_bad_settings_get_one_line_and_write_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[object], message: str
+) -> None:
+    code, told = run(capsys, "-o", tmp_path / "out", *options)
+    assert code == 1 and message in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    code, told = run(capsys, "-o", tmp_path / "file" / "out", "--count", 2)
+    assert code == 1 and "a part of the path is a file" in told and told.count("\n") == 1

@@ -8,37 +8,43 @@ import typer
 
 def synth(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards.")],
-    count: Annotated[int, typer.Option(help="Samples in all.", min=1)] = 1024,
-    seed: Annotated[
-        int, typer.Option(help="Names the corpus: the same seed gives the same bytes.", min=0)
-    ] = 0,
-    size: Annotated[int, typer.Option(help="Side of the square images in pixels.", min=16)] = 256,
-    workers: Annotated[int, typer.Option(help="Processes; the result does not depend on them.", min=1)] = 2,
-    shard_size: Annotated[int, typer.Option(help="Samples per shard.", min=1)] = 256,
+    count: Annotated[int, typer.Option(help="Samples in all.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Names the corpus: the same seed gives the same bytes.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the square images in pixels.")] = 256,
+    workers: Annotated[int, typer.Option(help="Processes; the result does not depend on them.")] = 2,
+    shard_size: Annotated[int, typer.Option(help="Samples per shard.")] = 256,
+    mix: Annotated[
+        str | None,
+        typer.Option(
+            help="Kinds of scenes and their shares of the images, such as room=2,closeup=1. "
+            "Kinds: room, tabletop, object, street, closeup, statue, drapery, lattice, foliage, architecture."
+        ),
+    ] = None,
     contact_sheet: Annotated[
-        bool, typer.Option("--contact-sheet", help="Also write contact-sheet.png with the first samples.")
+        bool,
+        typer.Option("--contact-sheet", help="Also write contact-sheet.png: photograph, normals, depth."),
     ] = False,
 ) -> None:
     """Render procedural scenes with exact normals into WebDataset shards. Run it again to go on."""
-    from itertools import islice
-
     import cv2
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from stablenormal.data.shards import iterate_samples
     from stablenormal.data.synthetic import contact_sheet as sheets
+    from stablenormal.data.synthetic.corpus import parse_mix
     from stablenormal.data.synthetic.writing import write_corpus
+    from stablenormal.io.atomic import write_bytes
 
     console = Console(stderr=True)
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("samples", total=count)
         written = write_corpus(
             output,
             seed,
             count,
             size=size,
+            mix=None if mix is None else parse_mix(mix),
             shard_size=shard_size,
             workers=workers,
             progress=lambda rendered: bar.advance(task, rendered),
@@ -48,6 +54,6 @@ def synth(
         f"{output}: {count} samples in {shards} shards, {written} of them written now", soft_wrap=True
     )
     if contact_sheet:
-        sheet = sheets.contact_sheet(list(islice(iterate_samples(output), 32)))
-        cv2.imwrite(str(output / "contact-sheet.png"), sheet[..., ::-1])
+        sheet = sheets.contact_sheet(list(sheets.spread_samples(output, 32)))
+        write_bytes(output / "contact-sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
         console.print(f"{output / 'contact-sheet.png'}", soft_wrap=True)

@@ -3,7 +3,7 @@ import pytest
 
 from stablenormal.data.synthetic.bank import Bank
 from stablenormal.data.synthetic.camera_effects import background, compressed, photograph
-from stablenormal.data.synthetic.contact_sheet import normal_colours
+from stablenormal.data.synthetic.contact_sheet import depth_colours, normal_colours
 from stablenormal.data.synthetic.draws import generator
 
 
@@ -35,6 +35,15 @@ def test_some_photographs_are_grey_and_most_are_not(light: np.ndarray, bank: Ban
     assert 2 <= np.sum(np.array(spread) < 8) <= 25
 
 
+def test_some_black_and_white_photographs_are_hard(light: np.ndarray, bank: Bank) -> None:
+    pictures = [develop(light, bank, seed).astype(int) for seed in range(90)]
+    grey = [picture for picture in pictures if np.ptp(picture, axis=-1).mean() < 4]
+    spread = [picture.std() for picture in grey]
+    assert len(grey) > 3 and max(spread) > 1.5 * min(spread)
+    levels = [picture.mean() for picture in pictures]
+    assert min(levels) < 70 and max(levels) > 170  # low key, high key
+
+
 def test_empty_pixels_show_a_background(bank: Bank) -> None:
     light = np.zeros((32, 32, 3), np.float32)
     light[:16] = 1
@@ -59,3 +68,11 @@ def test_compression_loses_little_at_high_quality(light: np.ndarray, bank: Bank)
 def test_normal_colours() -> None:
     normals = np.array([[[0, 0, 1], [1, 0, 0], [0, 0, 0]]], np.float32)
     np.testing.assert_array_equal(normal_colours(normals), [[[128, 128, 255], [255, 128, 128], [0, 0, 0]]])
+
+
+def test_depth_colours_run_from_near_to_far() -> None:
+    depth = np.array([[1.0, 2.0, 4.0, 0.0]], np.float32)
+    colours = depth_colours(depth)
+    brightness = colours.astype(int).sum(-1)[0]
+    assert brightness[0] > brightness[1] > brightness[2] > 0 and not colours[0, 3].any()
+    assert not depth_colours(np.zeros((2, 3), np.float32)).any()

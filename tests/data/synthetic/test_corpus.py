@@ -1,8 +1,13 @@
 """The stream of samples: the same seed, the same bytes, whatever part is rendered by whom."""
 
+import errno
 import os
+import tarfile
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +15,24 @@ import pytest
 from stablenormal.data.sample import CLASSES, Sample
 from stablenormal.data.shards import iterate_samples, list_shards
 from stablenormal.data.synthetic import writing
-from stablenormal.data.synthetic.corpus import VIEWS, CorpusRenderer, Mix, plan, render_corpus
+from stablenormal.data.synthetic.bank import Bank
+from stablenormal.data.synthetic.corpus import (
+    VIEWS,
+    CorpusRenderer,
+    Mix,
+    View,
+    dress,
+    mix_of,
+    parse_mix,
+    plan,
+    render_corpus,
+    render_view,
+)
+from stablenormal.data.synthetic.draws import generator
+from stablenormal.data.synthetic.rasteriser import Rasteriser
+from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.data.synthetic.writing import write_corpus
-from stablenormal.errors import DataError, SettingError
+from stablenormal.errors import DataError, OutputError, SettingError
 
 SIZE, LITTLE = 32, 0.01
 
@@ -99,24 +119,83 @@ def test_depth_and_normals_tell_one_story(samples: list[Sample]) -> None:
 
 
 def test_plan_honours_the_mix() -> None:
-    views = list(islice(plan(3, Mix(room=0.5, tabletop=0.2, object=0.3, street=0)), 6000))
+    views = list(islice(plan(3, mix_of({"room": 0.5, "tabletop": 0.2, "object": 0.3})), 6000))
     shares = {kind: np.mean([view.kind == kind for view in views]) for kind in VIEWS}
     assert shares["street"] == 0
     assert shares["room"] == pytest.approx(0.5, abs=0.06) and shares["object"] == pytest.approx(0.3, abs=0.06)
     assert [view.index for view in views] == list(range(6000))
 
 
+@pytest.fixture(scope="module")
+def by_kind(rasteriser: Rasteriser, bank: Bank) -> dict[str, list[Sample]]:
+    """Eight views of two scenes of each kind."""
+    found: dict[str, list[Sample]] = {kind: [] for kind in VIEWS}
+    for kind, samples in found.items():
+        for number in range(2):
+            scene = BUILDERS[kind](generator(number, 5), bank)
+            rasteriser.load_scene(scene)
+            dress(rasteriser, generator(number, 6), scene, bank)
+            for place in range(4):
+                view = View(place, number, kind, place)
+                samples.append(render_view(rasteriser, generator(number, place), scene, bank, 0, view))
+    return found
+
+
 @pytest.mark.parametrize("kind", VIEWS)
-def test_every_kind_renders(kind: str) -> None:
-    shares = {name: float(name == kind) for name in VIEWS}
-    sample = rendered(8, 1, mix=Mix(**shares))[0]
-    assert len(np.unique(sample.instances)) > 1
+def test_every_kind_renders(by_kind: dict[str, list[Sample]], kind: str) -> None:
+    for sample in by_kind[kind]:
+        surface = sample.depth > 0
+        assert surface.mean() > 0.05 and np.isfinite(sample.normals).all()
+        np.testing.assert_array_equal(surface, (sample.normals != 0).any(-1))
+        np.testing.assert_array_equal(surface, sample.labels > 0)
+        assert np.ptp(sample.image) > 20  # neither black nor blank
+    assert any(len(np.unique(sample.instances)) > 2 for sample in by_kind[kind])
 
 
-@pytest.mark.parametrize("shares", [(-1.0, 1, 1, 1), (0.0, 0, 0, 0)])
+def below_the_horizon(samples: list[Sample]) -> float:
+    """Share of upright surface in the lower half of pictures taken about level."""
+    upright = [np.abs(s.normals[s.depth.shape[0] // 2 :, :, 2]) for s in samples]
+    return float(np.mean([(part > 0.6).mean() for part in upright]))
+
+
+def test_fronts_reach_below_the_horizon(by_kind: dict[str, list[Sample]]) -> None:
+    assert below_the_horizon(by_kind["closeup"]) > 0.35
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("closeup", {"wall", "floor"}),
+        ("statue", {"object"}),
+        ("foliage", {"plant", "ground"}),
+        ("architecture", {"wall", "floor", "ceiling"}),
+        ("drapery", {"wall", "floor"}),
+        ("lattice", {"chair"}),
+    ],
+)
+def test_kinds_show_what_they_are_about(
+    by_kind: dict[str, list[Sample]], kind: str, labels: set[str]
+) -> None:
+    seen = {CLASSES[k] for sample in by_kind[kind] for k in np.unique(sample.labels)}
+    assert labels <= seen
+
+
+@pytest.mark.parametrize("shares", [(-1.0, 1, 1, 1), (0.0,) * len(VIEWS)])
 def test_impossible_mix_is_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(SettingError, match="shares must be zero or more"):
         Mix(*shares)
+
+
+def test_mixes_are_read_from_text() -> None:
+    assert parse_mix("room=2, closeup") == mix_of({"room": 2, "closeup": 1})
+    assert sum(asdict(mix_of({"street": 0.5})).values()) == 0.5
+    with pytest.raises(SettingError, match="no kind of scene is called 'rom'; did you mean 'room'"):
+        parse_mix("rom=1")
+    with pytest.raises(SettingError, match="'much' is not a number"):
+        parse_mix("room=much")
+    for text in ("room=nan", "room=-1", "room=0"):
+        with pytest.raises(SettingError, match="shares must be zero or more"):
+            parse_mix(text)
 
 
 def test_impossible_settings_are_refused(tmp_path: Path) -> None:
@@ -144,31 +223,36 @@ def write(folder: Path, workers: int, count: int = 8, seed: int = 5) -> tuple[in
 
 
 def test_shards_do_not_depend_on_the_workers_and_resume(tmp_path: Path, samples: list[Sample]) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    written, reports = write(one, workers=1)
+    folder = tmp_path / "corpus"
+    written, reports = write(folder, workers=2)
     assert written == 3 and sum(reports) == 8
-    write(two, workers=2)
-    assert [path.name for path in list_shards(one)] == [path.name for path in list_shards(two)]
-    for first, second in zip(list_shards(one), list_shards(two), strict=True):
-        assert first.read_bytes() == second.read_bytes()
+    whole = [path.read_bytes() for path in list_shards(folder)]
 
-    lost = list_shards(one)[1]
-    whole = lost.read_bytes()
-    lost.unlink()
-    kept = list_shards(one)[0].stat().st_mtime_ns
-    written, reports = write(one, workers=2)
-    assert written == 1 and sum(reports) == 8
-    assert lost.read_bytes() == whole and list_shards(one)[0].stat().st_mtime_ns == kept
-    assert write(one, workers=1)[0] == 0
+    for path in list_shards(folder)[1:]:  # the first worker made one of them, the second the other
+        path.unlink()
+    kept = list_shards(folder)[0].stat().st_mtime_ns
+    written, reports = write(folder, workers=1)
+    assert written == 2 and sum(reports) == 8
+    assert [path.read_bytes() for path in list_shards(folder)] == whole
+    assert list_shards(folder)[0].stat().st_mtime_ns == kept
+    assert write(folder, workers=1)[0] == 0
 
-    stored = list(iterate_samples(one))
+    stored = list(iterate_samples(folder))
     assert [sample.meta for sample in stored] == [sample.meta for sample in samples[:8]]
     np.testing.assert_array_equal(stored[4].labels, samples[4].labels)
 
 
 def test_a_folder_of_another_corpus_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "corpus.json").write_text('{"seed": 1}')
-    with pytest.raises(DataError, match="holds another corpus"):
+    recipe = tmp_path / "corpus.json"
+    recipe.write_text('{"seed": 1}')
+    with pytest.raises(DataError, match="holds another corpus .seed 1, not 5"):
+        write(tmp_path, workers=1)
+    recipe.write_text("{")
+    with pytest.raises(DataError, match="corpus.json: cannot be read"):
+        write(tmp_path, workers=1)
+    recipe.unlink()
+    (tmp_path / "shard-000000.tar").write_bytes(b"")
+    with pytest.raises(DataError, match="holds shards but no corpus.json"):
         write(tmp_path, workers=1)
 
 
@@ -182,5 +266,23 @@ def test_workers_get_one_thread_and_leave_the_environment_alone(monkeypatch: pyt
 
 def test_a_failing_worker_is_reported(tmp_path: Path) -> None:
     (tmp_path / "out" / "shard-000000.tar").mkdir(parents=True)
-    with pytest.raises(DataError, match="OutputError: cannot write .*shard-000000.tar"):
+    with pytest.raises(OutputError, match="cannot write .*shard-000000.tar: this is a folder"):
         write(tmp_path / "out", workers=1, count=2)
+
+
+def test_a_full_disk_leaves_no_part_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, left = tarfile.TarFile.addfile, iter(range(8))
+
+    def addfile(tar: tarfile.TarFile, *member: Any) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(tar, *member)
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", addfile)
+    monkeypatch.setattr(writing.signal, "signal", lambda *_: None)
+    reports: SimpleQueue[object] = SimpleQueue()
+    writing._work(tmp_path, 0, SIZE, None, LITTLE, [(0, 0, 2)], reports)
+    error = [reports.get() for _ in range(reports.qsize())][-1]
+    assert isinstance(error, OutputError)
+    assert "shard-000000.tar: the disk is full; free some space" in str(error)
+    assert not list(tmp_path.iterdir())  # not even a hidden one

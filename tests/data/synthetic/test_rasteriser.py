@@ -7,8 +7,8 @@ import pytest
 from stablenormal.data.sample import CLASSES
 from stablenormal.data.synthetic.cameras import Camera, looking
 from stablenormal.data.synthetic.lighting import COUNT, Lighting
-from stablenormal.data.synthetic.materials import FIELDS
-from stablenormal.data.synthetic.meshes import Mesh, box, sphere
+from stablenormal.data.synthetic.materials import CLEARNESS, FIELDS
+from stablenormal.data.synthetic.meshes import Mesh, box, rotation, sphere, transformed, translation
 from stablenormal.data.synthetic.rasteriser import GBuffer, Rasteriser, open_context
 from stablenormal.data.synthetic.scene import Scene, SceneBuilder
 from stablenormal.errors import SettingError
@@ -172,6 +172,66 @@ def test_sunlit_plane_follows_lambert_and_shadow_is_black(rasteriser: Rasteriser
     np.testing.assert_allclose(colour[lit], 3 * 0.5 / np.pi, rtol=0.05)
     assert colour[dark].max() < 0.02
     assert coverage[floor].min() > 0.2
+
+
+def pane_before_wall(rasteriser: Rasteriser, clearness: float, x: float = 0.0) -> tuple[GBuffer, np.ndarray]:
+    """A pane that turns 20 degrees away, in front of a wall lit by the sun; the wall is red."""
+    pane = transformed(box((2, 0.05, 2)), translation([x, -1, 0]) @ rotation([0, 0, 1], 0.35))
+    rasteriser.load_scene(scene_of(box((8, 0.2, 8), (0, 2, 0)), pane))
+    materials = plain_materials(2, 0.9)
+    materials[0, 5:7] = materials[0, 9:11] = 0.02
+    materials[1, 14], materials[1, CLEARNESS] = 0.04, clearness
+    rasteriser.set_materials(materials)
+    rasteriser.set_lighting(sunlight((0.3, -1, 0.5)))
+    camera = Camera(np.array([0, -5.0, 0]), looking(np.array([0, 1.0, 0])), 50.0, 0.1, 30.0, "test")
+    geometry = rasteriser.gbuffer(camera)
+    return geometry, rasteriser.colour(camera, 0.3)[0]
+
+
+def redness(colour: np.ndarray) -> float:
+    return float(colour[..., 0].mean() / colour[..., 1:].mean())
+
+
+def test_glass_shows_what_is_behind_and_keeps_its_own_normals(rasteriser: Rasteriser) -> None:
+    geometry, opaque = pane_before_wall(rasteriser, 0.0)
+    same, clear = pane_before_wall(rasteriser, 0.95)
+    np.testing.assert_array_equal(geometry.normals, same.normals)
+    np.testing.assert_array_equal(geometry.depth, same.depth)
+    on_pane = geometry.instances == 2
+    tilted = np.array([np.sin(0.35), 0, np.cos(0.35)])
+    assert (np.abs(same.normals[on_pane] @ tilted) > 0.999).mean() > 0.9
+    assert redness(opaque[on_pane]) < 1.3 and redness(clear[on_pane]) > 5
+
+
+def test_glass_casts_no_shadow(rasteriser: Rasteriser) -> None:
+    wall = pane_before_wall(rasteriser, 0.0)[0].instances == 1
+    dark, light = (pane_before_wall(rasteriser, c)[1][wall][:, 0] for c in (0.0, 0.95))
+    assert dark.min() < 0.02 and light.min() > 0.3
+
+
+def test_glass_over_nothing_is_partly_covered(rasteriser: Rasteriser) -> None:
+    rasteriser.load_scene(scene_of(sphere(1.0, 4)))
+    materials = plain_materials(1, 0.9)
+    materials[0, 14], materials[0, CLEARNESS] = 0.04, 0.9
+    rasteriser.set_materials(materials)
+    rasteriser.set_lighting(sunlight((0, -1, 1)))
+    camera = camera_of(CAMERAS[0])
+    middle = rasteriser.gbuffer(camera).normals[..., 2] > 0.9
+    assert 0.05 < rasteriser.colour(camera, 0.2)[1][middle].mean() < 0.5
+
+
+def test_light_creeps_round_what_is_translucent(rasteriser: Rasteriser) -> None:
+    rasteriser.load_scene(scene_of(sphere(1.0, 4)))
+    camera, found = camera_of(CAMERAS[0]), []
+    for translucency in (0.0, 0.7):
+        materials = plain_materials(1, 0.9)
+        materials[0, 16] = translucency
+        rasteriser.set_materials(materials)
+        rasteriser.set_lighting(sunlight((0, 0, 1)))
+        beyond = rasteriser.gbuffer(camera).normals
+        beyond = (beyond[..., 1] < -0.1) & (beyond[..., 1] > -0.5)
+        found.append(rasteriser.colour(camera, 0.2)[0][beyond].mean())
+    assert found[0] < 0.01 and found[1] > 0.05
 
 
 def test_ambient_light_and_materials_change_the_picture(rasteriser: Rasteriser) -> None:

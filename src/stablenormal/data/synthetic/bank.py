@@ -9,7 +9,7 @@ from stablenormal.data.synthetic import furniture as pieces
 from stablenormal.data.synthetic import shapes as objects
 from stablenormal.data.synthetic import textures as surfaces
 from stablenormal.data.synthetic.draws import Rng
-from stablenormal.data.synthetic.furniture import Furniture
+from stablenormal.data.synthetic.pieces import Furniture
 from stablenormal.data.synthetic.shapes import Shape
 
 SHAPES = 260

@@ -40,9 +40,12 @@ def _exposed(rng: Rng, colour: Map, coverage: Map) -> Array:
     light[covered] /= coverage[covered][:, None]
     brightest = light[covered].max(-1)
     level = rng.uniform(0.4, 1.1)
-    if chance(rng, 0.15):
-        level *= rng.uniform(0.25, 2.2)
-    gain = level / (np.percentile(brightest, rng.uniform(70, 97)) + 1e-4)
+    choice = rng.random()
+    if choice < 0.08:  # low key: most of the picture dark
+        level *= rng.uniform(0.15, 0.5)
+    elif choice < 0.16:  # high key: much of it near white
+        level *= rng.uniform(1.3, 2.4)
+    gain = level / (np.percentile(brightest, rng.uniform(75, 98.5)) + 1e-4)
     balance = np.exp(rng.normal(0, 0.07 if chance(rng, 0.85) else 0.2, 3))
     exposed: Array = light * gain * balance
     return exposed
@@ -89,9 +92,18 @@ def _lens(rng: Rng, picture: Array) -> Array:
 
 
 def _colours(rng: Rng, picture: Array) -> Array:
-    """Less colour in some pictures, none in one of ten."""
+    """Less colour in some pictures; one in six is black and white, often seen through a filter and harder."""
     choice = rng.random()
-    keep = 0.0 if choice < 0.1 else rng.uniform(0.2, 1.3) if choice < 0.35 else 1.0
+    if choice < 0.16:
+        weights = np.array([0.3, 0.59, 0.11]) if chance(rng, 0.5) else rng.dirichlet([2.0, 2.0, 1.0])
+        grey = (picture @ weights)[..., None]
+        if chance(rng, 0.6):  # an S curve around a level of the picture itself
+            middle, slope = np.median(grey), rng.uniform(2, 9)
+            grey = 1 / (1 + np.exp(-slope * (grey - middle)))
+            grey = (grey - grey.min()) / max(float(np.ptp(grey)), 1e-3)
+        toned = grey * (np.array([1.06, 1.0, 0.86]) if chance(rng, 0.15) else np.ones(3))
+        return np.asarray(toned)
+    keep = rng.uniform(0.2, 1.35) if choice < 0.4 else 1.0
     grey = (picture @ np.array([0.3, 0.59, 0.11]))[..., None]
     mixed: Array = picture * keep + grey * (1 - keep)
     return mixed

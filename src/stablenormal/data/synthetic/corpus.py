@@ -3,8 +3,9 @@
 Every scene, light draw and view has a random stream of its own, so any part can be rendered alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from itertools import groupby, takewhile
 
 import numpy as np
@@ -21,10 +22,18 @@ from stablenormal.data.synthetic.scene import Scene
 from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.errors import SettingError
 
-VIEWS = {"room": 12, "tabletop": 6, "object": 4, "street": 8}
+VIEWS = {
+    "room": 12, "tabletop": 8, "object": 4, "street": 10, "closeup": 8, "statue": 6, "drapery": 6,
+    "lattice": 8, "foliage": 10, "architecture": 8,
+}  # fmt: skip
 """Views of one scene of each kind."""
-VIEWS_PER_DRAW = {"room": 3, "tabletop": 2, "object": 1, "street": 2}
+VIEWS_PER_DRAW = {
+    "room": 3, "tabletop": 2, "object": 1, "street": 2, "closeup": 2, "statue": 1, "drapery": 2, "lattice": 2,
+    "foliage": 2, "architecture": 2,
+}  # fmt: skip
 """Views that share one draw of lights and materials."""
+RECIPE_NUMBER = 2
+"""Raised whenever the same seed would give other bytes."""
 SCENES_PER_BANK = 400
 """A new bank of textures, shapes and furniture after so many scenes."""
 TRIES = 6
@@ -36,10 +45,16 @@ _KIND, _BANK, _SCENE, _DRAW, _VIEW = range(5)
 class Mix:
     """Shares of the images by kind of scene; any scale."""
 
-    room: float = 0.5
-    tabletop: float = 0.16
-    object: float = 0.26
-    street: float = 0.08
+    room: float = 0.22
+    tabletop: float = 0.12
+    object: float = 0.19
+    street: float = 0.05
+    closeup: float = 0.17
+    statue: float = 0.06
+    drapery: float = 0.05
+    lattice: float = 0.05
+    foliage: float = 0.04
+    architecture: float = 0.05
 
     def __post_init__(self) -> None:
         """Check that the shares can be drawn from.
@@ -48,8 +63,41 @@ class Mix:
             SettingError: if a share is negative or all are zero.
         """
         shares = [getattr(self, entry.name) for entry in fields(self)]
-        if min(shares) < 0 or sum(shares) <= 0:
+        if not all(0 <= share < np.inf for share in shares) or sum(shares) <= 0:
             raise SettingError(f"mix {self}: shares must be zero or more, and not all zero")
+
+
+def mix_of(shares: Mapping[str, float]) -> Mix:
+    """A mix of these kinds alone.
+
+    Args:
+        shares: kind -> share, any scale; kinds not named get none.
+
+    Raises:
+        SettingError: if a kind does not exist, a share is negative or all are zero.
+    """
+    for kind in shares:
+        if kind not in VIEWS:
+            near = get_close_matches(kind, VIEWS, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise SettingError(f"no kind of scene is called {kind!r}; {hint}choose from {', '.join(VIEWS)}")
+    return Mix(**{kind: float(shares.get(kind, 0.0)) for kind in VIEWS})
+
+
+def parse_mix(text: str) -> Mix:
+    """A mix from text such as "room=2,closeup=1"; a kind alone counts as 1.
+
+    Raises:
+        SettingError: if the text cannot be read, or as `mix_of`.
+    """
+    shares: dict[str, float] = {}
+    for entry in text.split(","):
+        kind, _, share = (part.strip() for part in entry.partition("="))
+        try:
+            shares[kind] = float(share or 1)
+        except ValueError:
+            raise SettingError(f"mix {text!r}: {share!r} is not a number; write kind=share") from None
+    return mix_of(shares)
 
 
 @dataclass(frozen=True)
@@ -107,6 +155,16 @@ def render_corpus(
         renderer.close()
 
 
+def check_settings(seed: int, size: int) -> None:
+    """Refuse what cannot be rendered.
+
+    Raises:
+        SettingError: if the size is below 16 or the seed negative.
+    """
+    if size < 16 or seed < 0:
+        raise SettingError(f"size {size} must be 16 or more, and seed {seed} must not be negative")
+
+
 class CorpusRenderer:
     """Renders any stretch of one corpus; keeps its bank and its OpenGL context between stretches."""
 
@@ -116,8 +174,7 @@ class CorpusRenderer:
         Raises:
             SettingError: if an argument is out of range or OpenGL is missing.
         """
-        if size < 16 or seed < 0:
-            raise SettingError(f"size {size} must be 16 or more, and seed {seed} must not be negative")
+        check_settings(seed, size)
         self._seed, self._mix, self._bank_fraction = seed, mix, bank_fraction
         self._rasteriser = Rasteriser(size)
         self._bank: tuple[int, Bank] | None = None
@@ -174,7 +231,7 @@ def render_view(rasteriser: Rasteriser, rng: Rng, scene: Scene, bank: Bank, seed
         raise AssertionError(f"scene {view.scene} of seed {seed} cannot be seen")
     reach = (
         scene.radius * rng.uniform(0.1, 0.5)
-        if scene.kind in ("object", "tabletop")
+        if scene.kind in ("object", "tabletop", "statue")
         else rng.uniform(0.08, 0.6)
     )
     colour, coverage = rasteriser.colour(camera, float(reach))
@@ -204,12 +261,13 @@ def _meta(seed: int, view: View, camera: Camera) -> dict[str, object]:
 def worth_showing(geometry: GBuffer, scene: Scene) -> bool:
     """Whether a view is neither empty, nor inside something, nor one bare plane."""
     seen = geometry.depth > 0
-    if scene.kind == "object":
+    if not scene.has_ground or scene.kind == "object":
         return bool(seen.mean() > 0.06)
     if seen.mean() < (0.35 if scene.outdoors else 0.7):
         return False
-    if np.percentile(geometry.depth[seen], 15) < (0.6 if scene.outdoors else 0.15):
+    nearest = {"street": 0.6, "foliage": 0.25, "architecture": 0.4}.get(scene.kind, 0.12)
+    if np.percentile(geometry.depth[seen], 15) < nearest:
         return False
     normals = geometry.normals[seen]
     bare = (normals @ np.median(normals, 0) > 0.97).mean()
-    return bool(bare < 0.88)
+    return bool(bare < (0.96 if scene.kind == "closeup" else 0.88))

@@ -1,11 +1,11 @@
 """Furniture from parts: each stands on z = 0 about the origin, faces -y, and has its back at +y. Metres."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from stablenormal.data.synthetic.draws import Array, Rng, chance
+from stablenormal.data.synthetic import fittings
+from stablenormal.data.synthetic.draws import Rng, chance
 from stablenormal.data.synthetic.meshes import (
     Mesh,
     box,
@@ -20,36 +20,8 @@ from stablenormal.data.synthetic.meshes import (
     transformed,
     translation,
 )
+from stablenormal.data.synthetic.pieces import Furniture, Part
 from stablenormal.data.synthetic.shapes import cushion, folded_cloth, leafy_plant, vase
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of furniture made of one material."""
-
-    mesh: Mesh
-    role: str
-    """What it may be made of: a key of materials.ROLES."""
-    label: str
-    """A name of sample.CLASSES."""
-    separate: bool = False
-    """Whether it is an instance and a material of its own (a book on the shelf)."""
-
-
-@dataclass(frozen=True)
-class Furniture:
-    """A piece of furniture."""
-
-    kind: str
-    parts: tuple[Part, ...]
-    top: tuple[float, float, float] | None = None
-    """Half width, half depth and height of a surface things can stand on."""
-    against_wall: bool = False
-
-    def bounds(self) -> tuple[Array, Array]:
-        """Lowest and highest corner, (3,) each."""
-        corners = [part.mesh.bounds() for part in self.parts]
-        return np.min([low for low, _ in corners], 0), np.max([high for _, high in corners], 0)
 
 
 def table(rng: Rng) -> Furniture:
@@ -433,5 +405,12 @@ MAKERS: dict[str, tuple[int, Callable[[Rng], Furniture]]] = {
     "bed": (8, bed),
     "lamp": (6, lamp),
     "plant": (5, potted_plant),
+    "appliance": (12, fittings.appliance),
+    "crates": (12, fittings.crates),
+    "radiator": (4, fittings.radiator),
+    "railing": (5, fittings.railing),
+    "rack": (6, fittings.rack),
+    "ladder": (3, fittings.ladder),
+    "stairs": (6, fittings.stairs),
 }
 """Furniture kind -> how many a bank holds, and its maker."""

@@ -9,6 +9,8 @@ from stablenormal.data.synthetic.cameras import looking, perspective
 from stablenormal.data.synthetic.draws import Array, Rng, chance, direction, log_uniform
 from stablenormal.data.synthetic.scene import Scene
 
+INDOORS = ("room", "architecture")
+"""Kinds of scenes with a ceiling: their lamps hang inside."""
 COUNT = 4
 """Lights at most; the first two cast shadows."""
 
@@ -51,12 +53,10 @@ def draw_lighting(rng: Rng, scene: Scene, environments: int) -> Lighting:
         if index and chance(rng, 0.45):
             continue
         lamps[index], colours[index] = _draw_light(rng, scene, index)
-    flash = scene.kind != "street" and chance(rng, 0.1)
+    flash = not scene.outdoors and chance(rng, 0.1)
     if flash:
         colours[:3] *= rng.uniform(0, 0.4)
-        colours[3] = (
-            _warmth(rng) * log_uniform(rng, 2, 8) * (scene.radius**2 if scene.kind == "object" else 1)
-        )
+        colours[3] = _warmth(rng) * log_uniform(rng, 2, 8) * (1 if scene.kind in INDOORS else scene.radius**2)
     skies = range(environments - SKIES, environments)
     choices = skies if scene.outdoors else range(environments)
     ambient = log_uniform(rng, 0.01, 0.12) if hard else log_uniform(rng, 0.08, 1.2)
@@ -85,9 +85,11 @@ def _warmth(rng: Rng) -> Array:
 
 def _draw_light(rng: Rng, scene: Scene, index: int) -> tuple[Array, Array]:
     """One light: (4,) place or direction, (3,) strength."""
-    if scene.kind == "room":
+    if scene.kind in INDOORS:
         return _sun_or_lamp(rng, scene, index)
     toward = direction(rng, up=0.15)
+    if scene.backdrop and chance(rng, 0.9):  # not from behind the wall
+        toward[1] = -abs(toward[1])
     if scene.outdoors:
         strength = rng.uniform(2, 8) if index == 0 else 0.0
         return np.array([*toward, 0]), _warmth(rng) * strength
@@ -115,13 +117,13 @@ def _shadow_clip(scene: Scene, lamp: Array) -> Array:
     place = lamp[:3]
     if lamp[3] > 0.5:
         target = scene.centre
-        if scene.kind == "room":
+        if scene.kind in INDOORS:
             target = np.array([place[0] * 0.6, place[1] * 0.6, 0.0])
-        far = 20.0 if scene.kind == "room" else 3 * float(np.linalg.norm(place - scene.centre)) + 1
-        projection = perspective(140.0 if scene.kind == "room" else 60.0, 0.08, far)
+        far = 20.0 if scene.kind in INDOORS else 3 * float(np.linalg.norm(place - scene.centre)) + 1
+        projection = perspective(140.0 if scene.kind in INDOORS else 60.0, 0.08, far)
         return projection @ _view(place, target - place)
     toward = place if place.any() else np.array([0, 0.1, 1.0])
-    reach = scene.radius * (1.6 if scene.kind != "room" else 1.05)
+    reach = scene.radius * (1.6 if scene.kind not in INDOORS else 1.05)
     target = scene.centre
     clip = np.diag([1 / reach, 1 / reach, -1 / (3 * reach), 1.0])
     clip[2, 3] = -1.0

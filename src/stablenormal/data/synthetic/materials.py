@@ -62,18 +62,27 @@ ROLES: dict[str, tuple[tuple[str, ...] | None, tuple[float, float]]] = {
         (0.5, 3),
     ),
     "vessel": (("plain", "plain", "plain", "text", "print", "marble", "stripes", "clouds"), (0.5, 3)),
+    "glass": (("plain", "plain", "plain", "text", "clouds"), (0.5, 3)),
+    "statue": (("plain", "plain", "plain", "clouds", "marble", "wood", "terrazzo"), (0.3, 2)),
+    "packet": (("text", "text", "print", "print", "plain", "leaves", "stripes", "wood"), (1.2, 6)),
+    "plastic": (("plain",), (0.5, 2)),
     "metal": (("plain", "clouds"), (0.5, 3)),
     "appliance": (("plain",), (0.5, 2)),
+    "screen": (("plain", "plain", "leaves", "text"), (0.3, 1)),
+    "bark": (("wood", "clouds", "carpet"), (0.5, 2)),
     "shade": (("plain", "fabric"), (0.5, 3)),
     "leaf": (("plain", "clouds", "leaves"), (0.5, 3)),
+    "grass": (("clouds", "carpet", "leaves", "fabric"), (0.3, 2)),
     "ground": (("clouds", "brick", "tiles", "terrazzo", "plain", "carpet"), (0.3, 1.5)),
     "facade": (("plain", "plain", "brick", "brick", "tiles", "clouds", "planks"), (0.2, 0.6)),
     "any": (None, (0.4, 5)),
 }
 """Role -> texture kinds (None: every kind) and range of repeats per metre."""
 
-FIELDS = 16
+FIELDS = 18
 """Numbers in one material; see `draw_material` for their order, which the shader reads."""
+CLEARNESS = 15
+"""Which of them says how much is seen through."""
 
 
 def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emission: float) -> Array:
@@ -86,28 +95,53 @@ def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emis
         emission: light given off, 0 for almost everything.
 
     Returns:
-        (16,): layer, repeats per metre, bump in metres, roughness | tint RGB, metalness | second tint RGB,
+        (18,): layer, repeats per metre, bump in metres, roughness | tint RGB, metalness | second tint RGB,
         how much the tints replace the texture's colour | emission, turn in radians, reflectance at normal
-        incidence, clearness.
+        incidence, clearness (how much is seen through, 1: all) | translucency (how far light creeps around
+        edges, in [0, 1]), refraction (how far what is behind is shifted: 0 a thin shell, 1 solid glass).
     """
     kinds, (low, high) = ROLES[role]
     kind = pick(rng, kinds) if kinds is not None and chance(rng, 0.88) else pick(rng, list(layers))
-    metalness = float(chance(rng, {"metal": 0.8, "appliance": 0.4}.get(role, 0.0 if role in _MATT else 0.06)))
-    glossy = {"vessel": 0.75, "metal": 0.7, "appliance": 0.6, "object": 0.4}.get(role, 0.3)
+    metalness = float(
+        chance(
+            rng, {"metal": 0.7, "appliance": 0.35, "statue": 0.15}.get(role, 0.0 if role in _MATT else 0.06)
+        )
+    )
+    glossy = _GLOSSY.get(role, 0.3)
     roughness = rng.uniform(0.06, 0.35) if chance(rng, glossy) else rng.uniform(0.35, 1)
     if role in _MATT:
         roughness = rng.uniform(0.5, 1)
     tint, second, replace = _tints(rng, role)
     bump = log_uniform(rng, 0.001, 0.015) if chance(rng, 0.45) else 0.0
     turn = pick(rng, (0.0, np.pi / 2, rng.random() * 2 * np.pi))
-    clear = rng.uniform(0.4, 0.95) if role == "vessel" and chance(rng, 0.3) else 0.0
+    clear = 0.0
+    if chance(
+        rng, {"glass": 0.65, "vessel": 0.3, "screen": 0.3, "object": 0.03, "statue": 0.04}.get(role, 0.0)
+    ):
+        clear = rng.uniform(0.75, 0.97) if chance(rng, 0.7) else rng.uniform(0.35, 0.75)
+        metalness, roughness, bump = 0.0, log_uniform(rng, 0.05, 0.2), 0.0
+        tint, second, replace = _glass_tints(rng)
+    soft = (
+        0.8
+        if role == "leaf"
+        else 0.25
+        if role in ("object", "statue", "vessel", "paper", "plastic", "shade")
+        else 0.05
+    )
+    translucent = rng.uniform(0.15, 0.7) if metalness == 0 and chance(rng, soft) else 0.0
     numbers = [pick(rng, layers[kind]), log_uniform(rng, low, high), bump, roughness]
     return np.array(
         [*numbers, *tint, metalness, *second, replace, emission, turn, rng.uniform(0.02, 0.07), clear]
+        + [translucent, rng.uniform(0.0, 1.0) if chance(rng, 0.5) else 0.15]
     )
 
 
-_MATT = ("wall", "ceiling", "soft", "paper", "leaf", "ground", "facade", "shade")
+_GLOSSY = {
+    "vessel": 0.75, "glass": 0.8, "metal": 0.7, "appliance": 0.6, "screen": 0.95, "plastic": 0.6,
+    "object": 0.4, "packet": 0.45,
+}  # fmt: skip
+"""Role -> how often it is glossy; 0.3 for those not named."""
+_MATT = ("wall", "ceiling", "soft", "paper", "leaf", "ground", "grass", "bark", "facade", "shade")
 
 
 def _tints(rng: Rng, role: str) -> tuple[Array, Array, float]:
@@ -121,7 +155,16 @@ def _tints(rng: Rng, role: str) -> tuple[Array, Array, float]:
     if role == "paper" and chance(rng, 0.5):
         light = np.array([1, rng.uniform(0.9, 1), rng.uniform(0.75, 1)]) * rng.uniform(0.6, 0.9)
         return light, light * rng.uniform(0.3, 0.95), 1.0
-    if role == "leaf":
+    if role == "statue" and chance(rng, 0.55):  # plaster, marble, clay, bronze, wax
+        light = np.array([1, rng.uniform(0.8, 1), rng.uniform(0.6, 1)]) * log_uniform(rng, 0.15, 0.85)
+        return light, light * rng.uniform(0.5, 0.95), 1.0
+    if role == "screen":
+        light = np.ones(3) * rng.uniform(0.005, 0.06)
+        return light, light, 1.0 if chance(rng, 0.6) else 0.0
+    if role == "bark":
+        light = np.array([1, rng.uniform(0.75, 1), rng.uniform(0.5, 0.9)]) * rng.uniform(0.08, 0.4)
+        return light, light * rng.uniform(0.2, 0.6), 1.0
+    if role in ("leaf", "grass") and chance(rng, 0.85):
         light = np.array([rng.uniform(0.1, 0.5), rng.uniform(0.3, 0.7), rng.uniform(0.02, 0.25)])
         return light, light * rng.uniform(0.3, 0.9), 0.9
     choice = rng.random()
@@ -132,6 +175,15 @@ def _tints(rng: Rng, role: str) -> tuple[Array, Array, float]:
     if choice < 0.75:
         return np.clip(surface_colour(rng) ** 2.2 * 1.5 + 0.2, 0, 1), np.zeros(3), 0.0
     return np.ones(3), np.zeros(3), 0.0
+
+
+def _glass_tints(rng: Rng) -> tuple[Array, Array, float]:
+    """What colour a clear thing lets through: mostly none, sometimes green, brown or blue."""
+    if chance(rng, 0.6):
+        light = np.ones(3) * rng.uniform(0.85, 1.0) * rng.uniform(0.96, 1, 3)
+    else:
+        light = np.clip(surface_colour(rng, vivid=True) ** 1.5 * 1.4 + 0.05, 0, 1)
+    return light, light, 1.0
 
 
 def draw_materials(

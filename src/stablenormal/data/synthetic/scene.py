@@ -55,6 +55,8 @@ class Scene:
     window: Window | None = None
     outdoors: bool = False
     has_ground: bool = True
+    backdrop: bool = False
+    """Whether a wall closes the scene at +y: it is seen, and lit, from -y."""
 
     @property
     def centre(self) -> Array:
@@ -108,6 +110,7 @@ class SceneBuilder:
         window: Window | None = None,
         outdoors: bool = False,
         has_ground: bool = True,
+        backdrop: bool = False,
     ) -> Scene:
         """The finished scene; the arguments are those of Scene."""
         vertices, faces, offset = [], [], 0
@@ -136,4 +139,5 @@ class SceneBuilder:
             window=window,
             outdoors=outdoors,
             has_ground=has_ground,
+            backdrop=backdrop,
         )

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stablenormal.data.synthetic.architecture import architecture
 from stablenormal.data.synthetic.bank import Bank
-from stablenormal.data.synthetic.draws import Array, Rng, chance, direction, log_uniform, pick
-from stablenormal.data.synthetic.furniture import Furniture
+from stablenormal.data.synthetic.close_scenes import closeup, drapery, lattice, statue
+from stablenormal.data.synthetic.draws import Array, Rng, chance, log_uniform, pick
+from stablenormal.data.synthetic.foliage import foliage, plant_tree
 from stablenormal.data.synthetic.meshes import (
     Mesh,
     box,
@@ -18,38 +20,12 @@ from stablenormal.data.synthetic.meshes import (
     scaling,
     translation,
 )
+from stablenormal.data.synthetic.pieces import Furniture
+from stablenormal.data.synthetic.placing import put_furniture, put_shape
 from stablenormal.data.synthetic.scene import Scene, SceneBuilder, Window
-from stablenormal.data.synthetic.shapes import Shape
 
 TRIANGLE_BUDGET = 110_000
 """A room stops taking furniture and objects here: vertex work is what limits the rasteriser."""
-
-
-def put_shape(
-    build: SceneBuilder, rng: Rng, shape: Shape, foot: Array, size: float, tumble: float = 0.35
-) -> None:
-    """Stand an object on a point (3,), scaled to this radius, or let it lie anyhow (`tumble`: how likely)."""
-    linear = rotation([0, 0, 1], rng.random() * 2 * np.pi)
-    if chance(rng, 0.08 if shape.upright else tumble):
-        linear = linear @ rotation(direction(rng), rng.random() * 2 * np.pi)
-    if chance(rng, 0.5):
-        linear = linear @ scaling(np.exp(rng.normal(0, 0.2, 3)))
-    linear = linear @ scaling(size)
-    lowest = float((shape.mesh.positions @ linear[2, :3]).min())
-    pose = translation(foot - [0, 0, lowest]) @ linear
-    build.add(shape.mesh, build.slot(shape.role), build.instance(shape.label), pose)
-
-
-def put_furniture(build: SceneBuilder, rng: Rng, piece: Furniture, pose: Array) -> None:
-    """Place furniture; its parts share a material more often than not."""
-    shared = build.slot(piece.parts[0].role) if chance(rng, 0.6) else None
-    own = build.instance(piece.parts[0].label)
-    for part in piece.parts:
-        plain = part.role in ("furniture", "soft") and not part.separate
-        slot = shared if shared is not None and plain else build.slot(part.role)
-        if part.role == "shade" and chance(rng, 0.5):
-            build.emissions[slot] = rng.uniform(0.5, 4)
-        build.add(part.mesh, slot, build.instance(part.label) if part.separate else own, pose)
 
 
 def room(rng: Rng, bank: Bank) -> Scene:
@@ -338,13 +314,24 @@ def tabletop(rng: Rng, bank: Bank) -> Scene:
     focuses = _pile(build, rng, bank, half) if chance(rng, 0.35) else _arrange(build, rng, bank, half)
     top = (np.eye(4), (float(half[0]), float(half[1]), 0.0))
     return build.bake(
-        np.array([-half[0], -half[1], 0.0]), np.array([half[0], half[1], 0.4]), tops=[top], focuses=focuses
+        np.array([-half[0], -half[1], 0.0]),
+        np.array([half[0], half[1], 0.4]),
+        tops=[top],
+        focuses=focuses,
+        backdrop=True,
     )
 
 
 def _arrange(build: SceneBuilder, rng: Rng, bank: Bank, half: Array) -> list[Array]:
     focuses: list[Array] = []
-    boxes = bank.shapes_of_kind("box", "case", "bottle", "cup", "books", "carton")
+    boxes = bank.shapes_of_kind("box", "case", "bottle", "cup", "books", "carton", "pouch")
+    if chance(rng, 0.25):  # glassware, tins and papers
+        boxes = bank.shapes_of_kind(
+            *pick(
+                rng,
+                (("bottle",), ("bottle", "cup", "vase"), ("box", "pouch"), ("folded", "page", "crumpled")),
+            )
+        )
     for _ in range(rng.integers(2, 14)):
         size = log_uniform(rng, 0.05, 0.22)
         foot = np.array([*rng.uniform(-half, half), 0.0005])
@@ -379,7 +366,9 @@ def single_object(rng: Rng, bank: Bank) -> Scene:
         low, high = piece.bounds()
         put_furniture(build, rng, piece, scaling(1.6 / float((high - low).max())))
     elif count == 1:
-        put_shape(build, rng, pick(rng, bank.shapes), np.zeros(3), 1.0, tumble=0.5)
+        kind = pick(rng, sorted({shape.kind for shape in bank.shapes}))
+        choice = bank.shapes_of_kind(kind) if chance(rng, 0.3) else bank.shapes
+        put_shape(build, rng, pick(rng, choice), np.zeros(3), 1.0, tumble=0.5)
     else:
         for _ in range(count):
             angle, away = rng.random() * 2 * np.pi, rng.uniform(0.3, 1.1)
@@ -426,7 +415,7 @@ def street(rng: Rng, bank: Bank) -> Scene:
                 build.instance("object"),
             )
         elif kind == 1:
-            _tree(build, rng, bank, np.array([x, y, 0.1]))
+            plant_tree(build, rng, bank, np.array([x, y, 0.1]))
         else:
             _parked_car(build, rng, np.sign(x) * (road - 1.1), y)
         focuses.append(np.array([x, y, 1.0]))
@@ -478,20 +467,6 @@ def _gable_roof(
     return slopes, mesh_from_faces(np.array(corners), np.array([[0, 1, 2], [3, 4, 5]]))
 
 
-def _tree(build: SceneBuilder, rng: Rng, bank: Bank, foot: Array) -> None:
-    tall = rng.uniform(1.5, 3.5)
-    this, leaf = build.instance("plant"), build.slot("leaf")
-    build.add(rod(foot, foot + [0, 0, tall], 0.12, 0.07), build.slot("furniture"), this)
-    for _ in range(rng.integers(2, 6)):
-        crown = pick(rng, bank.shapes_of_kind("blob", "figurine"))
-        pose = (
-            translation(foot + [0, 0, tall] + rng.normal(0, 0.5, 3))
-            @ rotation(direction(rng), rng.random() * 6)
-            @ scaling(rng.uniform(0.6, 1.4))
-        )
-        build.add(crown.mesh, leaf, this, pose)
-
-
 def _parked_car(build: SceneBuilder, rng: Rng, x: float, y: float) -> None:
     this, body = build.instance("object"), build.slot("appliance")
     long, wide = rng.uniform(3.4, 4.8), rng.uniform(1.6, 1.9)
@@ -515,5 +490,11 @@ BUILDERS: dict[str, Callable[[Rng, Bank], Scene]] = {
     "tabletop": tabletop,
     "object": single_object,
     "street": street,
+    "closeup": closeup,
+    "statue": statue,
+    "drapery": drapery,
+    "lattice": lattice,
+    "foliage": foliage,
+    "architecture": architecture,
 }
 """Scene kind -> its builder."""

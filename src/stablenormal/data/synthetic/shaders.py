@@ -96,6 +96,9 @@ uniform vec3 lamp_colours[4];
 uniform float environment;
 uniform float ambient;
 uniform float softness;
+uniform mat3 to_camera;
+uniform sampler2D behind_radiance;
+uniform sampler2D behind_albedo;
 layout(location = 0) out vec4 radiance;
 layout(location = 1) out vec4 albedo_out;
 """
@@ -137,6 +140,7 @@ void main() {
     int slot = int(slot_instance.x + 0.5);
     vec4 m0 = texelFetch(materials, ivec2(0, slot), 0), m1 = texelFetch(materials, ivec2(1, slot), 0);
     vec4 m2 = texelFetch(materials, ivec2(2, slot), 0), m3 = texelFetch(materials, ivec2(3, slot), 0);
+    vec2 m4 = texelFetch(materials, ivec2(4, slot), 0).xy;
     float c = cos(m3.y), s = sin(m3.y);
     vec4 t = texture(textures, vec3(mat2(c, s, -s, c) * texel * m0.y + vec2(m3.y * 7.0, m3.z * 50.0), m0.x));
     vec3 painted = t.rgb * t.rgb;
@@ -154,21 +158,37 @@ void main() {
         vec3 l = lamps[i].xyz - world * lamps[i].w;
         float fall = lamps[i].w > 0.5 ? 1.0 / (dot(l, l) + 0.02) : 1.0;
         l = normalize(l);
-        float nl = dot(n, l);
-        if (nl <= 0.0) continue;
+        float nl = dot(n, l), around = (nl + m4.x) / ((1 + m4.x) * (1 + m4.x));  // light creeps round edges
+        if (around <= 0.0) continue;
         float seen = i < 2 ? lit(i, world + flat_n * (0.006 + 0.02 * (1 - dot(flat_n, l)))) : 1.0;
+        seen = mix(seen, 1.0, 0.6 * m4.x);
+        nl = max(nl, 0.0);
         if (seen == 0.0) continue;
         vec3 h = normalize(l + to_eye);
         float nh = max(dot(n, h), 0.0), d = nh * nh * (alpha * alpha - 1) + 1, k = alpha * 0.5 + 1e-3;
         float lobe = alpha * alpha / (PI * d * d) / ((nl * (1 - k) + k) * (nv * (1 - k) + k) * 4.0);
         vec3 fresnel = f0 + (1 - f0) * pow(1 - clamp(dot(h, to_eye), 0.0, 1.0), 5.0);
-        sum += lamp_colours[i] * fall * seen * nl * (diffuse / PI + min(lobe, 20.0) * fresnel);
+        sum += lamp_colours[i] * fall * seen * (diffuse / PI * around + nl * min(lobe, 20.0) * fresnel);
     }
     vec3 mirror = f0 + (max(vec3(1 - rough), f0) - f0) * pow(1 - nv, 5.0);
     sum += ambient * mirror * light_from(reflect(-to_eye, n), 1.0 + rough * 5.0);
-    if (m3.w > 0.0) sum += ambient * m3.w * m1.rgb * light_from(refract(-to_eye, n, 0.75), 1.5);
+    float opaque = 1.0;
+    if (m3.w > 0.0) {  // what lies behind, shifted; at grazing angles the surroundings instead
+        vec2 size = vec2(textureSize(behind_radiance, 0));
+        vec2 shift = (to_camera * n).xy * (0.015 + 0.12 * m4.y) * (1.5 - nv);
+        vec2 at = clamp(gl_FragCoord.xy / size - shift, 0.0, 0.999);
+        vec4 back = texture(behind_radiance, at);
+        vec3 skylight = ambient * light_from(vec3(0, 0, 1), 5.5);
+        vec3 seen_light = back.rgb + texture(behind_albedo, at).rgb * back.a * skylight;
+        float rim = (1 - nv) * (1 - nv), reflected = 2.0 * (m3.z + (1 - m3.z) * pow(1 - nv, 5.0));
+        float passes = m3.w * (1 - min(reflected, 1.0));
+        vec3 through = pow(max(m1.rgb, vec3(0.01)), vec3(min(0.6 + 0.4 / nv, 3.0)));
+        seen_light = mix(seen_light, ambient * light_from(refract(-to_eye, n, 0.75), 1.5), 0.7 * rim);
+        sum += passes * through * seen_light;
+        opaque = 1 - passes * (1 - 0.7 * rim) * dot(through, vec3(0.333)) * (1 - back.a);
+    }
     sum += m3.x * m1.rgb;
-    radiance = vec4(min(sum, vec3(60.0)), 1);
+    radiance = vec4(min(sum, vec3(60.0)), opaque);
     albedo_out = vec4(diffuse, 1);
 }
 """

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
-from scipy.spatial import Delaunay
 
+from stablenormal.data.synthetic import sculptures, sheets, thin
 from stablenormal.data.synthetic.draws import Array, Rng, chance, direction, pick
 from stablenormal.data.synthetic.meshes import (
     Faces,
@@ -30,6 +30,8 @@ from stablenormal.data.synthetic.meshes import (
     tube,
     with_normals,
 )
+from stablenormal.data.synthetic.sheets import crumpled_sheet
+from stablenormal.data.synthetic.waves import waves
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,6 @@ class Shape:
     """A name of sample.CLASSES."""
     upright: bool
     """Whether it usually stands as it is modelled (a cup) or lies anyhow (a stone)."""
-
-
-def waves(rng: Rng, points: Array, octaves: int, frequency: float) -> Array:
-    """Smooth random values (N,) at points (N, 3): sums of sines; each octave doubles the frequency."""
-    total, height = np.zeros(len(points)), 1.0
-    for _ in range(octaves):
-        for _ in range(6):
-            total += height * np.sin(points @ (rng.standard_normal(3) * frequency) + rng.random() * 2 * np.pi)
-        frequency, height = frequency * 2, height / 2
-    return total / 6
 
 
 def figurine(rng: Rng) -> Mesh:
@@ -164,31 +156,6 @@ def cup(rng: Rng) -> Mesh:
         1,
     )
     return merged([body, tube(reach, rng.uniform(0.04, 0.08))])
-
-
-def crumpled_sheet(rng: Rng) -> Mesh:
-    """Paper that was crumpled and opened: flat facets between sharp random creases."""
-    size, width = 40, rng.uniform(0.6, 1.0)
-    axis = np.linspace(-1, 1, size)
-    x, y = np.meshgrid(axis, axis * width, indexing="ij")
-    knots = np.vstack(
-        [rng.uniform(-1.3, 1.3, (rng.integers(12, 70), 2)), [[-4, -4], [-4, 4], [4, -4], [4, 4]]]
-    )
-    heights = rng.normal(0, rng.uniform(0.05, 0.22), len(knots))
-    z = _facets(knots, heights, np.stack([x, y], -1))
-    z = z + rng.uniform(0, 0.4) * np.abs(x * rng.normal() + y * rng.normal() + rng.normal(0, 0.3))
-    z = gaussian_filter(z, rng.uniform(0.0, 0.7))
-    return grid(np.stack([x, y, z], -1), crease_deg=rng.uniform(12, 40))
-
-
-def _facets(knots: Array, heights: Array, query: Array) -> Array:
-    """Heights (...) at query points (..., 2), linear on the Delaunay triangles of the knots."""
-    triangulation = Delaunay(knots)
-    simplex = triangulation.find_simplex(query)
-    affine = triangulation.transform[simplex]
-    first = np.einsum("...ij,...j->...i", affine[..., :2, :], query - affine[..., 2, :])
-    weights = np.concatenate([first, 1 - first.sum(-1, keepdims=True)], -1)
-    return np.asarray((weights * heights[triangulation.simplices[simplex]]).sum(-1))
 
 
 def folded_cloth(rng: Rng) -> Mesh:
@@ -347,23 +314,38 @@ def _leaf(rng: Rng, at: Array) -> Mesh:
 
 
 MAKERS: dict[str, tuple[float, Callable[[Rng], Mesh], str, str, bool]] = {
-    "figurine": (0.17, figurine, "object", "object", False),
-    "blob": (0.08, blob, "object", "object", False),
-    "superquadric": (0.05, superquadric, "object", "object", False),
-    "vase": (0.05, vase, "vessel", "object", True),
-    "bottle": (0.09, bottle, "vessel", "object", True),
-    "cup": (0.09, cup, "vessel", "object", True),
-    "crumpled": (0.07, crumpled_sheet, "paper", "object", False),
-    "cloth": (0.05, folded_cloth, "soft", "object", False),
-    "cushion": (0.05, cushion, "soft", "object", False),
-    "box": (0.08, sharp_box, "object", "object", True),
-    "case": (0.05, soft_box, "object", "object", True),
+    "figurine": (0.08, figurine, "object", "object", False),
+    "blob": (0.05, blob, "object", "object", False),
+    "superquadric": (0.03, superquadric, "object", "object", False),
+    "head": (0.05, sculptures.head, "statue", "object", True),
+    "animal": (0.08, sculptures.animal, "statue", "object", True),
+    "relief": (0.02, sculptures.relief_panel, "statue", "object", True),
+    "fruit": (0.03, sculptures.fruit, "object", "object", True),
+    "vase": (0.04, vase, "vessel", "object", True),
+    "bottle": (0.1, bottle, "glass", "object", True),
+    "cup": (0.08, cup, "vessel", "object", True),
+    "crumpled": (0.05, crumpled_sheet, "paper", "object", False),
+    "folded": (0.03, sheets.folded_sheet, "paper", "object", False),
+    "page": (0.02, sheets.curled_page, "paper", "object", False),
+    "paper_ball": (0.02, sheets.paper_ball, "paper", "object", False),
+    "pouch": (0.03, sheets.pouch, "packet", "object", False),
+    "cloth": (0.02, folded_cloth, "soft", "object", False),
+    "heap": (0.04, sheets.heap_of_cloth, "soft", "object", False),
+    "cushion": (0.03, cushion, "soft", "object", False),
+    "box": (0.07, sharp_box, "packet", "object", True),
+    "case": (0.04, soft_box, "packet", "object", True),
     "carton": (0.03, open_box, "object", "object", True),
-    "books": (0.05, books, "paper", "book", True),
-    "round": (0.06, round_thing, "object", "object", False),
-    "frame": (0.02, wire_frame, "metal", "object", True),
-    "cable": (0.01, cable, "metal", "object", True),
-    "plant": (0.02, leafy_plant, "leaf", "plant", True),
+    "books": (0.04, books, "paper", "book", True),
+    "round": (0.05, round_thing, "object", "object", False),
+    "frame": (0.01, wire_frame, "metal", "object", True),
+    "grille": (0.02, thin.grille, "metal", "object", True),
+    "basket": (0.02, thin.basket, "plastic", "object", True),
+    "wire": (0.01, thin.bent_wire, "metal", "object", True),
+    "cable": (0.01, cable, "plastic", "object", True),
+    "plant": (0.01, leafy_plant, "leaf", "plant", True),
+    "bush": (0.02, thin.bush, "leaf", "plant", True),
+    "tuft": (0.01, thin.tuft, "leaf", "plant", True),
+    "palm": (0.01, thin.curved_blade, "leaf", "plant", True),
 }
 """Shape kind -> share of a bank, maker, material role, class, whether it usually stands upright."""
 

@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,9 +14,9 @@ from typing import Any
 
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import shard_path, write_shard
-from stablenormal.data.synthetic.corpus import CorpusRenderer, Mix
+from stablenormal.data.synthetic.corpus import RECIPE_NUMBER, CorpusRenderer, Mix, check_settings
 from stablenormal.data.synthetic.rasteriser import open_context
-from stablenormal.errors import DataError, SettingError
+from stablenormal.errors import DataError, SettingError, StableNormalError
 from stablenormal.io.atomic import write_bytes
 
 RECIPE_NAME = "corpus.json"
@@ -54,9 +56,11 @@ def write_corpus(
     Raises:
         SettingError: if an argument is out of range or OpenGL is missing.
         DataError: if the folder holds another corpus, or a worker dies.
+        OutputError: if a shard cannot be written.
     """
     if min(count, shard_size, workers) < 1:
         raise SettingError(f"count {count}, shard size {shard_size} and workers {workers} must be 1 or more")
+    check_settings(seed, size)
     recipe = {
         "seed": seed,
         "count": count,
@@ -64,6 +68,7 @@ def write_corpus(
         "shard_size": shard_size,
         "mix": asdict(mix or Mix()),
         "bank": bank_fraction,
+        "recipe": RECIPE_NUMBER,
     }
     _keep_recipe(folder, recipe)
     todo = []
@@ -85,12 +90,19 @@ def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     """Write the recipe, or check that the folder was begun with the same one."""
     path = folder / RECIPE_NAME
     if path.exists():
-        found = json.loads(path.read_text())
-        if found != recipe:
+        try:
+            found = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            raise DataError(f"{path}: cannot be read; choose another folder, or delete this one") from None
+        differences = [name for name in recipe if found.get(name) != recipe[name]]
+        if differences:
+            told = "; ".join(f"{name} {found.get(name)}, not {recipe[name]}" for name in differences)
             raise DataError(
-                f"{folder}: holds another corpus ({found}); choose another folder or the same settings"
+                f"{folder}: holds another corpus ({told}); choose another folder or the same settings"
             )
         return
+    if any(path.is_file() for path in folder.glob("*.tar")):
+        raise DataError(f"{folder}: holds shards but no {RECIPE_NAME} that says whose; choose another folder")
     write_bytes(path, (json.dumps(recipe, sort_keys=True) + "\n").encode())
 
 
@@ -114,8 +126,8 @@ def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
                         f"a rendering process ended with code {dead[0]}; run the command again to go on"
                     ) from None
                 continue
-            if isinstance(report, str):
-                raise DataError(report)
+            if isinstance(report, Exception):
+                raise report
             progress(report)
             running -= report == 0
     finally:
@@ -146,14 +158,18 @@ def _work(
     todo: list[tuple[int, int, int]],
     reports: Any,
 ) -> None:
-    """Render this worker's shards in order; report 1 per sample and 0 at the end, or an error as text."""
+    """Render this worker's shards in order; report 1 per sample and 0 at the end, or an error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends the workers
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # clears away the unfinished shard
     try:
         renderer = CorpusRenderer(seed, size, mix, bank_fraction)
         for number, start, stop in todo:
             write_shard(shard_path(folder, number), _counted(renderer.samples(start, stop), reports))
         reports.put(0)
-    except Exception as error:  # the parent shows it: a process cannot raise into another
-        reports.put(f"{type(error).__name__}: {error}")
+    except StableNormalError as error:  # the parent raises it
+        reports.put(type(error)(str(error)))
+    except Exception as error:
+        reports.put(DataError(f"a rendering process failed ({type(error).__name__}: {error})"))
         raise
 
 
