@@ -15,6 +15,13 @@ def synth(
     size: Annotated[int, typer.Option(help="Side of the square images in pixels.", min=16)] = 256,
     workers: Annotated[int, typer.Option(help="Processes; the result does not depend on them.", min=1)] = 2,
     shard_size: Annotated[int, typer.Option(help="Samples per shard.", min=1)] = 256,
+    renderer: Annotated[
+        str, typer.Option(help="raster: fast, for bulk; path: path traced by Mitsuba, for true light.")
+    ] = "raster",
+    samples_per_pixel: Annotated[int, typer.Option(help="Of the path tracer.", min=1)] = 32,
+    mitsuba_variant: Annotated[
+        str, typer.Option(help="Of the path tracer; llvm_ad_rgb needs a libLLVM, cuda_ad_rgb a GPU.")
+    ] = "scalar_rgb",
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="Also write contact-sheet.png with the first samples.")
     ] = False,
@@ -28,8 +35,10 @@ def synth(
 
     from stablenormal.data.shards import iterate_samples
     from stablenormal.data.synthetic import contact_sheet as sheets
+    from stablenormal.data.synthetic.renderers import RendererSettings
     from stablenormal.data.synthetic.writing import write_corpus
 
+    settings = RendererSettings(renderer, samples_per_pixel, mitsuba_variant)
     console = Console(stderr=True)
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
@@ -41,6 +50,7 @@ def synth(
             size=size,
             shard_size=shard_size,
             workers=workers,
+            renderer=settings,
             progress=lambda rendered: bar.advance(task, rendered),
         )
     shards = -(-count // shard_size)

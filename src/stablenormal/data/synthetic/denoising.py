@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import median_filter
 
 from stablenormal.data.synthetic.rasteriser import GBuffer, Map
@@ -20,9 +19,9 @@ NORMAL_POWER = 64.0
 """How fast weights fall with the angle between normals: half at 8.4 degrees."""
 PLANE_DISTANCE = 0.01
 """Distance from the tangent plane, relative to depth, at which weights fall to 1 / e."""
-COLOUR_SIGMAS = 3.0
+COLOUR_SIGMAS = 6.0
 """Differences of brightness beyond so many standard deviations are detail, not noise."""
-FIREFLY = 4.0
+FIREFLY = 16.0
 """Brightness that a batch may have against the median around it."""
 LEAST_ALBEDO = 0.04
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -42,8 +41,8 @@ class Estimate:
 def combined(batches: Map) -> Estimate:
     """The mean of independent renders, without their fireflies.
 
-    A path that finds a small bright light by chance makes one pixel of one batch far too bright. Each batch is
-    held below FIREFLY times the median of all batches of the pixel and its neighbours.
+    A path that finds a small bright light by chance makes one pixel of one batch far too bright. Each batch
+    is held below FIREFLY times the median around it.
 
     Args:
         batches: (K, H, W, 3) linear radiance.
@@ -76,8 +75,9 @@ def denoised(estimate: Estimate, albedo: Map, geometry: GBuffer, rays: Map) -> M
         (H, W, 3) linear; pixels whose centre hits nothing are as they were.
     """
     paint = np.maximum(albedo, LEAST_ALBEDO)
-    light = estimate.colour / paint
-    variance = estimate.variance / np.maximum(paint @ _LUMINANCE, LEAST_ALBEDO) ** 2
+    light: Map = estimate.colour / paint
+    shade = np.maximum(paint @ _LUMINANCE, LEAST_ALBEDO)
+    variance: Map = np.asarray(estimate.variance / shade**2, np.float32)
     points = rays * geometry.depth[..., None]
     for level in range(LEVELS):
         light, variance = _pass(light, variance, 2**level, geometry, points)
@@ -89,7 +89,7 @@ def _pass(light: Map, variance: Map, step: int, geometry: GBuffer, points: Map) 
     """One level: nine taps, `step` pixels apart, each weighted by how alike the two places are."""
     height, width = variance.shape
     luminance = light @ _LUMINANCE
-    sigma = COLOUR_SIGMAS * np.sqrt(cv2.GaussianBlur(variance, (3, 3), 0)) + 1e-6
+    sigma = COLOUR_SIGMAS * np.sqrt(cv2.GaussianBlur(variance, (5, 5), 0)) + 1e-6
     reach = PLANE_DISTANCE * geometry.depth + 1e-6
     total, weights, spread = np.zeros_like(light), np.zeros_like(variance), np.zeros_like(variance)
     for row, along in enumerate((-step, 0, step)):
@@ -106,7 +106,7 @@ def _pass(light: Map, variance: Map, step: int, geometry: GBuffer, points: Map) 
             total[here] += weight[..., None] * light[there]
             spread[here] += weight**2 * variance[there]
             weights[here] += weight
-    return total / weights[..., None], spread / weights**2
+    return np.asarray(total / weights[..., None], np.float32), np.asarray(spread / weights**2, np.float32)
 
 
 def _overlap(size: int, shift: int) -> slice:

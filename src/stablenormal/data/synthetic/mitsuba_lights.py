@@ -1,4 +1,4 @@
-"""A Lighting as Mitsuba emitters: lamps, sun and flash as clusters of points, the environment, glowing things."""
+"""A Lighting as Mitsuba emitters: lamps, sun and flash as clusters of points, environment, glowing things."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from stablenormal.data.synthetic.scene import Scene
 
 CLUSTER = 8
 """Points that make up one lamp: soft shadows, though no camera ray can hit a lamp."""
-SKY_THROUGH_WINDOW = 6.0
-"""How much brighter than the environment's mean the pane behind a window glows, since it stands for all of it."""
+SKY_THROUGH_WINDOW = 3.0
+"""How much brighter than the environment's mean the pane behind a window glows: it stands for all of it."""
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _EVEN_SHARE = 0.3
-"""Part of the samples that is shared out evenly, so that no light is starved by a wrong guess of its power."""
+"""Part of the samples that is shared out evenly, lest a wrong guess of its power starve a light."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ def has_environment(scene: Scene) -> bool:
     return scene.kind != "room"
 
 
-def glow(scene: Scene, slot: int, lighting: Lighting, tint: Array, environments: Array) -> Array:
+def glow(
+    scene: Scene, slot: int, lighting: Lighting, tint: Array, environments: npt.NDArray[np.float32]
+) -> Array:
     """Radiance (3,) given off by a glowing slot.
 
     The pane behind the window of a room also carries what comes in from the environment: a light that is

@@ -18,6 +18,8 @@ STEEPEST = 0.9
 RIPPLE = 1e-3
 """Slope of the ripple."""
 GLASS_ETA = 1.5
+CLEAR_PALENESS = 0.35
+"""Power of the colour of clear materials, as light crosses two or four of their walls on its way."""
 
 
 def texture_coordinates(uv: npt.NDArray[np.float32], material: Array) -> npt.NDArray[np.float32]:
@@ -34,13 +36,16 @@ def painted_colour(texture: npt.NDArray[np.uint8], material: Array) -> npt.NDArr
     painted = (texture[..., :3] / 255.0) ** 2
     light = np.clip(painted @ [0.3, 0.6, 0.1] * 1.6, 0, 1)[..., None]
     mixed = painted * tint * (1 - replace) + (second * (1 - light) + tint * light) * replace
+    if material[15] > 0:
+        mixed = np.clip(mixed, 0, 1) ** CLEAR_PALENESS
     return np.asarray(mixed, np.float32)
 
 
 def height_map(texture: npt.NDArray[np.uint8], material: Array) -> npt.NDArray[np.float32]:
     """Height (N, N) in metres, flattened where its slopes would be too steep to shade.
 
-    An invisible ripple lies over it: at exactly level places Mitsuba 3.9's bump map gives NaN to glossy surfaces.
+    An invisible ripple lies over it: where it is exactly level, Mitsuba 3.9's bump map makes glossy surfaces
+    NaN.
     """
     side, bump = texture.shape[0], material[2]
     texel = 1 / (side * material[1])
@@ -64,8 +69,8 @@ def matt(mitsuba: Any, paint: Any) -> Any:
 def surface(mitsuba: Any, paint: Any, texture: npt.NDArray[np.uint8], material: Array) -> Any:
     """The Mitsuba BSDF of one material.
 
-    Opaque materials are Disney's principled surface. Clear ones are its thin variant, which lets light through
-    a sheet without bending it: the walls of a glass or a bottle.
+    Opaque materials are Disney's principled surface. Clear ones are its thin variant, which lets light
+    through a sheet without bending it: the walls of a glass or a bottle.
 
     Args:
         mitsuba: the module, with its variant set.

@@ -13,7 +13,7 @@ from typing import Any
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import shard_path, write_shard
 from stablenormal.data.synthetic.corpus import CorpusRenderer, Mix
-from stablenormal.data.synthetic.rasteriser import open_context
+from stablenormal.data.synthetic.renderers import RendererSettings, check_renderer
 from stablenormal.errors import DataError, SettingError
 from stablenormal.io.atomic import write_bytes
 
@@ -33,6 +33,7 @@ def write_corpus(
     shard_size: int = 256,
     workers: int = 1,
     bank_fraction: float = 1.0,
+    renderer: RendererSettings | None = None,
     progress: Callable[[int], None] = lambda rendered: None,
 ) -> int:
     """Write the corpus of a seed as shards; each shard's bytes depend only on the recipe, not on the workers.
@@ -46,17 +47,19 @@ def write_corpus(
         shard_size: samples per shard.
         workers: processes.
         bank_fraction: size of the banks against the full ones.
+        renderer: which renderer.
         progress: called with the number of samples newly written or found.
 
     Returns:
         How many shards were written now.
 
     Raises:
-        SettingError: if an argument is out of range or OpenGL is missing.
+        SettingError: if an argument is out of range or the renderer cannot run here.
         DataError: if the folder holds another corpus, or a worker dies.
     """
     if min(count, shard_size, workers) < 1:
         raise SettingError(f"count {count}, shard size {shard_size} and workers {workers} must be 1 or more")
+    renderer = renderer or RendererSettings()
     recipe = {
         "seed": seed,
         "count": count,
@@ -64,6 +67,7 @@ def write_corpus(
         "shard_size": shard_size,
         "mix": asdict(mix or Mix()),
         "bank": bank_fraction,
+        **renderer.recipe(),
     }
     _keep_recipe(folder, recipe)
     todo = []
@@ -75,8 +79,10 @@ def write_corpus(
             todo.append((number, start, stop))
     if not todo:
         return 0
-    open_context().release()  # a clear error here, before processes start
-    jobs = [(folder, seed, size, mix, bank_fraction, todo[worker::workers]) for worker in range(workers)]
+    check_renderer(renderer)  # a clear error here, before processes start
+    jobs = [
+        (folder, seed, size, mix, bank_fraction, renderer, todo[worker::workers]) for worker in range(workers)
+    ]
     _run(jobs, progress)
     return len(todo)
 
@@ -143,12 +149,13 @@ def _work(
     size: int,
     mix: Mix | None,
     bank_fraction: float,
+    settings: RendererSettings,
     todo: list[tuple[int, int, int]],
     reports: Any,
 ) -> None:
     """Render this worker's shards in order; report 1 per sample and 0 at the end, or an error as text."""
     try:
-        renderer = CorpusRenderer(seed, size, mix, bank_fraction)
+        renderer = CorpusRenderer(seed, size, mix, bank_fraction, settings)
         for number, start, stop in todo:
             write_shard(shard_path(folder, number), _counted(renderer.samples(start, stop), reports))
         reports.put(0)
