@@ -75,7 +75,7 @@ def denoised(estimate: Estimate, albedo: Map, geometry: GBuffer, rays: Map) -> M
         (H, W, 3) linear; pixels whose centre hits nothing are as they were.
     """
     paint = np.maximum(albedo, LEAST_ALBEDO)
-    light: Map = estimate.colour / paint
+    light: Map = np.asarray(estimate.colour / paint, np.float32)
     shade = np.maximum(paint @ _LUMINANCE, LEAST_ALBEDO)
     variance: Map = np.asarray(estimate.variance / shade**2, np.float32)
     points = rays * geometry.depth[..., None]

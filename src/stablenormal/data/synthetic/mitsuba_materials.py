@@ -88,8 +88,9 @@ def surface(mitsuba: Any, paint: Any, texture: npt.NDArray[np.uint8], material: 
         look |= {"type": "principledthin", "spec_trans": number(clearness), "eta": GLASS_ETA}
     else:
         # Disney's `specular` is the reflectance at normal incidence in units of 0.08; it takes no bitmap.
-        specular = round(reflectance / 0.08 * 4) / 4
-        look |= {"type": "principled", "metallic": number(metalness), "specular": min(specular, 1.0)}
+        # At zero Mitsuba would make metals black, too.
+        specular = float(np.clip(round(reflectance / 0.08 * 4) / 4, 0.25, 1.0))
+        look |= {"type": "principled", "metallic": number(metalness), "specular": specular}
     heights = height_map(texture if material[2] > 0 else texture[:2, :2], material)[..., None]
     bumpy = {"type": "bumpmap", "arbitrary": _bitmap(mitsuba, heights), "scale": 1.0, "nested": look}
     return mitsuba.load_dict(bumpy if clearness > 0 else {"type": "twosided", "nested": bumpy})

@@ -41,7 +41,7 @@ import mitsuba
 mitsuba.set_variant({variant!r})
 film = {{"type": "hdrfilm", "width": 8, "height": 8}}
 scene = {{"type": "scene", "ball": {{"type": "sphere"}}, "light": {{"type": "constant"}},
-         "sensor": {{"type": "perspective", "film": film}}}}
+         "path": {{"type": "path"}}, "sensor": {{"type": "perspective", "film": film}}}}
 assert mitsuba.render(mitsuba.load_dict(scene), spp=1).shape[0] == 8
 """
 
@@ -120,13 +120,12 @@ class PathTracer:
         """
         del reach
         lit, integrator = self._lit_scene(camera), self._paths()
-        batch = _batch_size(self.samples_per_pixel)
-        sampler = {"type": "ldsampler", "sample_count": batch}
+        sampler = _batch(self.samples_per_pixel)
         seed = crc32(np.concatenate([camera.eye, camera.world_to_camera.ravel(), [camera.fov_deg]]).tobytes())
         behind = self._behind(camera)
         batches, coverages = [], []
-        for number in range(self.samples_per_pixel // batch):
-            # The sampler's places in a pixel follow from the seed: both images are of the same rays.
+        for number in range(self.samples_per_pixel // sampler["sample_count"]):
+            # Both images are of the same rays: these samplers' places in a pixel follow from the seed.
             radiance = self._render(lit, camera, integrator, sampler, (seed + number) % 2**32)
             first = self._render(self._geometry_scene, camera, _FIRST, sampler, (seed + number) % 2**32)
             covered = first[..., 3:]
@@ -338,9 +337,12 @@ def _try_variant(variant: str) -> None:
         )
 
 
-def _batch_size(samples_per_pixel: int) -> int:
-    """Samples rendered at once: the largest of 1, 4 and 16 that divides the number (the sampler's rule)."""
-    return next(size for size in (16, 4, 1) if samples_per_pixel % size == 0)
+def _batch(samples_per_pixel: int) -> dict[str, Any]:
+    """The sampler of one batch: 16 or 4 well-spread samples where that divides the number, or a lone one."""
+    for count in (16, 4):
+        if samples_per_pixel % count == 0:
+            return {"type": "ldsampler", "sample_count": count}
+    return {"type": "independent", "sample_count": 1}
 
 
 def _facing(shading: Array, face: Array, to_eye: Array) -> Array:
