@@ -18,8 +18,8 @@ STEEPEST = 0.9
 RIPPLE = 1e-3
 """Slope of the ripple."""
 GLASS_ETA = 1.5
-CLEAR_PALENESS = 0.35
-"""Power of the colour of clear materials, as light crosses two or four of their walls on its way."""
+CLEAR_PALENESS = 0.65
+"""How much paler a wholly clear material is painted, as light crosses two or four of its walls on its way."""
 
 
 def texture_coordinates(uv: npt.NDArray[np.float32], material: Array) -> npt.NDArray[np.float32]:
@@ -36,8 +36,7 @@ def painted_colour(texture: npt.NDArray[np.uint8], material: Array) -> npt.NDArr
     painted = (texture[..., :3] / 255.0) ** 2
     light = np.clip(painted @ [0.3, 0.6, 0.1] * 1.6, 0, 1)[..., None]
     mixed = painted * tint * (1 - replace) + (second * (1 - light) + tint * light) * replace
-    if material[15] > 0:
-        mixed = np.clip(mixed, 0, 1) ** CLEAR_PALENESS
+    mixed = np.clip(mixed, 0, 1) ** (1 - CLEAR_PALENESS * material[15])
     return np.asarray(mixed, np.float32)
 
 

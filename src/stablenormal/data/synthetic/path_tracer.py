@@ -330,9 +330,10 @@ def _try_variant(variant: str) -> None:
         [sys.executable, "-c", _PROBE.format(variant=variant)], capture_output=True, text=True
     )
     if run.returncode:
-        last = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
+        lines = run.stderr.strip().splitlines() or [f"exit code {run.returncode}"]
+        reason = next((line for line in lines if "ERROR" in line), lines[-1])
         raise SettingError(
-            f"Mitsuba's {variant} does not run here ({last}); use {DEFAULT_VARIANT}, "
+            f"Mitsuba's {variant} does not run here ({reason}); use {DEFAULT_VARIANT}, "
             "or name another LLVM in DRJIT_LIBLLVM_PATH"
         )
 
