@@ -20,6 +20,13 @@ def synth(
             "Kinds: room, tabletop, object, street, closeup, statue, drapery, lattice, foliage, architecture."
         ),
     ] = None,
+    renderer: Annotated[
+        str, typer.Option(help="raster: fast, for bulk; path: path traced by Mitsuba, for true light.")
+    ] = "raster",
+    samples_per_pixel: Annotated[int, typer.Option(help="Of the path tracer.", min=1)] = 32,
+    mitsuba_variant: Annotated[
+        str, typer.Option(help="Of the path tracer; llvm_ad_rgb needs a libLLVM, cuda_ad_rgb a GPU.")
+    ] = "scalar_rgb",
     contact_sheet: Annotated[
         bool,
         typer.Option("--contact-sheet", help="Also write contact-sheet.png: photograph, normals, depth."),
@@ -32,9 +39,11 @@ def synth(
 
     from stablenormal.data.synthetic import contact_sheet as sheets
     from stablenormal.data.synthetic.corpus import parse_mix
+    from stablenormal.data.synthetic.renderers import RendererSettings
     from stablenormal.data.synthetic.writing import write_corpus
     from stablenormal.io.atomic import write_bytes
 
+    settings = RendererSettings(renderer, samples_per_pixel, mitsuba_variant)
     console = Console(stderr=True)
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -47,6 +56,7 @@ def synth(
             mix=None if mix is None else parse_mix(mix),
             shard_size=shard_size,
             workers=workers,
+            renderer=settings,
             progress=lambda rendered: bar.advance(task, rendered),
         )
     shards = -(-count // shard_size)

@@ -17,7 +17,8 @@ from stablenormal.data.synthetic.cameras import Camera, place_camera
 from stablenormal.data.synthetic.draws import Rng, generator
 from stablenormal.data.synthetic.lighting import draw_lighting
 from stablenormal.data.synthetic.materials import draw_materials
-from stablenormal.data.synthetic.rasteriser import GBuffer, Rasteriser
+from stablenormal.data.synthetic.rasteriser import GBuffer
+from stablenormal.data.synthetic.renderers import Renderer, RendererSettings, open_renderer
 from stablenormal.data.synthetic.scene import Scene
 from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.errors import SettingError
@@ -134,6 +135,7 @@ def render_corpus(
     *,
     start: int = 0,
     bank_fraction: float = 1.0,
+    renderer: RendererSettings | None = None,
 ) -> Iterator[Sample]:
     """Render samples `start` to `count` of the corpus of a seed.
 
@@ -144,15 +146,16 @@ def render_corpus(
         mix: shares of the kinds of scenes.
         start: first sample to render; those before cost nothing.
         bank_fraction: size of the banks against the full ones.
+        renderer: which renderer; both show the same views of the same scenes.
 
     Raises:
-        SettingError: if an argument is out of range or OpenGL is missing.
+        SettingError: if an argument is out of range or the renderer cannot run here.
     """
-    renderer = CorpusRenderer(seed, size, mix, bank_fraction)
+    corpus = CorpusRenderer(seed, size, mix, bank_fraction, renderer)
     try:
-        yield from renderer.samples(start, count)
+        yield from corpus.samples(start, count)
     finally:
-        renderer.close()
+        corpus.close()
 
 
 def check_settings(seed: int, size: int) -> None:
@@ -166,17 +169,24 @@ def check_settings(seed: int, size: int) -> None:
 
 
 class CorpusRenderer:
-    """Renders any stretch of one corpus; keeps its bank and its OpenGL context between stretches."""
+    """Renders any stretch of one corpus; keeps its bank and its renderer between stretches."""
 
-    def __init__(self, seed: int, size: int, mix: Mix | None = None, bank_fraction: float = 1.0) -> None:
-        """Open the context; the arguments are those of `render_corpus`.
+    def __init__(
+        self,
+        seed: int,
+        size: int,
+        mix: Mix | None = None,
+        bank_fraction: float = 1.0,
+        renderer: RendererSettings | None = None,
+    ) -> None:
+        """Open the renderer; the arguments are those of `render_corpus`.
 
         Raises:
-            SettingError: if an argument is out of range or OpenGL is missing.
+            SettingError: if an argument is out of range or the renderer cannot run here.
         """
         check_settings(seed, size)
         self._seed, self._mix, self._bank_fraction = seed, mix, bank_fraction
-        self._rasteriser = Rasteriser(size)
+        self._renderer = open_renderer(renderer or RendererSettings(), size)
         self._bank: tuple[int, Bank] | None = None
 
     def samples(self, start: int, stop: int) -> Iterator[Sample]:
@@ -188,16 +198,16 @@ class CorpusRenderer:
         for (number, kind), views in groupby(late_enough, lambda view: (view.scene, view.kind)):
             bank = self._bank_of(number)
             scene = BUILDERS[kind](generator(self._seed, _SCENE, number), bank)
-            self._rasteriser.load_scene(scene)
+            self._renderer.load_scene(scene)
             yield from self._views(scene, bank, views)
 
     def _views(self, scene: Scene, bank: Bank, views: Iterator[View]) -> Iterator[Sample]:
         for draw, of_draw in groupby(views, lambda view: view.number // VIEWS_PER_DRAW[view.kind]):
             for place, view in enumerate(of_draw):
                 if place == 0:
-                    dress(self._rasteriser, generator(self._seed, _DRAW, view.scene, draw), scene, bank)
+                    dress(self._renderer, generator(self._seed, _DRAW, view.scene, draw), scene, bank)
                 rng = generator(self._seed, _VIEW, view.scene, view.number)
-                yield render_view(self._rasteriser, rng, scene, bank, self._seed, view)
+                yield render_view(self._renderer, rng, scene, bank, self._seed, view)
 
     def _bank_of(self, scene_number: int) -> Bank:
         number = scene_number // SCENES_PER_BANK
@@ -206,25 +216,25 @@ class CorpusRenderer:
                 number,
                 build_bank(generator(self._seed, _BANK, number), fraction=self._bank_fraction),
             )
-            self._rasteriser.load_bank(self._bank[1])
+            self._renderer.load_bank(self._bank[1])
         return self._bank[1]
 
     def close(self) -> None:
-        """Give the OpenGL context back."""
-        self._rasteriser.close()
+        """Give back what the renderer holds."""
+        self._renderer.close()
 
 
-def dress(rasteriser: Rasteriser, rng: Rng, scene: Scene, bank: Bank) -> None:
+def dress(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank) -> None:
     """Give the loaded scene new materials and lights."""
-    rasteriser.set_materials(draw_materials(rng, scene.roles, bank.layers, scene.emissions))
-    rasteriser.set_lighting(draw_lighting(rng, scene, len(bank.environments)))
+    renderer.set_materials(draw_materials(rng, scene.roles, bank.layers, scene.emissions))
+    renderer.set_lighting(draw_lighting(rng, scene, len(bank.environments)))
 
 
-def render_view(rasteriser: Rasteriser, rng: Rng, scene: Scene, bank: Bank, seed: int, view: View) -> Sample:
+def render_view(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank, seed: int, view: View) -> Sample:
     """Look for a camera that shows something, and take its picture."""
     for attempt in range(TRIES):
         camera = place_camera(rng, scene)
-        geometry = rasteriser.gbuffer(camera)
+        geometry = renderer.gbuffer(camera)
         if worth_showing(geometry, scene) or (attempt == TRIES - 1 and geometry.instances.any()):
             break
     else:
@@ -234,14 +244,14 @@ def render_view(rasteriser: Rasteriser, rng: Rng, scene: Scene, bank: Bank, seed
         if scene.kind in ("object", "tabletop", "statue")
         else rng.uniform(0.08, 0.6)
     )
-    colour, coverage = rasteriser.colour(camera, float(reach))
+    colour, coverage = renderer.colour(camera, float(reach))
     return Sample(
         image=photograph(rng, colour, coverage, bank.textures),
         normals=geometry.normals,
         depth=geometry.depth,
         labels=geometry.labels,
         instances=geometry.instances,
-        intrinsics=camera.intrinsics(rasteriser.size),
+        intrinsics=camera.intrinsics(renderer.size),
         meta=_meta(seed, view, camera),
     )
 

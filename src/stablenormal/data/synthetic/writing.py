@@ -15,7 +15,7 @@ from typing import Any
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import shard_path, write_shard
 from stablenormal.data.synthetic.corpus import RECIPE_NUMBER, CorpusRenderer, Mix, check_settings
-from stablenormal.data.synthetic.rasteriser import open_context
+from stablenormal.data.synthetic.renderers import RendererSettings, check_renderer
 from stablenormal.errors import DataError, SettingError, StableNormalError
 from stablenormal.io.atomic import write_bytes
 
@@ -35,6 +35,7 @@ def write_corpus(
     shard_size: int = 256,
     workers: int = 1,
     bank_fraction: float = 1.0,
+    renderer: RendererSettings | None = None,
     progress: Callable[[int], None] = lambda rendered: None,
 ) -> int:
     """Write the corpus of a seed as shards; each shard's bytes depend only on the recipe, not on the workers.
@@ -48,19 +49,21 @@ def write_corpus(
         shard_size: samples per shard.
         workers: processes.
         bank_fraction: size of the banks against the full ones.
+        renderer: which renderer.
         progress: called with the number of samples newly written or found.
 
     Returns:
         How many shards were written now.
 
     Raises:
-        SettingError: if an argument is out of range or OpenGL is missing.
+        SettingError: if an argument is out of range or the renderer cannot run here.
         DataError: if the folder holds another corpus, or a worker dies.
         OutputError: if a shard cannot be written.
     """
     if min(count, shard_size, workers) < 1:
         raise SettingError(f"count {count}, shard size {shard_size} and workers {workers} must be 1 or more")
     check_settings(seed, size)
+    renderer = renderer or RendererSettings()
     recipe = {
         "seed": seed,
         "count": count,
@@ -69,6 +72,7 @@ def write_corpus(
         "mix": asdict(mix or Mix()),
         "bank": bank_fraction,
         "recipe": RECIPE_NUMBER,
+        **renderer.recipe(),
     }
     _keep_recipe(folder, recipe)
     todo = []
@@ -80,8 +84,10 @@ def write_corpus(
             todo.append((number, start, stop))
     if not todo:
         return 0
-    open_context().release()  # a clear error here, before processes start
-    jobs = [(folder, seed, size, mix, bank_fraction, todo[worker::workers]) for worker in range(workers)]
+    check_renderer(renderer)  # a clear error here, before processes start
+    jobs = [
+        (folder, seed, size, mix, bank_fraction, renderer, todo[worker::workers]) for worker in range(workers)
+    ]
     _run(jobs, progress)
     return len(todo)
 
@@ -155,6 +161,7 @@ def _work(
     size: int,
     mix: Mix | None,
     bank_fraction: float,
+    settings: RendererSettings,
     todo: list[tuple[int, int, int]],
     reports: Any,
 ) -> None:
@@ -162,7 +169,7 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends the workers
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # clears away the unfinished shard
     try:
-        renderer = CorpusRenderer(seed, size, mix, bank_fraction)
+        renderer = CorpusRenderer(seed, size, mix, bank_fraction, settings)
         for number, start, stop in todo:
             write_shard(shard_path(folder, number), _counted(renderer.samples(start, stop), reports))
         reports.put(0)
