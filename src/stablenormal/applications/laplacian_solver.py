@@ -22,7 +22,7 @@ MAX_STEPS = 200
 class LaplacianSolver:
     """Solves a sequence of similar systems A x = b, A symmetric positive definite."""
 
-    def __init__(self, tolerance: float = 1e-3) -> None:
+    def __init__(self, tolerance: float = 3e-3) -> None:
         """Make a solver.
 
         Args:
@@ -74,14 +74,24 @@ class LaplacianSolver:
 
     def _preconditioner_for(self, matrix: sparse.csr_matrix) -> sparse.linalg.LinearOperator:
         if self._preconditioner is None:
-            hierarchy = pyamg.smoothed_aggregation_solver(
-                matrix,
-                strength=("symmetric", {"theta": 0.0}),
-                # One sweep forward before and one backward after is symmetric, at half the default's cost.
-                presmoother=("gauss_seidel", {"sweep": "forward"}),
-                postsmoother=("gauss_seidel", {"sweep": "backward"}),
-                max_coarse=300,
-            )
-            self._preconditioner = hierarchy.aspreconditioner(cycle="V")
+            self._preconditioner = _hierarchy(matrix).aspreconditioner(cycle="V")
             self.setups += 1
         return self._preconditioner
+
+
+def _hierarchy(matrix: sparse.csr_matrix) -> pyamg.multilevel.MultilevelSolver:
+    hierarchy = pyamg.smoothed_aggregation_solver(
+        matrix,
+        strength=("symmetric", {"theta": 0.0}),
+        # Row sums bound the spectrum of a Laplacian well, and draw no random numbers: same bits every time.
+        smooth=("jacobi", {"weighting": "local"}),
+        # One sweep forward before and one backward after is symmetric, at half the default's cost.
+        presmoother=("gauss_seidel", {"sweep": "forward"}),
+        postsmoother=("gauss_seidel", {"sweep": "backward"}),
+        max_coarse=300,
+    )
+    for level in hierarchy.levels:  # blocks of 1 x 1, as they come, are three times slower than rows
+        level.A = level.A.tocsr()
+    for level in hierarchy.levels[:-1]:
+        level.P, level.R = level.P.tocsr(), level.R.tocsr()
+    return hierarchy

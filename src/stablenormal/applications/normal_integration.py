@@ -38,6 +38,10 @@ FREE_DRIFT = 1e-7
 """Weight that keeps each pixel near its last value. It makes the system definite where a part hangs on
 nothing, and is below the weight of the smoothest mode of a picture of 10 000 px a side."""
 
+SOFT_START = 8
+"""Reweightings over which the sharpness grows to k: sides chosen too early stay wrong. On rendered blobs with
+occlusions the mean error falls by 2 %, at the same number of solves (`runs/integration_variants.py`)."""
+
 PATIENCE = 5
 """Reweightings without progress that end the iteration: a few pixels may change sides forever."""
 
@@ -178,11 +182,12 @@ def _reweighted(
     trust = _even_trust(graph)
     heights = _solve(graph, edges, trust, solver, prior, prior, prior_weights)
     energies = [_energy(graph, edges, trust, heights)]
-    for _ in range(settings.iterations - 1 if settings.method == "bilateral" else 0):
-        trust = _bilateral_trust(graph, edges, heights, settings.k)
+    for number in range(1, settings.iterations if settings.method == "bilateral" else 1):
+        sharpness = settings.k * min(1.0, number / SOFT_START)
+        trust = _bilateral_trust(graph, edges, heights, sharpness)
         heights = _solve(graph, edges, trust, solver, heights, prior, prior_weights)
         energies.append(_energy(graph, edges, trust, heights))
-        if _settled(energies, settings.tolerance):
+        if number > SOFT_START and _settled(energies[SOFT_START:], settings.tolerance):
             break
     return heights, trust, energies, solver.steps
 
@@ -293,13 +298,16 @@ def _bilateral_trust(graph: PixelGraph, edges: _Edges, heights: Floats, k: float
     next to it.
     """
     difference = heights[graph.head] - heights[graph.tail]
-    count = graph.nodes
-    forward = np.zeros((2, count))
-    backward = np.zeros((2, count))
-    forward[graph.axis, graph.tail] = (edges.facing_tail * difference) ** 2
-    backward[graph.axis, graph.head] = (edges.facing_head * difference) ** 2
-    share = expit(k * (backward - forward))
-    tail, head = share[graph.axis, graph.tail], 1 - share[graph.axis, graph.head]
+    tail = np.empty_like(difference)
+    head = np.empty_like(difference)
+    forward_all = (edges.facing_tail * difference) ** 2
+    backward_all = (edges.facing_head * difference) ** 2
+    for along in (slice(graph.across), slice(graph.across, None)):  # views: half the time of index pairs
+        forward, backward = np.zeros(graph.nodes), np.zeros(graph.nodes)
+        forward[graph.tail[along]] = forward_all[along]
+        backward[graph.head[along]] = backward_all[along]
+        share = expit(k * (backward - forward))
+        tail[along], head[along] = share[graph.tail[along]], 1 - share[graph.head[along]]
     return _Trust(tail, head, np.minimum(1, 4 * tail * head))
 
 
