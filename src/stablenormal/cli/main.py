@@ -8,6 +8,7 @@ import typer
 
 from stablenormal import __version__
 from stablenormal.cli.convert import convert
+from stablenormal.cli.enhance import enhance
 from stablenormal.cli.evaluate import evaluate
 from stablenormal.cli.integrate import integrate
 from stablenormal.cli.mesh import mesh
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (predict, integrate, mesh, evaluate, variance, convert, synth, pack, train):
+for _command in (predict, integrate, mesh, enhance, evaluate, variance, convert, synth, pack, train):
     app.command(epilog=DEBUG_NOTE)(_command)
 
 
