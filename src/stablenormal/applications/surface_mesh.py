@@ -10,13 +10,18 @@ from stablenormal.geometry.mesh import TriangleMesh
 
 Flags = npt.NDArray[np.bool_]
 
+STREAK_PX = 8.0
+"""A step in depth between neighbours of more pixels than this is cut: a camera sees such a slope (83 degrees)
+so nearly edge-on that a triangle on it shows nothing but a streak from the side."""
+
 
 def surface_mesh(
     integration: Integration, normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None = None
 ) -> TriangleMesh:
     """Back-project every pixel and join neighbours.
 
-    A square of four pixels gives two triangles, one of three pixels gives one; none crosses a tear.
+    A square of four pixels gives two triangles, one of three pixels gives one; none crosses a tear or a step
+    of more than `STREAK_PX`.
 
     Args:
         integration: of (H, W) pixels.
@@ -33,7 +38,10 @@ def surface_mesh(
     inside = depth > 0
     number = np.full(depth.shape, -1, dtype=np.int32)
     number[inside] = np.arange(int(inside.sum()), dtype=np.int32)
-    faces = number.ravel()[_triangles(inside, integration.torn_right, integration.torn_down)]
+    cut_right, cut_down = _streaks(depth, intrinsics)
+    faces = number.ravel()[
+        _triangles(inside, integration.torn_right | cut_right, integration.torn_down | cut_down)
+    ]
     if not len(faces):
         raise SettingError("no three neighbouring pixels are valid, so there is no surface; check the mask")
     rows, columns = np.nonzero(inside)
@@ -66,6 +74,18 @@ def _points(
     x = (columns + 0.5 - intrinsics.cx) / intrinsics.fx
     y = -(rows + 0.5 - intrinsics.cy) / intrinsics.fy
     return np.stack([x * far, y * far, -far], axis=1)
+
+
+def _streaks(depth: npt.NDArray[np.float32], intrinsics: Intrinsics | None) -> tuple[Flags, Flags]:
+    """(H, W) each: whether the step to the right and to the lower neighbour is too steep to be shown."""
+    far = depth.astype(np.float64)
+    if intrinsics is not None:  # log depth times focal length is depth in pixels, as in the integration
+        focal_px = np.sqrt(intrinsics.fx * intrinsics.fy)
+        far = np.log(np.where(depth > 0, far, 1)) * focal_px
+    right, down = np.zeros(depth.shape, np.bool_), np.zeros(depth.shape, np.bool_)
+    right[:, :-1] = np.abs(np.diff(far, axis=1)) > STREAK_PX
+    down[:-1] = np.abs(np.diff(far, axis=0)) > STREAK_PX
+    return right, down
 
 
 def _triangles(inside: Flags, torn_right: Flags, torn_down: Flags) -> npt.NDArray[np.int64]:
