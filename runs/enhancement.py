@@ -23,7 +23,13 @@ from torch.nn import functional
 
 from stablenormal.app.enhance import EnhanceSettings, enhance_wonder3d
 from stablenormal.app.previews import normals_preview
-from stablenormal.applications.enhancement import AZIMUTHS_DEG, enhance, front_to_view, t_plus_of_strength, turn
+from stablenormal.applications.enhancement import (
+    AZIMUTHS_DEG,
+    enhance,
+    front_to_view,
+    t_plus_of_strength,
+    turn,
+)
 from stablenormal.data.shards import iterate_samples
 from stablenormal.data.synthetic.bank import build_bank
 from stablenormal.data.synthetic.cameras import Camera
@@ -37,7 +43,12 @@ from stablenormal.io.image import write_image
 from stablenormal.io.wonder3d import View, read_views, write_view
 from stablenormal.pipelines import StableNormal
 
-DEGRADATIONS = {"blur 2 px": ("blur", 2.0), "blur 4 px": ("blur", 4.0), "1/4": ("less", 4), "1/8": ("less", 8)}
+DEGRADATIONS = {
+    "blur 2 px": ("blur", 2.0),
+    "blur 4 px": ("blur", 4.0),
+    "1/4": ("less", 4),
+    "1/8": ("less", 8),
+}
 
 
 def main() -> None:

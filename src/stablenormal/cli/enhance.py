@@ -20,12 +20,8 @@ def enhance(
         float | None,
         typer.Option(show_default="the model's t+", help="0 keeps the coarse map, 1 forgets it."),
     ] = None,
-    t_plus: Annotated[
-        int | None, typer.Option("--t-plus", help="The noise level itself, 1 to 999.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(show_default="the model's", help="Refinement steps.")
-    ] = None,
+    t_plus: Annotated[int | None, typer.Option("--t-plus", help="The noise level itself, 1 to 999.")] = None,
+    steps: Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")] = None,
     frame: Annotated[
         str | None, typer.Option(help="Frame of maps that do not say: opengl, opencv, directx or dsine.")
     ] = None,
@@ -65,7 +61,9 @@ def enhance(
     console = Console(stderr=True)
     if wonder3d is not None:
         if image is not None or mask is not None:
-            raise SettingError("--wonder3d: the folder has its own images and masks; leave out --image, --mask")
+            raise SettingError(
+                "--wonder3d: the folder has its own images and masks; leave out --image, --mask"
+            )
         with console.status("Enhancing"):
             report = enhance_wonder3d(coarse, output, settings, system=wonder3d, frame=frame)
     elif image is None:
@@ -73,7 +71,14 @@ def enhance(
     else:
         with image_progress(console, "Enhancing") as (on_start, on_result):
             report = enhance_files(
-                coarse, image, output, settings, frame=frame, mask=mask, on_start=on_start, on_result=on_result
+                coarse,
+                image,
+                output,
+                settings,
+                frame=frame,
+                mask=mask,
+                on_start=on_start,
+                on_result=on_result,
             )
     for file in report.files:
         typer.echo(file)

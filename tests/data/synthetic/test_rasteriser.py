@@ -62,7 +62,13 @@ def hit_box(camera: Camera, rays: np.ndarray, half: float) -> tuple[np.ndarray, 
 
 def test_an_orthographic_sphere_is_exact(rasteriser: Rasteriser) -> None:
     camera = Camera(
-        np.array([4.0, -3.0, 1.0]), looking(np.array([-4.0, 3.0, -1.0])), 1.0, 0.1, 20.0, "test", half_width=1.3
+        np.array([4.0, -3.0, 1.0]),
+        looking(np.array([-4.0, 3.0, -1.0])),
+        1.0,
+        0.1,
+        20.0,
+        "test",
+        half_width=1.3,
     )
     found = render(rasteriser, scene_of(sphere(1.0, 6)), camera)
     u, v = np.meshgrid((np.arange(64) + 0.5) / 32 - 1, 1 - (np.arange(64) + 0.5) / 32)
