@@ -1,4 +1,4 @@
-"""Write docs/applications.md from the results: multi-view with and without the prior, integration, enhancement.
+"""Write docs/applications.md from the results: multi-view, integration, enhancement.
 
 python runs/applications_tables.py [--results results] [-o docs/applications.md]
 
@@ -30,7 +30,7 @@ def main() -> None:
     lines = [
         "# Applications in numbers",
         "",
-        "The paper's applications in our small. Made by `python runs/applications_tables.py`; each table names its file.",
+        "The paper's applications in our small. Made by `runs/applications_tables.py`; each table names its file.",
     ]
     for name, write in sections.items():
         path = options.results / f"{name}.json"

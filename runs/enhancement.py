@@ -1,4 +1,4 @@
-"""Measure `enhance` on degraded ground truth of unseen renders and on a six-view set; write JSON and plots.
+"""Measure `enhance` on degraded truth of unseen renders and on six-view sets; write JSON and a plot.
 
 python runs/enhancement.py --heldout SHARDS -o results/enhancement.json [--count 60] [--sets 4] [--picture DIR]
 
@@ -176,9 +176,8 @@ def six_views(options: argparse.Namespace, pipeline: StableNormal) -> list[dict[
 def rendered_set(rasteriser: Rasteriser, bank: object, seed: int) -> dict[str, View]:
     """One object from Wonder3D's six sides, orthographic, z up; before a white ground."""
     number = itertools.count(seed * 1000)
-    scene = next(
-        made for made in (BUILDERS["object"](generator(n), bank) for n in number) if not made.has_ground
-    )
+    made = (BUILDERS["object"](generator(n), bank) for n in number)
+    scene = next(one for one in made if not one.has_ground and np.ptp(one.high - one.low) < one.radius)
     rasteriser.load_scene(scene)
     dress(rasteriser, generator(seed, 1), scene, bank)
     views = {}

@@ -75,6 +75,10 @@ def test_a_steep_step_makes_no_streak_but_a_slope_stays(camera: Intrinsics | Non
     assert len(surface_mesh(*facing(depth), camera).faces) == 2 * 7 * 8
     depth[:, 5:] -= 8 * pixel
     assert len(surface_mesh(*facing(depth), camera).faces) == 2 * 7 * 9
+    depth[:, 5:] += 8 * pixel
+    integration, normals = facing(depth)
+    normals[:, 4:6] = np.array([0.98, 0, 0.2]) / np.linalg.norm([0.98, 0, 0.2])  # both ends say: steep
+    assert len(surface_mesh(integration, normals, camera).faces) == 2 * 7 * 9
 
 
 def test_what_is_no_surface_is_refused() -> None:

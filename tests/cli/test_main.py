@@ -34,7 +34,8 @@ def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
     for command in (
-        "predict", "integrate", "mesh", "enhance", "evaluate", "variance", "convert", "synth", "pack", "train",
+        "predict", "integrate", "mesh", "enhance", "evaluate", "variance", "convert", "synth", "pack",
+        "train",
     ):  # fmt: skip
         assert command in result.output
 

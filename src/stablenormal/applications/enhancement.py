@@ -1,7 +1,8 @@
 """Sharper normals from coarse or generated ones: encoded, noised to t+, refined with their photograph.
 
-StableNormal's third application (Wonder3D); its mechanism is not published. Here the coarse map takes the place
-of the one-step start: x_{t+} = add_noise(En(coarse), t+), then the refinement. Views of one set share their noise.
+StableNormal's third application (Wonder3D); its mechanism is not published. Here the coarse map takes the
+place of the one-step start: x_{t+} = add_noise(En(coarse), t+), then the refinement. Views of one set share
+their noise.
 """
 
 import math

@@ -11,8 +11,8 @@ pixel and axis the energy is
 
 minimised by iteratively reweighted least squares. One thing is ours. Where both ends count on an edge, g is
 that of the chord: n_p + n_q is at right angles to P_q - P_p, exactly so on planes and spheres (the paper has
-each side's tangent), and its weight is s^2 with a share `ALONG_EDGE` of 1 / (1 + g^2), the tilt along the edge
-alone: a steep slope is still fairly sure of the steps along its foot.
+each side's tangent), and its weight is s^2 with a share `ALONG_EDGE` of 1 / (1 + g^2), the tilt along the
+edge alone: a steep slope is still fairly sure of the steps along its foot.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ nothing, and is below the weight of the smoothest mode of a picture of 10 000 px
 
 ALONG_EDGE = 0.15
 """Share of the tilt along the edge in the weight of a chord. On rendered blobs with occlusions and on spheres
-more is better (at 0.5 their errors fall by 10 and 60 %), but from 0.25 on a vase before a wall sticks to it."""
+more is better (at 0.5 their errors fall by 10 and 60 %), but from 0.25 a vase before a wall sticks to it."""
 
 PATIENCE = 5
 """Reweightings without progress that end the iteration: a few pixels may change sides forever."""

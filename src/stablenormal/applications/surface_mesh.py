@@ -11,8 +11,14 @@ from stablenormal.geometry.mesh import TriangleMesh
 Flags = npt.NDArray[np.bool_]
 
 STREAK_PX = 8.0
-"""A step in depth between neighbours of more pixels than this is cut: a camera sees such a slope (83 degrees)
-so nearly edge-on that a triangle on it shows nothing but a streak from the side."""
+"""A step in depth between neighbours of more pixels than this is cut if it is also more than three times what
+the flatter of the two normals asks for: an occlusion, which from the side would be a streak. Slopes toward a
+rim are as steep, but there both normals say so."""
+
+
+EDGE_ON = 0.15
+"""Pixels whose normal faces the camera with a smaller z make no vertex: their depth is uncertain by more than
+six pixels, and they stand out from rims as spikes."""
 
 
 def surface_mesh(
@@ -35,10 +41,10 @@ def surface_mesh(
     depth = integration.depth
     if normals.shape != (*depth.shape, 3):
         raise ImageShapeError(f"normals {normals.shape} do not fit depth {depth.shape}; use the same pixels")
-    inside = depth > 0
+    inside = (depth > 0) & (normals[..., 2] > EDGE_ON * np.linalg.norm(normals, axis=-1))
     number = np.full(depth.shape, -1, dtype=np.int32)
     number[inside] = np.arange(int(inside.sum()), dtype=np.int32)
-    cut_right, cut_down = _streaks(depth, intrinsics)
+    cut_right, cut_down = _streaks(depth, normals, intrinsics)
     faces = number.ravel()[
         _triangles(inside, integration.torn_right | cut_right, integration.torn_down | cut_down)
     ]
@@ -76,15 +82,20 @@ def _points(
     return np.stack([x * far, y * far, -far], axis=1)
 
 
-def _streaks(depth: npt.NDArray[np.float32], intrinsics: Intrinsics | None) -> tuple[Flags, Flags]:
-    """(H, W) each: whether the step to the right and to the lower neighbour is too steep to be shown."""
+def _streaks(
+    depth: npt.NDArray[np.float32], normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None
+) -> tuple[Flags, Flags]:
+    """(H, W) each: whether the step to the right and to the lower neighbour is an occlusion."""
     far = depth.astype(np.float64)
     if intrinsics is not None:  # log depth times focal length is depth in pixels, as in the integration
         focal_px = np.sqrt(intrinsics.fx * intrinsics.fy)
         far = np.log(np.where(depth > 0, far, 1)) * focal_px
+    slopes = np.linalg.norm(normals[..., :2], axis=-1) / np.maximum(normals[..., 2], 0.01)
     right, down = np.zeros(depth.shape, np.bool_), np.zeros(depth.shape, np.bool_)
-    right[:, :-1] = np.abs(np.diff(far, axis=1)) > STREAK_PX
-    down[:-1] = np.abs(np.diff(far, axis=0)) > STREAK_PX
+    flatter = np.minimum(slopes[:, 1:], slopes[:, :-1])
+    right[:, :-1] = np.abs(np.diff(far, axis=1)) > np.maximum(STREAK_PX, 3 * flatter)
+    flatter = np.minimum(slopes[1:], slopes[:-1])
+    down[:-1] = np.abs(np.diff(far, axis=0)) > np.maximum(STREAK_PX, 3 * flatter)
     return right, down
 
 

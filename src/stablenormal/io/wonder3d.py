@@ -1,4 +1,4 @@
-"""The six views that Wonder3D writes: `rgb_000_<view>.png` and `normals_000_<view>.png`, masks in the alpha channel."""
+"""Wonder3D's six views: `rgb_000_<view>.png` and `normals_000_<view>.png`, masks in the alpha channel."""
 
 from dataclasses import dataclass
 from pathlib import Path
