@@ -30,7 +30,7 @@ def main() -> None:
     lines = [
         "# Applications in numbers",
         "",
-        "The paper's applications in our small. Made by `runs/applications_tables.py`; each table names its file.",
+        "The paper's applications in our small, by `runs/applications_tables.py`; each table names its file.",
     ]
     for name, write in sections.items():
         path = options.results / f"{name}.json"

@@ -1,6 +1,6 @@
 """Measure `enhance` on degraded truth of unseen renders and on six-view sets; write JSON and a plot.
 
-python runs/enhancement.py --heldout SHARDS -o results/enhancement.json [--count 60] [--sets 4] [--picture DIR]
+python runs/enhancement.py --heldout SHARDS -o results/enhancement.json [--count 60] [--sets 4]
 
 Ground truth is blurred (sigma 2 and 4 px) or reduced (to 1/4 and 1/8, bilinear) and enlarged again, then
 enhanced with its image at several strengths. Reported: mean angular error, that near edges, and the share of

@@ -17,8 +17,8 @@ rim are as steep, but there both normals say so."""
 
 
 EDGE_ON = 0.15
-"""Pixels whose normal faces the camera with a smaller z make no vertex: their depth is uncertain by more than
-six pixels, and they stand out from rims as spikes."""
+"""Smallest cosine between the normal and the way to the camera that makes a vertex: below, a pixel spans more
+than six pixels of depth, and stands out from the rim as a spike."""
 
 
 def surface_mesh(
@@ -41,10 +41,11 @@ def surface_mesh(
     depth = integration.depth
     if normals.shape != (*depth.shape, 3):
         raise ImageShapeError(f"normals {normals.shape} do not fit depth {depth.shape}; use the same pixels")
-    inside = (depth > 0) & (normals[..., 2] > EDGE_ON * np.linalg.norm(normals, axis=-1))
+    cosine = _facing(normals, intrinsics)
+    inside = (depth > 0) & (cosine > EDGE_ON)
     number = np.full(depth.shape, -1, dtype=np.int32)
     number[inside] = np.arange(int(inside.sum()), dtype=np.int32)
-    cut_right, cut_down = _streaks(depth, normals, intrinsics)
+    cut_right, cut_down = _streaks(depth, cosine, intrinsics)
     faces = number.ravel()[
         _triangles(inside, integration.torn_right | cut_right, integration.torn_down | cut_down)
     ]
@@ -82,15 +83,28 @@ def _points(
     return np.stack([x * far, y * far, -far], axis=1)
 
 
+def _facing(normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None) -> npt.NDArray[np.float64]:
+    """(H, W) cosine between each normal and the way to the camera, 0 where there is no normal."""
+    rays = np.zeros(normals.shape)
+    rays[..., 2] = -1
+    if intrinsics is not None:
+        rays[..., 0] = (np.arange(normals.shape[1]) + 0.5 - intrinsics.cx) / intrinsics.fx
+        rays[..., 1] = -(np.arange(normals.shape[0])[:, None] + 0.5 - intrinsics.cy) / intrinsics.fy
+    lengths = np.linalg.norm(normals, axis=-1) * np.linalg.norm(rays, axis=-1)
+    cosine: npt.NDArray[np.float64] = -(normals * rays).sum(axis=-1) / np.maximum(lengths, 1e-12)
+    return cosine
+
+
 def _streaks(
-    depth: npt.NDArray[np.float32], normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None
+    depth: npt.NDArray[np.float32], cosine: npt.NDArray[np.float64], intrinsics: Intrinsics | None
 ) -> tuple[Flags, Flags]:
     """(H, W) each: whether the step to the right and to the lower neighbour is an occlusion."""
     far = depth.astype(np.float64)
     if intrinsics is not None:  # log depth times focal length is depth in pixels, as in the integration
         focal_px = np.sqrt(intrinsics.fx * intrinsics.fy)
         far = np.log(np.where(depth > 0, far, 1)) * focal_px
-    slopes = np.linalg.norm(normals[..., :2], axis=-1) / np.maximum(normals[..., 2], 0.01)
+    seen = np.clip(cosine, 0.01, 1)
+    slopes = np.sqrt(1 - seen**2) / seen
     right, down = np.zeros(depth.shape, np.bool_), np.zeros(depth.shape, np.bool_)
     flatter = np.minimum(slopes[:, 1:], slopes[:, :-1])
     right[:, :-1] = np.abs(np.diff(far, axis=1)) > np.maximum(STREAK_PX, 3 * flatter)
