@@ -67,6 +67,20 @@ def test_no_triangle_crosses_a_tear() -> None:
     assert len(mesh.faces) == 2 * 7 * 8
 
 
+@pytest.mark.parametrize("camera", [CAMERA, None])
+def test_a_steep_step_makes_no_streak_but_a_slope_stays(camera: Intrinsics | None) -> None:
+    pixel = 1.0 if camera is None else 0.1  # 2 / 20 px of focal length
+    depth = np.full((8, 10), 2.0)
+    depth[:, 5:] += 12 * pixel
+    assert len(surface_mesh(*facing(depth), camera).faces) == 2 * 7 * 8
+    depth[:, 5:] -= 8 * pixel
+    assert len(surface_mesh(*facing(depth), camera).faces) == 2 * 7 * 9
+    depth[:, 5:] += 8 * pixel
+    integration, normals = facing(depth)
+    normals[:, 4:6] = np.array([0.98, 0, 0.2]) / np.linalg.norm([0.98, 0, 0.2])  # both ends say: steep
+    assert len(surface_mesh(integration, normals, camera).faces) == 2 * 7 * 9
+
+
 def test_what_is_no_surface_is_refused() -> None:
     depth = np.zeros((8, 10))
     depth[2, 2] = 1

@@ -41,7 +41,8 @@ def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
     for command in (
-        "predict", "integrate", "mesh", "evaluate", "variance", "convert", "synth", "data", "pack", "train",
+        "predict", "integrate", "mesh", "enhance", "evaluate", "variance", "convert", "synth", "data",
+        "pack", "train",
     ):  # fmt: skip
         assert command in result.output
 

@@ -11,7 +11,8 @@ pixel and axis the energy is
 
 minimised by iteratively reweighted least squares. One thing is ours. Where both ends count on an edge, g is
 that of the chord: n_p + n_q is at right angles to P_q - P_p, exactly so on planes and spheres (the paper has
-each side's tangent).
+each side's tangent), and its weight is s^2 with a share `ALONG_EDGE` of 1 / (1 + g^2), the tilt along the
+edge alone: a steep slope is still fairly sure of the steps along its foot.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ LENGTH_TOLERANCE = 0.01
 FREE_DRIFT = 1e-7
 """Weight that keeps each pixel near its last value. It makes the system definite where a part hangs on
 nothing, and is below the weight of the smoothest mode of a picture of 10 000 px a side."""
+
+ALONG_EDGE = 0.15
+"""Share of the tilt along the edge in the weight of a chord. On rendered blobs with occlusions and on spheres
+more is better (at 0.5 their errors fall by 10 and 60 %), but from 0.25 a vase before a wall sticks to it."""
 
 PATIENCE = 5
 """Reweightings without progress that end the iteration: a few pixels may change sides forever."""
@@ -107,6 +112,7 @@ class _Edges:
     facing_head: Floats
     weight_tail: Floats
     weight_head: Floats
+    weight_chord: Floats
     step_tail: Floats
     step_head: Floats
     step_chord: Floats
@@ -244,14 +250,16 @@ def _edges(graph: PixelGraph, normals: npt.NDArray[np.floating], intrinsics: Int
     def step(of: Floats) -> Floats:
         return _step(of, graph, rays, intrinsics)
 
+    step_chord = step(vectors[tail] + vectors[head])
     return _Edges(
         facing_tail=facing_tail,
         facing_head=facing_head,
         weight_tail=facing_tail**2,
         weight_head=facing_head**2,
+        weight_chord=1 / (1 + step_chord**2),
         step_tail=step(vectors[tail]),
         step_head=step(vectors[head]),
-        step_chord=step(vectors[tail] + vectors[head]),
+        step_chord=step_chord,
     )
 
 
@@ -293,22 +301,28 @@ def _bilateral_trust(graph: PixelGraph, edges: _Edges, heights: Floats, k: float
     next to it.
     """
     difference = heights[graph.head] - heights[graph.tail]
-    count = graph.nodes
-    forward = np.zeros((2, count))
-    backward = np.zeros((2, count))
-    forward[graph.axis, graph.tail] = (edges.facing_tail * difference) ** 2
-    backward[graph.axis, graph.head] = (edges.facing_head * difference) ** 2
-    share = expit(k * (backward - forward))
-    tail, head = share[graph.axis, graph.tail], 1 - share[graph.axis, graph.head]
+    tail = np.empty_like(difference)
+    head = np.empty_like(difference)
+    forward_all = (edges.facing_tail * difference) ** 2
+    backward_all = (edges.facing_head * difference) ** 2
+    for along in (slice(graph.across), slice(graph.across, None)):  # views: half the time of index pairs
+        forward, backward = np.zeros(graph.nodes), np.zeros(graph.nodes)
+        forward[graph.tail[along]] = forward_all[along]
+        backward[graph.head[along]] = backward_all[along]
+        share = expit(k * (backward - forward))
+        tail[along], head[along] = share[graph.tail[along]], 1 - share[graph.head[along]]
     return _Trust(tail, head, np.minimum(1, 4 * tail * head))
 
 
 def _pull(edges: _Edges, trust: _Trust) -> tuple[Floats, Floats]:
     """Weight (E,) and step (E,) of each edge."""
     tail, head = trust.tail * edges.weight_tail, trust.head * edges.weight_head
-    weight = tail + head
-    tangent = (tail * edges.step_tail + head * edges.step_head) / np.maximum(weight, 1e-300)
-    return weight, trust.chord * edges.step_chord + (1 - trust.chord) * tangent
+    apart = 1 - trust.chord
+    along = (trust.tail + trust.head) * edges.weight_chord
+    chord = trust.chord * ((1 - ALONG_EDGE) * (tail + head) + ALONG_EDGE * along)
+    weight = apart * (tail + head) + chord
+    flux = apart * (tail * edges.step_tail + head * edges.step_head) + chord * edges.step_chord
+    return weight, flux / np.maximum(weight, 1e-300)
 
 
 def _solve(

@@ -45,6 +45,11 @@ class PixelGraph:
         return cls(mask, tail, head, axis, _pattern(tail, head, count))
 
     @property
+    def across(self) -> int:
+        """Number of edges along rows; they come first."""
+        return int(np.searchsorted(self.axis, 1))
+
+    @property
     def nodes(self) -> int:
         """Number of pixels."""
         return int(self.pattern.shape[0])

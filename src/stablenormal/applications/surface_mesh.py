@@ -10,13 +10,24 @@ from stablenormal.geometry.mesh import TriangleMesh
 
 Flags = npt.NDArray[np.bool_]
 
+STREAK_PX = 8.0
+"""A step in depth between neighbours of more pixels than this is cut if it is also more than three times what
+the flatter of the two normals asks for: an occlusion, which from the side would be a streak. Slopes toward a
+rim are as steep, but there both normals say so."""
+
+
+EDGE_ON = 0.15
+"""Smallest cosine between the normal and the way to the camera that makes a vertex: below, a pixel spans more
+than six pixels of depth, and stands out from the rim as a spike."""
+
 
 def surface_mesh(
     integration: Integration, normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None = None
 ) -> TriangleMesh:
     """Back-project every pixel and join neighbours.
 
-    A square of four pixels gives two triangles, one of three pixels gives one; none crosses a tear.
+    A square of four pixels gives two triangles, one of three pixels gives one; none crosses a tear or a step
+    of more than `STREAK_PX`.
 
     Args:
         integration: of (H, W) pixels.
@@ -30,10 +41,14 @@ def surface_mesh(
     depth = integration.depth
     if normals.shape != (*depth.shape, 3):
         raise ImageShapeError(f"normals {normals.shape} do not fit depth {depth.shape}; use the same pixels")
-    inside = depth > 0
+    cosine = _facing(normals, intrinsics)
+    inside = (depth > 0) & (cosine > EDGE_ON)
     number = np.full(depth.shape, -1, dtype=np.int32)
     number[inside] = np.arange(int(inside.sum()), dtype=np.int32)
-    faces = number.ravel()[_triangles(inside, integration.torn_right, integration.torn_down)]
+    cut_right, cut_down = _streaks(depth, cosine, intrinsics)
+    faces = number.ravel()[
+        _triangles(inside, integration.torn_right | cut_right, integration.torn_down | cut_down)
+    ]
     if not len(faces):
         raise SettingError("no three neighbouring pixels are valid, so there is no surface; check the mask")
     rows, columns = np.nonzero(inside)
@@ -66,6 +81,36 @@ def _points(
     x = (columns + 0.5 - intrinsics.cx) / intrinsics.fx
     y = -(rows + 0.5 - intrinsics.cy) / intrinsics.fy
     return np.stack([x * far, y * far, -far], axis=1)
+
+
+def _facing(normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None) -> npt.NDArray[np.float64]:
+    """(H, W) cosine between each normal and the way to the camera, 0 where there is no normal."""
+    rays = np.zeros(normals.shape)
+    rays[..., 2] = -1
+    if intrinsics is not None:
+        rays[..., 0] = (np.arange(normals.shape[1]) + 0.5 - intrinsics.cx) / intrinsics.fx
+        rays[..., 1] = -(np.arange(normals.shape[0])[:, None] + 0.5 - intrinsics.cy) / intrinsics.fy
+    lengths = np.linalg.norm(normals, axis=-1) * np.linalg.norm(rays, axis=-1)
+    cosine: npt.NDArray[np.float64] = -(normals * rays).sum(axis=-1) / np.maximum(lengths, 1e-12)
+    return cosine
+
+
+def _streaks(
+    depth: npt.NDArray[np.float32], cosine: npt.NDArray[np.float64], intrinsics: Intrinsics | None
+) -> tuple[Flags, Flags]:
+    """(H, W) each: whether the step to the right and to the lower neighbour is an occlusion."""
+    far = depth.astype(np.float64)
+    if intrinsics is not None:  # log depth times focal length is depth in pixels, as in the integration
+        focal_px = np.sqrt(intrinsics.fx * intrinsics.fy)
+        far = np.log(np.where(depth > 0, far, 1)) * focal_px
+    seen = np.clip(cosine, 0.01, 1)
+    slopes = np.sqrt(1 - seen**2) / seen
+    right, down = np.zeros(depth.shape, np.bool_), np.zeros(depth.shape, np.bool_)
+    flatter = np.minimum(slopes[:, 1:], slopes[:, :-1])
+    right[:, :-1] = np.abs(np.diff(far, axis=1)) > np.maximum(STREAK_PX, 3 * flatter)
+    flatter = np.minimum(slopes[1:], slopes[:-1])
+    down[:-1] = np.abs(np.diff(far, axis=0)) > np.maximum(STREAK_PX, 3 * flatter)
+    return right, down
 
 
 def _triangles(inside: Flags, torn_right: Flags, torn_down: Flags) -> npt.NDArray[np.int64]:

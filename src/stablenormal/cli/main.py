@@ -9,6 +9,7 @@ import typer
 from stablenormal import __version__
 from stablenormal.cli.convert import convert
 from stablenormal.cli.data import data
+from stablenormal.cli.enhance import enhance
 from stablenormal.cli.evaluate import evaluate
 from stablenormal.cli.integrate import integrate
 from stablenormal.cli.mesh import mesh
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (predict, integrate, mesh, evaluate, variance, convert, synth, pack, train):
+for _command in (predict, integrate, mesh, enhance, evaluate, variance, convert, synth, pack, train):
     app.command(epilog=DEBUG_NOTE)(_command)
 app.add_typer(data, name="data", epilog=DEBUG_NOTE)
 

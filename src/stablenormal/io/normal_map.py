@@ -105,7 +105,10 @@ def write_normal_map(
 
 
 def read_normal_map(
-    path: Path | str, frame: str | None = None, mask: npt.NDArray[np.bool_] | None = None
+    path: Path | str,
+    frame: str | None = None,
+    mask: npt.NDArray[np.bool_] | None = None,
+    any_length: bool = False,
 ) -> NormalMap:
     """Read a normal map into the OpenGL camera frame.
 
@@ -114,6 +117,7 @@ def read_normal_map(
             ((H, W, 3), its record in NAME.json).
         frame: the frame of files that carry none; a record in the file must agree.
         mask: (H, W), False where whatever the file holds is no normal; None is everywhere valid.
+        any_length: take vectors of other lengths too, as image generators write them, and normalise them.
 
     Raises:
         ImageShapeError: if the mask has another size.
@@ -127,7 +131,8 @@ def read_normal_map(
     _check_finite(path, vectors)
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     valid = length >= NO_DIRECTION
-    _check_length(path, length[valid], _READ_TOLERANCES[stored.bits])
+    if not any_length:
+        _check_length(path, length[valid], _READ_TOLERANCES[stored.bits])
     known = torch.where(valid, vectors, torch.zeros_like(vectors))
     normals = convert_frame(known, stored.frame, "opengl", stored.camera_to_world)
     return NormalMap(_to_numpy(_exact_length(normals)), stored.frame, valid[0, 0].numpy())

@@ -60,6 +60,27 @@ def hit_box(camera: Camera, rays: np.ndarray, half: float) -> tuple[np.ndarray, 
     return np.where(hit, entry, np.inf), normals
 
 
+def test_an_orthographic_sphere_is_exact(rasteriser: Rasteriser) -> None:
+    camera = Camera(
+        np.array([4.0, -3.0, 1.0]),
+        looking(np.array([-4.0, 3.0, -1.0])),
+        1.0,
+        0.1,
+        20.0,
+        "test",
+        half_width=1.3,
+    )
+    found = render(rasteriser, scene_of(sphere(1.0, 6)), camera)
+    u, v = np.meshgrid((np.arange(64) + 0.5) / 32 - 1, 1 - (np.arange(64) + 0.5) / 32)
+    x, y = 1.3 * u, 1.3 * v
+    z = np.sqrt(np.maximum(1 - x * x - y * y, 0))
+    assert np.array_equal((found.depth > 0)[np.abs(z - 0.07) > 0.05], (z > 0)[np.abs(z - 0.07) > 0.05])
+    inside = z > 0.2
+    np.testing.assert_allclose(found.depth[inside], (np.sqrt(26) - z)[inside], atol=1e-3)
+    cosine = (found.normals * np.stack([x, y, z], -1)).sum(-1)[inside]
+    assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 0.3
+
+
 @pytest.mark.parametrize("case", CAMERAS)
 def test_sphere_is_exact(rasteriser: Rasteriser, case) -> None:
     camera = camera_of(case)

@@ -23,6 +23,8 @@ class Camera:
     far: float
     kind: str
     """How it was placed: room, front, table, object, street or near."""
+    half_width: float = 0.0
+    """Half of what an orthographic camera sees across, in metres; 0 is a pinhole camera."""
 
     def intrinsics(self, size: int) -> Intrinsics:
         """Focal length and principal point of an image of `size` by `size` pixels."""
@@ -38,6 +40,8 @@ class Camera:
 
     def clip(self) -> Array:
         """World to OpenGL clip space (4, 4)."""
+        if self.half_width:
+            return parallel(self.half_width, self.near, self.far) @ self.view()
         return perspective(self.fov_deg, self.near, self.far) @ self.view()
 
 
@@ -46,6 +50,12 @@ def perspective(fov_deg: float, near: float, far: float) -> Array:
     scale = 1 / np.tan(np.radians(fov_deg) / 2)
     depth = [-(far + near) / (far - near), -2 * far * near / (far - near)]
     return np.array([[scale, 0, 0, 0], [0, scale, 0, 0], [0, 0, *depth], [0, 0, -1, 0]])
+
+
+def parallel(half_width: float, near: float, far: float) -> Array:
+    """OpenGL projection (4, 4) of a square orthographic camera."""
+    depth = [-2 / (far - near), -(far + near) / (far - near)]
+    return np.array([[1 / half_width, 0, 0, 0], [0, 1 / half_width, 0, 0], [0, 0, *depth], [0, 0, 0, 1]])
 
 
 def looking(heading: Array, roll: float = 0.0) -> Array:

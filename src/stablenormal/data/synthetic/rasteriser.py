@@ -174,6 +174,7 @@ class Rasteriser:
         _write(self._geometry, "clip", camera.clip())
         _write(self._geometry, "to_camera", camera.world_to_camera)
         self._geometry["eye"].value = tuple(camera.eye.tolist())
+        self._geometry["viewer"].value = _viewer(camera)
         self._render(self._geometry_array, _runs(scene, _visible(scene, camera)))
         surface = self._read(self._geometry_target, 0, 4)
         instances = np.rint(self._read(self._geometry_target, 1, 1)[..., 0]).astype(np.uint16)
@@ -202,7 +203,7 @@ class Rasteriser:
             lamps[3] = [*camera.eye, 1]
         self._shade["lamps"].write(lamps.astype(np.float32).tobytes())
         self._shade["lamp_colours"].write(lighting.colours.astype(np.float32).tobytes())
-        self._shade["eye"].value = tuple(camera.eye.tolist())
+        self._shade["viewer"].value = _viewer(camera)
         seen = _visible(scene, camera)
         self._bind()
         self._colour_target.use()
@@ -232,6 +233,7 @@ class Rasteriser:
         self._final_target.clear()
         _write(self._resolve, "to_camera", camera.world_to_camera)
         self._resolve["half_tan"].value = float(np.tan(np.radians(camera.fov_deg) / 2))
+        self._resolve["half_width"].value = camera.half_width
         self._resolve["reach"].value = reach
         self._resolve["occlusion"].value = lighting.occlusion
         self._resolve["bounce"].value = lighting.bounce
@@ -289,12 +291,21 @@ def _write(program: Any, name: str, matrix: Array) -> None:
     program[name].write(np.ascontiguousarray(matrix.T, np.float32).tobytes())
 
 
+def _viewer(camera: Camera) -> tuple[float, ...]:
+    """Where the light goes that is seen: a place and 1, or, orthographic, a direction and 0."""
+    if camera.half_width:
+        return (*camera.world_to_camera[2].tolist(), 0.0)
+    return (*camera.eye.tolist(), 1.0)
+
+
 def _visible(scene: Scene, camera: Camera) -> npt.NDArray[np.bool_]:
     """Which parts (P,) can be seen at all."""
     centres = scene.part_centres @ camera.world_to_camera.T + camera.view()[:3, 3]
     away, radii = -centres[:, 2], scene.part_radii
     half = np.radians(camera.fov_deg) / 2
     across = np.abs(centres[:, :2]) * np.cos(half) - (away * np.sin(half))[:, None]
+    if camera.half_width:
+        across = np.abs(centres[:, :2]) - camera.half_width
     seen: npt.NDArray[np.bool_] = (
         (away > -radii) & (across < radii[:, None]).all(1) & (radii > 0.003 * np.maximum(away, 0.1))
     )

@@ -55,6 +55,7 @@ in vec3 world;
 in vec3 smooth_normal;
 flat in vec2 slot_instance;
 uniform vec3 eye;
+uniform vec4 viewer;
 uniform mat3 to_camera;
 layout(location = 0) out vec4 normal_depth;
 layout(location = 1) out float instance;
@@ -62,7 +63,7 @@ layout(location = 1) out float instance;
     + _FACING_NORMAL
     + """
 void main() {
-    vec3 n = facing_normal(smooth_normal, world, normalize(eye - world));
+    vec3 n = facing_normal(smooth_normal, world, normalize(viewer.xyz - world * viewer.w));
     normal_depth = vec4(normalize(to_camera * n), -(to_camera * (world - eye)).z);
     instance = slot_instance.y;
 }
@@ -90,7 +91,7 @@ uniform sampler2D materials;
 uniform sampler2DShadow shadow_0;
 uniform sampler2DShadow shadow_1;
 uniform mat4 shadow_clips[2];
-uniform vec3 eye;
+uniform vec4 viewer;
 uniform vec4 lamps[4];
 uniform vec3 lamp_colours[4];
 uniform float environment;
@@ -135,7 +136,7 @@ vec3 bumped(vec3 n, float height) {
 }
 
 void main() {
-    vec3 to_eye = normalize(eye - world);
+    vec3 to_eye = normalize(viewer.xyz - world * viewer.w);
     vec3 flat_n = facing_normal(smooth_normal, world, to_eye);
     int slot = int(slot_instance.x + 0.5);
     vec4 m0 = texelFetch(materials, ivec2(0, slot), 0), m1 = texelFetch(materials, ivec2(1, slot), 0);
@@ -212,6 +213,7 @@ uniform float environment;
 uniform float ambient;
 uniform mat3 to_camera;
 uniform float half_tan;
+uniform float half_width;
 uniform float reach;
 uniform float occlusion;
 uniform float bounce;
@@ -232,10 +234,12 @@ void main() {
         base += texelFetch(albedo, at, 0).rgb * sample_light.a;
     }
     vec2 uv = gl_FragCoord.xy / vec2(textureSize(normal_depth, 0));
-    vec3 ray = vec3((uv * 2 - 1) * half_tan, -1);
+    bool parallel = half_width > 0.0;
+    vec3 ray = parallel ? vec3(0, 0, -1) : vec3((uv * 2 - 1) * half_tan, -1);
+    vec3 start = parallel ? vec3((uv * 2 - 1) * half_width, 0) : vec3(0);
     vec4 here = texelFetch(normal_depth, pixel, 0);
     if (covered > 0 && here.w > 0) {
-        vec3 n = here.xyz, p = ray * here.w;
+        vec3 n = here.xyz, p = start + ray * here.w;
         vec3 tx = normalize(cross(n, abs(n.x) < 0.8 ? vec3(1, 0, 0) : vec3(0, 1, 0))), ty = cross(n, tx);
         float phase = fract(sin(dot(gl_FragCoord.xy, vec2(12.9898, 78.233))) * 43758.5453);
         float hidden = 0;
@@ -245,7 +249,7 @@ void main() {
             vec3 d = (tx * cos(a) + ty * sin(a)) * sqrt(f) + n * sqrt(1 - f);
             vec3 q = p + d * (reach * fract(0.618 * k + phase + 0.1) + 0.004 * here.w) + n * 0.003 * here.w;
             if (q.z > -0.01) continue;
-            vec2 at = q.xy / (-q.z * half_tan) * 0.5 + 0.5;
+            vec2 at = q.xy / (parallel ? half_width : -q.z * half_tan) * 0.5 + 0.5;
             if (any(lessThan(at, vec2(0))) || any(greaterThan(at, vec2(1)))) continue;
             float depth = texture(normal_depth, at).w;
             float behind = -q.z - depth;

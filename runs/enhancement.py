@@ -1,0 +1,237 @@
+"""Measure `enhance` on degraded truth of unseen renders and on six-view sets; write JSON and a plot.
+
+python runs/enhancement.py --heldout SHARDS -o results/enhancement.json [--count 60] [--sets 4]
+
+Ground truth is blurred (sigma 2 and 4 px) or reduced (to 1/4 and 1/8, bilinear) and enlarged again, then
+enhanced with its image at several strengths. Reported: mean angular error, that near edges, and the share of
+the true edges' turn that is left (sharpness: mean angle between neighbours near edges over the true one).
+The six views are rendered orthographically at 256 px, laid out as Wonder3D writes them, blurred, and go
+through `enhance_wonder3d`. About 5 s of one core per map and strength on a CPU.
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stablenormal.app.enhance import EnhanceSettings, enhance_wonder3d
+from stablenormal.app.previews import normals_preview
+from stablenormal.applications.enhancement import (
+    AZIMUTHS_DEG,
+    enhance,
+    front_to_view,
+    t_plus_of_strength,
+    turn,
+)
+from stablenormal.data.shards import iterate_samples
+from stablenormal.data.synthetic.bank import build_bank
+from stablenormal.data.synthetic.cameras import Camera
+from stablenormal.data.synthetic.corpus import dress
+from stablenormal.data.synthetic.draws import generator
+from stablenormal.data.synthetic.rasteriser import Rasteriser
+from stablenormal.data.synthetic.scenes import BUILDERS
+from stablenormal.evaluation.edges import near_edges
+from stablenormal.geometry.normals import angular_error_deg, unit_length
+from stablenormal.io.image import write_image
+from stablenormal.io.wonder3d import View, read_views, write_view
+from stablenormal.pipelines import StableNormal
+
+DEGRADATIONS = {
+    "blur 2 px": ("blur", 2.0),
+    "blur 4 px": ("blur", 4.0),
+    "1/4": ("less", 4),
+    "1/8": ("less", 8),
+}
+
+
+def main() -> None:
+    """Print a line per degradation and strength, write everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--heldout", type=Path, required=True, help="folder of shards of unseen scenes")
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--sets", type=int, default=4, help="objects seen from six sides")
+    parser.add_argument("--strengths", type=float, nargs="*", default=[0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
+    parser.add_argument("--model", default="small")
+    parser.add_argument("--seed", type=int, default=900_000, help="of the rendered objects")
+    parser.add_argument("--bank", type=float, default=0.2, help="size of the bank of shapes")
+    parser.add_argument("--picture", type=Path, help="folder of pictures before, after and true")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args()
+    pipeline = StableNormal.from_pretrained(options.model)
+    samples = list(itertools.islice(iterate_samples(options.heldout), options.count))
+    images = [channels(sample.image.astype(np.float32) / 255) for sample in samples]
+    truths = [channels(sample.normals) for sample in samples]
+    rows = []
+    for name in DEGRADATIONS:
+        coarse = [degraded(truth, name) for truth in truths]
+        rows.append({"degradation": name, "strength": None, **scores(coarse, truths)})
+        print(rows[-1], flush=True)
+        for strength in options.strengths:
+            found = enhance(pipeline, images, coarse, t_plus=t_plus_of_strength(strength)).normals
+            rows.append({"degradation": name, "strength": strength, **scores(found, truths)})
+            print(rows[-1], flush=True)
+    views = six_views(options, pipeline)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    record = {
+        "commit": commit.stdout.strip(),
+        "weight_hash": pipeline.weight_hash,
+        "count": len(samples),
+        "sets": options.sets,
+        "heldout": rows,
+        "six_views": views,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    plot(record, options.out.with_suffix(".svg"))
+
+
+def degraded(truth: Tensor, name: str) -> Tensor:
+    """A coarse map (3, H, W) of a true one, with the same valid pixels."""
+    kind, amount = DEGRADATIONS[name]
+    valid = (truth != 0).any(dim=0)
+    picture = torch.cat([truth, valid[None].float()])[None]  # (1, 4, H, W)
+    height, width = truth.shape[1:]
+    if kind == "less":
+        small = functional.interpolate(
+            picture, size=(height // int(amount), width // int(amount)), mode="bilinear", antialias=True
+        )
+        smooth = functional.interpolate(small, size=(height, width), mode="bilinear")
+    else:
+        radius = int(3 * amount)
+        taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / amount) ** 2)
+        taps = (taps / taps.sum()).expand(4, 1, 1, -1)
+        smooth = functional.conv2d(picture, taps, padding=(0, radius), groups=4)
+        smooth = functional.conv2d(smooth, taps.transpose(2, 3), padding=(radius, 0), groups=4)
+    vectors = unit_length(smooth[:, :3] / smooth[:, 3:].clamp(min=1e-6))[0]
+    return torch.where(valid, vectors, 0.0)
+
+
+def scores(found: list[Tensor], truths: list[Tensor]) -> dict[str, float | None]:
+    """Means over the maps."""
+    overall, near, sharp = [], [], []
+    for one, truth in zip(found, truths, strict=True):
+        valid = (truth != 0).any(dim=0)
+        angles = angular_error_deg(one[None], truth[None])[0]
+        overall.append(float(angles[valid].mean()))
+        edges = near_edges(truth) & valid
+        if edges.any():
+            near.append(float(angles[edges].mean()))
+            sharp.append(turning_deg(one, edges) / turning_deg(truth, edges))
+    return {
+        "error_deg": float(np.mean(overall)),
+        "edge_error_deg": float(np.mean(near)) if near else None,
+        "sharpness": float(np.mean(sharp)) if sharp else None,
+    }
+
+
+def turning_deg(normals: Tensor, where: Tensor) -> float:
+    """Mean angle between right-hand neighbours, and between lower ones, in a region (H, W)."""
+    across = angular_error_deg(normals[None, :, :, 1:], normals[None, :, :, :-1])[0]
+    down = angular_error_deg(normals[None, :, 1:], normals[None, :, :-1])[0]
+    both = [across[where[:, 1:] & where[:, :-1]], down[where[1:] & where[:-1]]]
+    return max(float(torch.cat(both).mean()), 1e-6)
+
+
+def six_views(options: argparse.Namespace, pipeline: StableNormal) -> list[dict[str, float | None]]:
+    """Scores of objects rendered from six sides, before and after, in each view's own frame."""
+    rasteriser = Rasteriser(256)
+    bank = build_bank(generator(options.seed), fraction=options.bank)
+    rasteriser.load_bank(bank)
+    found: dict[float | None, list[Tensor]] = {}
+    truths: list[Tensor] = []
+    for number in range(options.sets):
+        views = rendered_set(rasteriser, bank, options.seed + number)
+        truths += [channels(view.normals) for view in views.values()]
+        with tempfile.TemporaryDirectory() as folder:
+            coarse = {}
+            for name, view in views.items():
+                own = degraded(channels(view.normals), "blur 4 px")
+                coarse[name] = own
+                front = turn(own, front_to_view(name).T).permute(1, 2, 0).numpy()
+                write_view(Path(folder) / "coarse", name, View(view.rgb, front))
+            found.setdefault(None, []).extend(coarse.values())
+            for strength in options.strengths:
+                settings = EnhanceSettings(strength=strength, model=options.model)
+                enhance_wonder3d(Path(folder) / "coarse", Path(folder) / str(strength), settings)
+                result = read_views(Path(folder) / str(strength))
+                turned = {name: turn(channels(v.normals), front_to_view(name)) for name, v in result.items()}
+                found.setdefault(strength, []).extend(turned.values())
+                if options.picture and strength == 0.4:
+                    sheet(options.picture / f"six_{number}.jpg", views, coarse, turned)
+    rasteriser.close()
+    rows: list[dict[str, float | None]] = []
+    for strength, maps in found.items():
+        rows.append({"strength": strength, **scores(maps, truths)})
+        print("six views", rows[-1], flush=True)
+    return rows
+
+
+def rendered_set(rasteriser: Rasteriser, bank: object, seed: int) -> dict[str, View]:
+    """One object from Wonder3D's six sides, orthographic, z up; before a white ground."""
+    number = itertools.count(seed * 1000)
+    made = (BUILDERS["object"](generator(n), bank) for n in number)
+    scene = next(one for one in made if not one.has_ground and np.ptp(one.high - one.low) < one.radius)
+    rasteriser.load_scene(scene)
+    dress(rasteriser, generator(seed, 1), scene, bank)
+    views = {}
+    for name in AZIMUTHS_DEG:
+        # World z is up; the front camera looks along y, so its x is the world's.
+        front = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+        to_camera = front_to_view(name).numpy() @ front
+        eye = scene.centre + to_camera[2] * 4 * scene.radius
+        camera = Camera(eye, to_camera, 1.0, 0.1, 10 * scene.radius, "object", half_width=1.05 * scene.radius)
+        geometry = rasteriser.gbuffer(camera)
+        colour, coverage = rasteriser.colour(camera, 0.3 * scene.radius)
+        light = colour / np.maximum(coverage[..., None], 1e-6)
+        rgb = np.clip(light / max(float(np.percentile(light[coverage > 0], 95)), 1e-6), 0, 1) ** (1 / 2.2)
+        inside = (geometry.normals != 0).any(axis=-1)
+        views[name] = View(np.where(inside[..., None], rgb, 1).astype(np.float32), geometry.normals)
+    return views
+
+
+def sheet(path: Path, views: dict[str, View], coarse: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """Image, coarse, enhanced and true rows of a set."""
+    rows = [
+        [np.rint(view.rgb * 255).astype(np.uint8) for view in views.values()],
+        [normals_preview(one.permute(1, 2, 0).numpy(), "opengl") for one in coarse.values()],
+        [normals_preview(one.permute(1, 2, 0).numpy(), "opengl") for one in found.values()],
+        [normals_preview(view.normals, "opengl") for view in views.values()],
+    ]
+    write_image(path, np.concatenate([np.concatenate(row, axis=1) for row in rows])[::2, ::2], quality=88)
+
+
+def plot(record: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Error near edges over strength, one curve a degradation."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(6, 4))
+    for name in DEGRADATIONS:
+        rows = [row for row in record["heldout"] if row["degradation"] == name]
+        after = [row for row in rows if row["strength"] is not None]
+        [line] = axis.plot(
+            [row["strength"] for row in after], [row["edge_error_deg"] for row in after], "o-", label=name
+        )
+        axis.axhline(rows[0]["edge_error_deg"], color=line.get_color(), linestyle=":")
+    axis.set(xlabel="strength", ylabel="error near edges, degrees (dotted: before)")
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def channels(picture: np.ndarray) -> Tensor:
+    """(H, W, 3) to (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1)
+
+
+if __name__ == "__main__":
+    main()

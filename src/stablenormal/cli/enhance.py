@@ -1,0 +1,88 @@
+"""`stablenormal enhance`: coarse or generated normal maps, refined with their photographs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def enhance(
+    coarse: Annotated[Path, typer.Argument(help="Normal map, folder of them, or a folder of Wonder3D.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    image: Annotated[
+        Path | None, typer.Option("--image", help="The photograph, or a folder of them with the same names.")
+    ] = None,
+    wonder3d: Annotated[
+        str | None,
+        typer.Option(help="Six views as Wonder3D writes them; normals in the frame of: front, or self."),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(show_default="the model's t+", help="0 keeps the coarse map, 1 forgets it."),
+    ] = None,
+    t_plus: Annotated[int | None, typer.Option("--t-plus", help="The noise level itself, 1 to 999.")] = None,
+    steps: Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="Frame of maps that do not say: opengl, opencv, directx or dsine.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture of the size of a single map; dark pixels are left out.")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="png16, png8, exr or npy.")] = "png16",
+    seed: Annotated[int, typer.Option(help="Seed of the noise, shared by the views.")] = 0,
+    resolution: Annotated[
+        int | None,
+        typer.Option(show_default="the model's", help="Longer side for the network; 0: the image's own."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
+    device: Annotated[
+        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+) -> None:
+    """Give coarse or generated normal maps the detail of their photographs; frames, masks and sizes stay."""
+    from rich.console import Console
+
+    from stablenormal.app.enhance import EnhanceSettings, enhance_files, enhance_wonder3d
+    from stablenormal.cli.image_progress import image_progress
+    from stablenormal.errors import SettingError
+
+    settings = EnhanceSettings(
+        strength=strength,
+        t_plus=t_plus,
+        steps=steps,
+        seed=seed,
+        resolution=resolution,
+        format=format,
+        model=model,
+        device=device,
+        offline=offline,
+    )
+    console = Console(stderr=True)
+    if wonder3d is not None:
+        if image is not None or mask is not None:
+            raise SettingError(
+                "--wonder3d: the folder has its own images and masks; leave out --image, --mask"
+            )
+        with console.status("Enhancing"):
+            report = enhance_wonder3d(coarse, output, settings, system=wonder3d, frame=frame)
+    elif image is None:
+        raise SettingError("--image: give the photograph of the map, or use --wonder3d")
+    else:
+        with image_progress(console, "Enhancing") as (on_start, on_result):
+            report = enhance_files(
+                coarse,
+                image,
+                output,
+                settings,
+                frame=frame,
+                mask=mask,
+                on_start=on_start,
+                on_result=on_result,
+            )
+    for file in report.files:
+        typer.echo(file)
+    for problem in report.problems:
+        typer.echo(f"error: {problem}", err=True)
+    if report.problems:
+        raise typer.Exit(1)
