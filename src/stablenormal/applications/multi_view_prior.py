@@ -49,7 +49,8 @@ def normal_prior_loss(
     if depth_normals is not None:
         cost = cost + 1 - (target * unit_length(depth_normals)).sum(dim=1)
     total = shares.sum()
-    return weight * (shares * cost).sum() / torch.where(total > 0, total, torch.ones_like(total))
+    mean: Tensor = (shares * cost).sum() / torch.where(total > 0, total, torch.ones_like(total))
+    return weight * mean
 
 
 def _check(prior: Tensor, rendered: Tensor, depth_normals: Tensor | None, weights: Tensor | None) -> None:

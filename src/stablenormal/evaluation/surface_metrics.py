@@ -85,7 +85,9 @@ def surface_metrics(
     )
 
 
-def _distances(source: trimesh.Trimesh, target: trimesh.Trimesh, points: int, seed: int) -> tuple[Array, Array]:
+def _distances(
+    source: trimesh.Trimesh, target: trimesh.Trimesh, points: int, seed: int
+) -> tuple[Array, Array]:
     """Distance (N,) of points on `source` from `target`, and the cosine (N,) of the normals there."""
     sampled, faces = trimesh.sample.sample_surface(source, points, seed=seed)
     dense, dense_faces = trimesh.sample.sample_surface(target, points * SAMPLES_PER_POINT, seed=seed + 1000)

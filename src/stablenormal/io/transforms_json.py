@@ -76,7 +76,14 @@ def write_transforms(
     frames = []
     for image, camera in cameras.items():
         lens = camera.intrinsics
-        numbers = {"fl_x": lens.fx, "fl_y": lens.fy, "cx": lens.cx, "cy": lens.cy, "w": lens.width, "h": lens.height}
+        numbers = {
+            "fl_x": lens.fx,
+            "fl_y": lens.fy,
+            "cx": lens.cx,
+            "cy": lens.cy,
+            "w": lens.width,
+            "h": lens.height,
+        }
         frames.append(
             {
                 "file_path": image,
@@ -125,7 +132,11 @@ def _rigid(pose: Array) -> Array:
 
 def _result_name(image: Path) -> str:
     """Path of the image without ending and without a leading `images` folder."""
-    parts = [part for part in image.with_suffix(image.suffix if _unended(image) else "").parts if part not in (".", "..", "/")]
+    parts = [
+        part
+        for part in image.with_suffix(image.suffix if _unended(image) else "").parts
+        if part not in (".", "..", "/")
+    ]
     return "/".join(parts[1:] if len(parts) > 1 and parts[0].startswith("images") else parts)
 
 
@@ -156,7 +167,9 @@ def _intrinsics(entry: Mapping[str, Any], image: Path) -> Intrinsics:
     else:
         raise SceneError("neither fl_x nor camera_angle_x; add the focal length")
     fy = float(entry.get("fl_y", fx))
-    return Intrinsics(fx, fy, float(entry.get("cx", width / 2)), float(entry.get("cy", height / 2)), width, height)
+    return Intrinsics(
+        fx, fy, float(entry.get("cx", width / 2)), float(entry.get("cy", height / 2)), width, height
+    )
 
 
 def _size_of(image: Path) -> tuple[int, int]:
@@ -164,7 +177,9 @@ def _size_of(image: Path) -> tuple[int, int]:
         with Image.open(image) as picture:
             return picture.size
     except OSError as error:
-        raise SceneError(f"{image}: its size is not in the file and it cannot be read; add w and h") from error
+        raise SceneError(
+            f"{image}: its size is not in the file and it cannot be read; add w and h"
+        ) from error
 
 
 def _points(path: Path, content: Mapping[str, Any]) -> Array | None:
@@ -176,4 +191,6 @@ def _points(path: Path, content: Mapping[str, Any]) -> Array | None:
         loaded = trimesh.load(cloud)
         return np.asarray(loaded.vertices, np.float64).reshape(-1, 3)
     except (ValueError, IndexError, KeyError, AttributeError) as error:
-        raise SceneError(f"{cloud}: not a point cloud ({error}); export it again or drop ply_file_path") from error
+        raise SceneError(
+            f"{cloud}: not a point cloud ({error}); export it again or drop ply_file_path"
+        ) from error

@@ -1,14 +1,22 @@
 """From signed distances to triangles."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from stablenormal.applications.mesh_reconstruction.fitting import SurfaceFit
 from stablenormal.applications.mesh_reconstruction.node_grid import blend
 from stablenormal.errors import SceneError, SettingError
 from stablenormal.geometry.mesh import TriangleMesh
+
+Array = npt.NDArray[Any]
 
 SMALLEST_PART = 0.01
 """Of the faces; smaller loose parts are dropped."""
@@ -35,8 +43,9 @@ def extract_mesh(fit: SurfaceFit) -> tuple[TriangleMesh, npt.NDArray[np.float32]
     if not (distances.min() < 0 < distances.max()):
         raise SceneError("the reconstruction holds no surface; check masks and poses")
     closed = np.pad(distances, 1, constant_values=1.0)
-    vertices, faces, _, _ = marching_cubes(closed, 0.0, gradient_direction="descent")
-    places = (vertices - 1) * fit.field.grid.spacing - 1
+    surface: Callable[..., tuple[Array, Array, Array, Array]] = marching_cubes  # scikit-image has no types
+    vertices, faces, _, _ = surface(closed, 0.0, gradient_direction="descent")
+    places = (vertices.astype(np.float64) - 1) * fit.field.grid.spacing - 1
     places, faces = _without_small_parts(places, faces)
     normals, colours = _at_vertices(fit, torch.from_numpy(places.astype(np.float32)).to(fit.device))
     mesh = TriangleMesh(
@@ -54,19 +63,16 @@ def _at_vertices(fit: SurfaceFit, places: Tensor) -> tuple[Tensor, Tensor]:
     there = field.grid.cells[field.grid.cell_of(places)]
     rows, shares = field.grid.corners(places)
     rows = torch.where(there[:, None], rows, torch.zeros_like(rows))
-    normals = torch.nn.functional.normalize(blend(field.slopes, rows, shares), dim=1)
-    fallback = torch.nn.functional.normalize(places, dim=1)
+    normals = F.normalize(blend(field.slopes, rows, shares), dim=1)
+    fallback = F.normalize(places, dim=1)
     colours = torch.sigmoid(blend(field.colours[:, :3].contiguous(), rows, shares))
     flat = there[:, None] & (normals.norm(dim=1, keepdim=True) > 0.5)
-    return torch.where(flat, normals, fallback), torch.where(there[:, None], colours, torch.full_like(colours, 0.5))
+    return torch.where(flat, normals, fallback), torch.where(
+        there[:, None], colours, torch.full_like(colours, 0.5)
+    )
 
 
-def _without_small_parts(
-    vertices: npt.NDArray[np.float32], faces: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
+def _without_small_parts(vertices: Array, faces: Array) -> tuple[Array, Array]:
     ends = np.concatenate([faces[:, :2], faces[:, 1:]])
     links = coo_matrix((np.ones(len(ends)), ends.T), shape=(len(vertices),) * 2)
     _, part = connected_components(links, directed=False)

@@ -24,7 +24,7 @@ from stablenormal.applications.mesh_reconstruction.rendering import (
     render,
 )
 from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings
-from stablenormal.applications.mesh_reconstruction.views import Cube, ReconstructionView, ray_table
+from stablenormal.applications.mesh_reconstruction.views import ReconstructionView, ray_table
 from stablenormal.applications.mesh_reconstruction.visual_hull import find_cube, hull, signed_distance
 from stablenormal.errors import SettingError
 
@@ -134,7 +134,7 @@ class SurfaceFit:
         )
         terms = losses(field, rendered, self.rays, pixels, self.settings)
         self._optimiser.zero_grad()
-        terms.total(self.settings).backward()
+        torch.autograd.backward(terms.total(self.settings))
         self._optimiser.step()
         self.done += 1
         numbers = {name: float(value.detach()) for name, value in vars(terms).items()}
@@ -196,16 +196,27 @@ class SurfaceFit:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             other = [name for name in ("settings", "views") if state[name] != self._identity()[name]]
         except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError) as error:
-            raise SettingError(f"{path}: not a checkpoint of a reconstruction ({type(error).__name__}); {way_out}") from error
+            raise SettingError(
+                f"{path}: not a checkpoint of a reconstruction ({type(error).__name__}); {way_out}"
+            ) from error
         except Exception as error:  # pickle's own errors share no base
-            raise SettingError(f"{path}: not a checkpoint of a reconstruction ({type(error).__name__}); {way_out}") from error
+            raise SettingError(
+                f"{path}: not a checkpoint of a reconstruction ({type(error).__name__}); {way_out}"
+            ) from error
         if other:
             raise SettingError(f"{path}: was made with other {' and '.join(other)}; {way_out}")
         self._restore(state)
 
     def _identity(self) -> dict[str, Any]:
-        settings = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.settings).items()}
-        sums = [self.rays.rgb.double().sum(), self.rays.mask.double().sum(), self.rays.normals.double().abs().sum()]
+        settings = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self.settings).items()
+        }
+        sums = [
+            self.rays.rgb.double().sum(),
+            self.rays.mask.double().sum(),
+            self.rays.normals.double().abs().sum(),
+        ]
         return {
             "settings": settings,
             "views": [[view.name for view in self.views], [round(float(value), 3) for value in sums]],
@@ -245,7 +256,8 @@ class SurfaceFit:
     def _sharpness(self, share: float) -> float:
         """S of the density when a share of the level's steps is done."""
         first, last = self.settings.width_start, self.settings.width_end
-        return 1 / (first * (last / first) ** share * self._grid.spacing)
+        width: float = first * (last / first) ** share * self._grid.spacing
+        return 1 / width
 
     def _set_rates(self, share: float) -> None:
         fall = LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * share)) / 2
@@ -309,6 +321,9 @@ class SurfaceFit:
         rows = old.rows[self._grid.nodes]
         known = (rows >= 0)[:, None]
         for table, state in zip((self._distances, self._colours), states, strict=True):
-            moved = {name: torch.where(known, state[name][rows.clamp(min=0)], 0.0) for name in ("exp_avg", "exp_avg_sq")}
+            moved = {
+                name: torch.where(known, state[name][rows.clamp(min=0)], 0.0)
+                for name in ("exp_avg", "exp_avg_sq")
+            }
             self._optimiser.state[table] = {"step": state["step"], **moved}
         self._occupied = occupancy(self.field, self.settings.band)

@@ -92,7 +92,8 @@ def _normal_loss(
         patch_weights[None, :, None],
         settings.normal_weight,
     )
-    return first + second
+    both: Tensor = first + second
+    return both
 
 
 def _without_jump(points: Tensor, directions: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 Places are in the cube [-1, 1]^3; node (i, j, k) of a grid with R nodes a side lies at -1 + 2 (i, j, k) / (R - 1).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +109,8 @@ class _Blend(torch.autograd.Function):
 
 def blend(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums of rows of a table: (N, C) of a table (V, C), rows and weights (N, K)."""
-    blended: Tensor = _Blend.apply(table, rows, weights)
+    apply: Callable[[Tensor, Tensor, Tensor], Tensor] = _Blend.apply
+    blended: Tensor = apply(table, rows, weights)
     return blended
 
 

@@ -172,7 +172,9 @@ def _visible_stretches(
     enter = torch.minimum(first, second).amax(dim=1).clamp(min=0)
     leave = torch.maximum(first, second).amin(dim=1)
     start = enter + jitter * length
-    groups = torch.arange(int(((leave - enter).amax().clamp(min=0) / (GROUP * length)).ceil()) + 1, device=origins.device)
+    groups = torch.arange(
+        int(((leave - enter).amax().clamp(min=0) / (GROUP * length)).ceil()) + 1, device=origins.device
+    )
     along = start[:, None] + (groups + 0.5) * (GROUP * length) - 0.5 * length  # (B, G)
     places = origins[:, None] + along[..., None] * directions[:, None]
     hit = occupied.coarse[grid.cell_of(places)] & (along < leave[:, None] + GROUP * length)

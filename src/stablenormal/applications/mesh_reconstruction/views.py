@@ -43,7 +43,12 @@ class ReconstructionView:
 
     def __post_init__(self) -> None:
         size = (self.camera.intrinsics.height, self.camera.intrinsics.width)
-        maps = {"picture": self.rgb, "mask": self.mask, "normals": self.normals, "confidence": self.confidence}
+        maps = {
+            "picture": self.rgb,
+            "mask": self.mask,
+            "normals": self.normals,
+            "confidence": self.confidence,
+        }
         for name, values in maps.items():
             if values is not None and values.shape[:2] != size:
                 raise ImageShapeError(
@@ -60,8 +65,7 @@ class ReconstructionView:
         size = (max(2, round(width * scale)), max(2, round(height * scale)))
 
         def mean(values: Floats) -> Floats:
-            resized: Floats = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
-            return resized
+            return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
 
         normals = None
         if self.normals is not None:

@@ -43,7 +43,10 @@ def find_cube(views: Sequence[ReconstructionView]) -> Cube:
         places = np.argwhere(inside) * (2 / (SEARCH_RESOLUTION - 1)) - 1
         low, high = places.min(0) - 1 / SEARCH_RESOLUTION, places.max(0) + 1 / SEARCH_RESOLUTION
         middle = cube.to_world((low + high)[None] / 2)[0]
-        cube = Cube((float(middle[0]), float(middle[1]), float(middle[2])), float((high - low).max() / 2 * cube.half * ROOM))
+        cube = Cube(
+            (float(middle[0]), float(middle[1]), float(middle[2])),
+            float((high - low).max() / 2 * cube.half * ROOM),
+        )
     return cube
 
 
@@ -89,9 +92,9 @@ def _covered(view: ReconstructionView, points: Grid) -> tuple[npt.NDArray[np.boo
     pixels, _ = view.camera.project(points)
     height, width = view.mask.shape
     with np.errstate(invalid="ignore"):
-        in_picture = ((pixels >= 0) & (pixels < [width, height])).all(axis=1)
+        in_picture = np.asarray(((pixels >= 0) & (pixels < [width, height])).all(axis=1))
     columns, rows = np.where(in_picture[:, None], pixels, 0).astype(np.int64).T
-    return in_picture & (view.mask[rows, columns] > 0.5), in_picture
+    return np.asarray(in_picture & (view.mask[rows, columns] > 0.5)), in_picture
 
 
 def _cube_by_size(views: Sequence[ReconstructionView]) -> Cube:
@@ -107,7 +110,9 @@ def _cube_by_size(views: Sequence[ReconstructionView]) -> Cube:
         vector += across @ view.camera.centre
         axes.append((view, rows, columns, direction))
     if np.linalg.cond(matrix) > 1e6:
-        raise SceneError("all views look the same way from the same place; a surface needs views from several sides")
+        raise SceneError(
+            "all views look the same way from the same place; a surface needs views from several sides"
+        )
     middle = np.linalg.solve(matrix, vector)
     halves = []
     for view, rows, columns, direction in axes:
@@ -132,4 +137,6 @@ def _why_empty(views: Sequence[ReconstructionView], cube: Cube) -> str:
     worst = views[int(np.argmax(left))].name
     if not any(left):
         return "no point lies inside the masks of all views; check masks and poses"
-    return f"no point lies inside the masks of all views, but it would without {worst}; check its mask and pose"
+    return (
+        f"no point lies inside the masks of all views, but it would without {worst}; check its mask and pose"
+    )

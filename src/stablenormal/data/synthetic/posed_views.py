@@ -133,7 +133,9 @@ def _write_views(folder: Path, rasteriser: Rasteriser, cameras: list[Camera], si
 def _developed(pictures: Sequence[tuple[Map, Map]]) -> Iterator[npt.NDArray[np.uint8]]:
     """RGBA (H, W, 4) of linear light and coverage, all with one exposure."""
     lights = [colour / np.maximum(coverage, 1e-6)[..., None] for colour, coverage in pictures]
-    shown = np.concatenate([light[coverage > 0] for light, (_, coverage) in zip(lights, pictures, strict=True)])
+    shown = np.concatenate(
+        [light[coverage > 0] for light, (_, coverage) in zip(lights, pictures, strict=True)]
+    )
     gain = 0.8 / float(np.percentile(shown, 98))
     for light, (_, coverage) in zip(lights, pictures, strict=True):
         coded = np.clip(light * gain, 0, 1) ** (1 / 2.2)
