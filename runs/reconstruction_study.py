@@ -132,13 +132,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def picture(work: Path, scenes: list[int], seed: int) -> np.ndarray:
-    """A row per scene: a photograph, the true mesh, and those without, with true, and with predicted normals."""
+    """A row per scene: photograph, true mesh, and those without, with true and with predicted normals."""
     rows = []
     for scene in scenes:
         folder = work / f"scene-{scene}"
         photo = np.rint(read_image(folder / "images/008.png").rgb * 255).astype(np.uint8)
-        tiles = [np.pad(photo, [((256 - photo.shape[0]) // 2,) * 2, ((256 - photo.shape[1]) // 2,) * 2, (0, 0)],
-                        constant_values=255)]  # fmt: skip
+        rim = (256 - len(photo)) // 2
+        tiles = [np.pad(photo, [(rim, rim), (rim, rim), (0, 0)], constant_values=255)]
         for name in (MESH_NAME, *(f"{kind}-{seed}.ply" for kind in KINDS)):
             solid = trimesh.load_mesh(folder / name, process=False)
             turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -1,4 +1,4 @@
-"""The job behind `stablenormal priors`: a scene in; normals, masks, confidence and a score of each view out."""
+"""The job behind `stablenormal priors`: a scene in; normals, masks, confidence and a score out."""
 
 import json
 import time
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from stablenormal.app.run_record import FileResult, RunStatus, earlier_results, write_record
-from stablenormal.app.view_masks import MaskChoice, masked_view
+from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.multi_view_consistency import Consistency, ViewNormals, consistency
 from stablenormal.errors import SettingError, StableNormalError
 from stablenormal.geometry.posed import PosedCamera
@@ -96,7 +96,7 @@ def make_priors(
     settings: PriorSettings,
     *,
     images: Path | None = None,
-    masks: MaskChoice = MaskChoice(),
+    masks: MaskChoice = BY_ALPHA,
     on_start: Callable[[int], None] = lambda total: None,
     on_result: Callable[[FileResult], None] = lambda result: None,
 ) -> PriorReport:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from stablenormal.app.run_record import versions
-from stablenormal.app.view_masks import MaskChoice, masked_view
+from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.mesh_preview import render_row
 from stablenormal.applications.mesh_reconstruction.extraction import extract_mesh
 from stablenormal.applications.mesh_reconstruction.fitting import Progress, SurfaceFit
@@ -56,7 +56,7 @@ def reconstruct(
     *,
     priors: Path | None = None,
     images: Path | None = None,
-    masks: MaskChoice = MaskChoice(),
+    masks: MaskChoice = BY_ALPHA,
     device: str | None = None,
     resume: bool = False,
     save_every: int = 200,
@@ -155,7 +155,7 @@ def _read_views(
     image_size: int,
     on_problem: Callable[[str], None],
 ) -> tuple[list[ReconstructionView], list[str]]:
-    """All views that can be used, already shrunk: photographs of a large scene do not fit in memory at once."""
+    """All views that can be used, already shrunk: large photographs do not fit in memory at once."""
     posed = read_scene(scene, images)
     problems = list(posed.missing)
     for line in problems:
@@ -171,8 +171,8 @@ def _read_views(
         raise SceneError(f"{scene}: {len(views)} of {len(posed.views)} views can be used, two are needed")
     if all((view.mask > 0.5).all() for view in views):
         raise SceneError(
-            f"{scene}: no photograph has a mask of the object; give --mask a folder, or auto for one object on "
-            "a calm ground"
+            f"{scene}: no photograph has a mask of the object; give --mask a folder, or auto for one object "
+            "on a calm ground"
         )
     if priors is not None and all(view.normals is None for view in views):
         raise SettingError(

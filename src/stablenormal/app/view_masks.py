@@ -22,8 +22,8 @@ class MaskChoice:
     """
 
     kind: str = "alpha"
-    """`alpha`: the photograph's transparency and the mask that the scene names; `none`: every pixel; `auto`: what
-    stands out from the border; or a folder with NAME.png or NAME_mask.png of each view."""
+    """`alpha`: the photograph's transparency and the mask that the scene names; `none`: every pixel; `auto`:
+    what stands out from the border; or a folder with NAME.png or NAME_mask.png of each view."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS and not Path(self.kind).is_dir():
@@ -45,6 +45,9 @@ class MaskChoice:
             if path.is_file():
                 return path
         raise ImageReadError(f"{self.kind}: no mask for {view.image.name}; name it {names[0]} or {names[1]}")
+
+
+BY_ALPHA = MaskChoice()
 
 
 def masked_view(view: SceneView, choice: MaskChoice) -> tuple[ViewPicture, npt.NDArray[np.bool_]]:

@@ -1,9 +1,9 @@
 """Do the normals of several views agree? The angle between what two views say about one point of the surface.
 
-Points come from the views' depth maps where there are any (a point counts in another view if that one's depth at
-its pixel differs by at most `DEPTH_TOLERANCE`), otherwise from sparse points and the photographs in which they
-were matched. The score of a view is over its points and all other views that see them, that of a scene over all
-such pairs.
+Points come from the views' depth maps where there are any (a point counts in another view if that one's
+depth at its pixel differs by at most `DEPTH_TOLERANCE`), otherwise from sparse points and the photographs in
+which they were matched. The score of a view is over its points and all other views that see them, that of a
+scene over all such pairs.
 """
 
 from collections.abc import Sequence
@@ -126,7 +126,7 @@ def _pixels(view: ViewNormals, places: Array) -> tuple[npt.NDArray[np.bool_], np
     pixels, _ = view.camera.project(places)
     size = [view.camera.intrinsics.width, view.camera.intrinsics.height]
     with np.errstate(invalid="ignore"):
-        inside: npt.NDArray[np.bool_] = ((pixels >= 0) & (pixels < size)).all(axis=1)
+        inside: npt.NDArray[np.bool_] = np.asarray(((pixels >= 0) & (pixels < size)).all(axis=1))
     return inside, np.where(inside[:, None], pixels, 0).astype(np.int64).T
 
 

@@ -42,7 +42,7 @@ def reconstruct(
         bool, typer.Option("--resume", help="Go on from the checkpoint beside OUTPUT.")
     ] = False,
 ) -> None:
-    """Reconstruct the surface of an object from posed photographs with masks, and from normals if there are any."""
+    """Reconstruct the surface of an object from posed photographs with masks, and normals if given."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,7 +1,7 @@
 """How near two surfaces are: Chamfer distance, F-score, and agreement of their normals, by sampled points.
 
 Sources: Chamfer distance as in DTU's and NeuS's evaluation (mean of both directions), F-score as in Tanks and
-Temples (Knapitsch et al., SIGGRAPH 2017), normal consistency as in Occupancy Networks (Mescheder et al., 2019).
+Temples (Knapitsch et al., SIGGRAPH 2017), normal consistency as in Occupancy Networks (Mescheder et al.).
 """
 
 from dataclasses import dataclass

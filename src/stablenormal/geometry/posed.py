@@ -67,7 +67,7 @@ class PosedCamera:
         return np.stack([u, v], axis=1), depth
 
     def directions(self) -> Array:
-        """World vectors (H, W, 3) from the camera through each pixel centre, of depth one: not unit length."""
+        """World vectors (H, W, 3) from the camera through each pixel centre, of depth one."""
         camera = self.intrinsics
         u = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
         v = -(np.arange(camera.height) + 0.5 - camera.cy) / camera.fy

@@ -7,8 +7,8 @@
     dn-splatter   normals_from_pretrain/NAME.png   8-bit, (n + 1) / 2                    camera (opencv)
     nerfstudio    NAME_normal.npy, meta_data.json  float32 (3, H, W), (n + 1) / 2        camera (opencv)
 
-All also have masks/NAME_mask.png (255 inside) and, where known, confidence/NAME_confidence.png (16 bit, 65535 is
-sure).
+All also have masks/NAME_mask.png (255 inside) and, where known, confidence/NAME_confidence.png (16 bit,
+65535 is sure).
 """
 
 import io

@@ -22,7 +22,7 @@ from stablenormal.io.image import Photograph, read_image
 Indices = npt.NDArray[np.int64]
 
 ASPECT_TOLERANCE = 0.01
-"""Relative difference of a photograph's sides from the camera file's that is still the same picture, resized."""
+"""Relative difference of proportions between a photograph and its camera that is still rounding."""
 
 
 @dataclass(frozen=True, eq=False)

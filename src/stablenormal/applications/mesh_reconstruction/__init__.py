@@ -1,1 +1,1 @@
-"""Multi-view surface reconstruction: a signed-distance grid, rendered as a volume and fitted to photographs."""
+"""Multi-view surface reconstruction: a signed-distance grid, rendered and fitted to photographs."""

@@ -168,7 +168,7 @@ class SurfaceFit:
         return rgb.view(shape).cpu().numpy(), normals.view(shape).cpu().numpy()
 
     def dense_distances(self) -> npt.NDArray[np.float32]:
-        """Signed distances (R, R, R) in the cube, negative inside; far from the surface only the sign is right."""
+        """Signed distances (R, R, R) in the cube, negative inside; far away only the sign is right."""
         values = self._dense.clone().view(-1)
         values[self._grid.nodes.cpu()] = self._distances.detach()[:, 0].cpu()
         return values.view(self._dense.shape).numpy()
@@ -287,7 +287,7 @@ class SurfaceFit:
         return cells_touching(dense.abs() < SHELL * self.settings.band * 2 / (dense.shape[0] - 1))
 
     def _spread(self) -> tuple[Tensor, Tensor]:
-        """Distances (R, R, R) and colours (R^3, C) of all nodes: far ones measured anew, colours of the nearest."""
+        """Distances (R, R, R) and colours (R^3, C) of all nodes; far ones get the nearest colour."""
         r = self._grid.resolution
         values = torch.from_numpy(self.dense_distances())
         exists = (self._grid.rows >= 0).cpu().view(r, r, r).numpy()

@@ -13,7 +13,7 @@ from stablenormal.applications.mesh_reconstruction.views import OPAQUE, RayTable
 from stablenormal.applications.multi_view_prior import normal_prior_loss
 
 STEEPEST = 6.0
-"""A patch whose depth changes by more than this times its width spans a discontinuity, or is seen too flat."""
+"""A patch whose depth changes by more than this times its width spans a jump, or is seen too flat."""
 
 
 @dataclass(frozen=True, eq=False)

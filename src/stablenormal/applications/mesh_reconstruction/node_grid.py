@@ -1,6 +1,6 @@
 """A grid of which only the cells near a surface exist: rows of a table, trilinear between them.
 
-Places are in the cube [-1, 1]^3; node (i, j, k) of a grid with R nodes a side lies at -1 + 2 (i, j, k) / (R - 1).
+Places are in the cube [-1, 1]^3; node (i, j, k) of R a side lies at -1 + 2 (i, j, k) / (R - 1).
 """
 
 from collections.abc import Callable
@@ -89,8 +89,8 @@ class NodeGrid:
 class _Blend(torch.autograd.Function):
     """Weighted sums of rows; the weights carry no gradient.
 
-    Its backward pass adds each share to its row: 12 ms where embedding_bag's own takes 16 (24 k sums of 8 rows
-    of 16 numbers, one core).
+    Its backward pass adds each share to its row: 12 ms where embedding_bag's own takes 16 (24 k sums
+    of 8 rows of 16 numbers, one core).
     """
 
     @staticmethod
@@ -134,7 +134,7 @@ def bends(grid: NodeGrid, values: Tensor, around: Tensor) -> Tensor:
 
 
 def cells_touching(nodes: Tensor) -> Tensor:
-    """Cells (R, R, R) by lowest corner of which some corner is among the nodes (R, R, R) bool; none at the top."""
+    """Cells (R, R, R) by lowest corner of which some corner is among the nodes (R, R, R) bool."""
     cells = nodes
     for axis in range(3):
         cells = cells | moved(cells, axis, -1)

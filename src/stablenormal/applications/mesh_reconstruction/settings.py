@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from stablenormal.errors import SettingError
 
-
 LONGEST_STEP = 0.66
 """In grid spacings: four samples that are looked up together must lie within a cell of their middle."""
 
@@ -77,7 +76,7 @@ class ReconstructionSettings:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (name in positive and value == 0):
                 raise SettingError(
-                    f"{name} = {value}; choose a {'positive number' if name in positive else 'number of 0 or more'}"
+                    f"{name} = {value}; choose a number {'above 0' if name in positive else 'of 0 or more'}"
                 )
 
     @property

@@ -53,8 +53,8 @@ def find_cube(views: Sequence[ReconstructionView]) -> Cube:
 def hull(views: Sequence[ReconstructionView], cube: Cube, resolution: int) -> npt.NDArray[np.bool_]:
     """Nodes (R, R, R) of the cube that lie inside every mask.
 
-    A view whose mask stays clear of the picture's edge shows the whole object: what lies outside its picture is
-    no object. Otherwise the other views decide, of which at least two must have the point in theirs.
+    A view whose mask stays clear of the picture's edge shows the whole object: what lies outside its picture
+    is no object. Otherwise the other views decide, of which at least two must have the point in theirs.
     """
     places = node_places(resolution)
     possible = np.ones(len(places), np.bool_)
