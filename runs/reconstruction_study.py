@@ -11,7 +11,7 @@ import argparse
 import json
 import subprocess
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def main() -> None:
         for seed in config["seeds"]:
             settings = ReconstructionSettings(**chosen, seed=seed)
             for kind in KINDS:
-                row = run(folder, kind, sources[kind], settings, config["f_score_threshold"])
+                weighted = replace(settings, normal_weight=config["normal_weights"].get(kind, 0.0))
+                row = run(folder, kind, sources[kind], weighted, config["f_score_threshold"])
                 rows.append({"scene": scene, "seed": seed, "prior": kind, **row})
                 print(scene, seed, kind, " ".join(f"{name} {row[name]:.5f}" for name in SHOWN), flush=True)
     summary = {kind: summarise([row for row in rows if row["prior"] == kind]) for kind in KINDS}
@@ -136,7 +137,7 @@ def picture(work: Path, scenes: list[int], seed: int) -> np.ndarray:
     rows = []
     for scene in scenes:
         folder = work / f"scene-{scene}"
-        photo = np.rint(read_image(folder / "images/008.png").rgb * 255).astype(np.uint8)
+        photo = np.rint(read_image(folder / "images/004.png").rgb * 255).astype(np.uint8)
         rim = (256 - len(photo)) // 2
         tiles = [np.pad(photo, [(rim, rim), (rim, rim), (0, 0)], constant_values=255)]
         for name in (MESH_NAME, *(f"{kind}-{seed}.ply" for kind in KINDS)):

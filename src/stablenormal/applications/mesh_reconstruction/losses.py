@@ -67,7 +67,8 @@ def depth_normals(points: Tensor) -> Tensor:
     Returns:
         (A, 3), not unit length.
     """
-    return torch.linalg.cross(points[:, 3] - points[:, 0], points[:, 1] - points[:, 2])
+    across: Tensor = torch.linalg.cross(points[:, 3] - points[:, 0], points[:, 1] - points[:, 2])
+    return across
 
 
 def _normal_loss(
