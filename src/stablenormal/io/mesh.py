@@ -95,13 +95,15 @@ def _write_obj(
         lines = [f"mtllib {material.name}", "usemtl photograph"]
         written = [texture, material]
     one = mesh.faces + 1
+    plain = vertex_colours is not None  # its uv point nowhere
+    corner = "f {0}//{0} {1}//{1} {2}//{2}" if plain else "f {0}/{0}/{0} {1}/{1}/{1} {2}/{2}/{2}"
     vertices = mesh.positions if vertex_colours is None else np.hstack([mesh.positions, vertex_colours])
     body = [
         *lines,
         *("v " + " ".join(f"{number:.7g}" for number in row) for row in vertices.tolist()),
-        *("vt {:.7g} {:.7g}".format(*row) for row in mesh.uv.tolist()),
+        *(() if plain else ("vt {:.7g} {:.7g}".format(*row) for row in mesh.uv.tolist())),
         *("vn {:.5g} {:.5g} {:.5g}".format(*row) for row in mesh.normals.tolist()),
-        *("f {0}/{0}/{0} {1}/{1}/{1} {2}/{2}/{2}".format(*row) for row in one.tolist()),
+        *(corner.format(*row) for row in one.tolist()),
     ]
     write_bytes(path, ("\n".join(body) + "\n").encode())
     return [*written, path]
