@@ -18,6 +18,7 @@ def test_the_public_names_are_these() -> None:
         "__version__",
         "angular_error_deg",
         "convert_frame",
+        "normal_prior_loss",
         "read_image",
         "read_normal_map",
         "write_normal_map",

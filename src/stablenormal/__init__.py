@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stablenormal.applications.multi_view_prior import normal_prior_loss
     from stablenormal.errors import StableNormalError
     from stablenormal.geometry.camera import Intrinsics
     from stablenormal.geometry.normals import angular_error_deg, convert_frame
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "angular_error_deg",
     "convert_frame",
+    "normal_prior_loss",
     "read_image",
     "read_normal_map",
     "write_normal_map",
@@ -40,6 +42,7 @@ _HOMES = {
     "StableNormalError": "stablenormal.errors",
     "angular_error_deg": "stablenormal.geometry.normals",
     "convert_frame": "stablenormal.geometry.normals",
+    "normal_prior_loss": "stablenormal.applications.multi_view_prior",
     "read_image": "stablenormal.io.image",
     "read_normal_map": "stablenormal.io.normal_map",
     "write_normal_map": "stablenormal.io.normal_map",

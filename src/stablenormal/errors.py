@@ -9,7 +9,8 @@ StableNormalError
 ├── ModelError              a model folder that is missing, damaged or strange  (ValueError)
 ├── OfflineError            something needed the network while it was forbidden (RuntimeError)
 ├── SettingError            an option or configuration value out of range       (ValueError)
-└── DataError               a training sample, shard or data set that is broken (ValueError)
+├── DataError               a training sample, shard or data set that is broken (ValueError)
+└── SceneError              posed photographs that are broken or do not fit     (ValueError)
 
 A message is one line: which file or argument, what is wrong with it, what to do.
 """
@@ -53,3 +54,7 @@ class SettingError(StableNormalError, ValueError):
 
 class DataError(StableNormalError, ValueError):
     """A training sample, a shard or a data set is broken."""
+
+
+class SceneError(StableNormalError, ValueError):
+    """A scene of posed photographs is missing, broken, or of a kind that is not supported."""

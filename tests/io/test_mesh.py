@@ -58,3 +58,11 @@ def test_arrays_that_do_not_fit_are_refused(mesh: TriangleMesh) -> None:
         TriangleMesh(mesh.positions, mesh.normals[:2], mesh.uv, mesh.faces)
     with pytest.raises(ImageShapeError, match="faces"):
         TriangleMesh(mesh.positions, mesh.normals, mesh.uv, mesh.faces[:, :2])
+
+
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".glb"])
+def test_colours_of_vertices(tmp_path: Path, mesh: TriangleMesh, ending: str) -> None:
+    colours = np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.2, 0.4, 0.6]])
+    write_mesh(tmp_path / f"a{ending}", mesh, vertex_colours=colours)
+    found = trimesh.load_mesh(tmp_path / f"a{ending}", process=False)
+    assert np.allclose(np.asarray(found.visual.vertex_colors)[:, :3], colours * 255, atol=1)

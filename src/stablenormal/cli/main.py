@@ -15,6 +15,8 @@ from stablenormal.cli.integrate import integrate
 from stablenormal.cli.mesh import mesh
 from stablenormal.cli.one_line_errors import one_line_errors
 from stablenormal.cli.predict import predict
+from stablenormal.cli.priors import priors
+from stablenormal.cli.reconstruct import reconstruct
 from stablenormal.cli.synth import synth
 from stablenormal.cli.train import pack, train
 from stablenormal.cli.variance import variance
@@ -29,7 +31,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (predict, integrate, mesh, enhance, evaluate, variance, convert, synth, pack, train):
+for _command in (
+    predict,
+    integrate,
+    mesh,
+    enhance,
+    priors,
+    reconstruct,
+    evaluate,
+    variance,
+    convert,
+    synth,
+    pack,
+    train,
+):
     app.command(epilog=DEBUG_NOTE)(_command)
 app.add_typer(data, name="data", epilog=DEBUG_NOTE)
 

@@ -10,7 +10,7 @@ from stablenormal.errors import ImageShapeError
 
 @dataclass(frozen=True, eq=False)
 class TriangleMesh:
-    """Vertices and triangles, in the OpenGL camera's frame: x right, y up, z toward the viewer.
+    """Vertices and triangles, in the OpenGL camera's frame (x right, y up, z to the viewer) or the world's.
 
     Raises:
         ImageShapeError: if the arrays do not fit together.
@@ -21,7 +21,7 @@ class TriangleMesh:
     normals: npt.NDArray[np.float32]
     """(V, 3), unit length."""
     uv: npt.NDArray[np.float32]
-    """(V, 2) in the photograph, in [0, 1]: u right, v up from the lower left corner."""
+    """(V, 2) in the photograph, in [0, 1]: u right, v up from the lower left corner; 0 without one."""
     faces: npt.NDArray[np.int32]
     """(F, 3), counter-clockwise seen from outside."""
 

@@ -17,7 +17,12 @@ MESH_SUFFIXES = (".ply", ".obj", ".glb")
 Picture = npt.NDArray[np.float32]
 
 
-def write_mesh(path: Path | str, mesh: TriangleMesh, photograph: Picture | None = None) -> list[Path]:
+def write_mesh(
+    path: Path | str,
+    mesh: TriangleMesh,
+    photograph: Picture | None = None,
+    vertex_colours: Picture | None = None,
+) -> list[Path]:
     """Write a mesh with normals, each file completely or not at all.
 
     Args:
@@ -25,6 +30,7 @@ def write_mesh(path: Path | str, mesh: TriangleMesh, photograph: Picture | None 
         mesh: what to write.
         photograph: (H, W, 3) in [0, 1], sRGB coded, that `mesh.uv` points into: the texture of OBJ and GLB,
             colours of the vertices in PLY.
+        vertex_colours: (V, 3) in [0, 1], sRGB coded, in place of a photograph.
 
     Returns:
         The files written; the one asked for is the last.
@@ -35,12 +41,14 @@ def write_mesh(path: Path | str, mesh: TriangleMesh, photograph: Picture | None 
     path = Path(path)
     if path.suffix.lower() not in MESH_SUFFIXES:
         raise OutputError(f"{path}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
-    codes = None if photograph is None else np.rint(np.clip(photograph, 0, 1) * 255).astype(np.uint8)
+    codes = None if photograph is None else _coded(photograph)
     kind = path.suffix.lower()
     if kind == ".obj":
-        return _write_obj(path, mesh, codes)
+        return _write_obj(path, mesh, codes, vertex_colours)
     solid = _trimesh(mesh)
-    if codes is not None and kind == ".ply":
+    if vertex_colours is not None:
+        solid.visual = trimesh.visual.ColorVisuals(solid, vertex_colors=_coded(vertex_colours))
+    elif codes is not None and kind == ".ply":
         solid.visual = trimesh.visual.ColorVisuals(solid, vertex_colors=_vertex_colours(mesh, codes))
     elif codes is not None:
         material = trimesh.visual.material.PBRMaterial(
@@ -49,6 +57,10 @@ def write_mesh(path: Path | str, mesh: TriangleMesh, photograph: Picture | None 
         solid.visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
     write_bytes(path, _exported(solid, kind))
     return [path]
+
+
+def _coded(colours: Picture) -> npt.NDArray[np.uint8]:
+    return np.rint(np.clip(colours, 0, 1) * 255).astype(np.uint8)
 
 
 def _trimesh(mesh: TriangleMesh) -> trimesh.Trimesh:
@@ -70,7 +82,9 @@ def _vertex_colours(mesh: TriangleMesh, codes: npt.NDArray[np.uint8]) -> npt.NDA
     return np.ascontiguousarray(codes[rows, columns])
 
 
-def _write_obj(path: Path, mesh: TriangleMesh, codes: npt.NDArray[np.uint8] | None) -> list[Path]:
+def _write_obj(
+    path: Path, mesh: TriangleMesh, codes: npt.NDArray[np.uint8] | None, vertex_colours: Picture | None
+) -> list[Path]:
     """The parts first: an OBJ whose texture is missing is worse than a texture without its OBJ."""
     texture, material = path.with_name(f"{path.stem}_texture.png"), path.with_suffix(".mtl")
     lines = []
@@ -81,12 +95,15 @@ def _write_obj(path: Path, mesh: TriangleMesh, codes: npt.NDArray[np.uint8] | No
         lines = [f"mtllib {material.name}", "usemtl photograph"]
         written = [texture, material]
     one = mesh.faces + 1
+    plain = vertex_colours is not None  # its uv point nowhere
+    corner = "f {0}//{0} {1}//{1} {2}//{2}" if plain else "f {0}/{0}/{0} {1}/{1}/{1} {2}/{2}/{2}"
+    vertices = mesh.positions if vertex_colours is None else np.hstack([mesh.positions, vertex_colours])
     body = [
         *lines,
-        *("v {:.7g} {:.7g} {:.7g}".format(*row) for row in mesh.positions.tolist()),
-        *("vt {:.7g} {:.7g}".format(*row) for row in mesh.uv.tolist()),
+        *("v " + " ".join(f"{number:.7g}" for number in row) for row in vertices.tolist()),
+        *(() if plain else ("vt {:.7g} {:.7g}".format(*row) for row in mesh.uv.tolist())),
         *("vn {:.5g} {:.5g} {:.5g}".format(*row) for row in mesh.normals.tolist()),
-        *("f {0}/{0}/{0} {1}/{1}/{1} {2}/{2}/{2}".format(*row) for row in one.tolist()),
+        *(corner.format(*row) for row in one.tolist()),
     ]
     write_bytes(path, ("\n".join(body) + "\n").encode())
     return [*written, path]

@@ -70,7 +70,7 @@ def draw_lighting(rng: Rng, scene: Scene, environments: int) -> Lighting:
         environment=int(rng.choice(list(choices))),
         ambient=ambient,
         softness=log_uniform(rng, 0.0006, 0.004 if hard else 0.012),
-        shadow_clips=np.stack([_shadow_clip(scene, lamps[index]) for index in range(2)]),
+        shadow_clips=np.stack([shadow_clip(scene, lamps[index]) for index in range(2)]),
         flash=flash,
         occlusion=rng.uniform(0.8, 2.2),
         bounce=rng.uniform(0.4, 1.8),
@@ -113,7 +113,8 @@ def _sun_or_lamp(rng: Rng, scene: Scene, index: int) -> tuple[Array, Array]:
     return np.array(place), _warmth(rng) * log_uniform(rng, 2, 16)
 
 
-def _shadow_clip(scene: Scene, lamp: Array) -> Array:
+def shadow_clip(scene: Scene, lamp: Array) -> Array:
+    """World to clip space (4, 4) of the shadow map of a lamp (4,), as in `Lighting.lamps`."""
     place = lamp[:3]
     if lamp[3] > 0.5:
         target = scene.centre

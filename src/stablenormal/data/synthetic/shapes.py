@@ -50,11 +50,15 @@ class Shape:
     """Whether it usually stands as it is modelled (a cup) or lies anyhow (a stone)."""
 
 
-def figurine(rng: Rng) -> Mesh:
-    """A mirrored union of soft ellipsoids, like an animal, a statue or a head, sometimes with relief."""
+def figurine(rng: Rng, count: int = 40) -> Mesh:
+    """A mirrored union of soft ellipsoids, like an animal, a statue or a head, sometimes with relief.
+
+    Args:
+        rng: source of all choices.
+        count: points along each side of the lattice from which its triangles are cut.
+    """
     from skimage.measure import marching_cubes  # of the extra "synth"
 
-    count = 40
     axis = np.linspace(-1.25, 1.25, count)
     space = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     softness, total = rng.uniform(8, 30), np.zeros(space.shape[:3])

@@ -1,0 +1,158 @@
+"""Reconstruct rendered statues without prior, with true normals and with predicted ones; write one JSON.
+
+python runs/reconstruction_study.py --work DIR -o results/reconstruction.json [--model small] [--config FILE]
+
+Each scene is rendered into DIR (`stablenormal.data.synthetic.posed_views`), its normals are predicted by
+`stablenormal priors`, and every run leaves its mesh and its numbers there, so that the same command goes on
+where it was stopped. Lengths: the objects have radius 1. Also writes OUT.png: the meshes of the first seed.
+"""
+
+import argparse
+import json
+import subprocess
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+
+from stablenormal.app.priors import PriorSettings, make_priors
+from stablenormal.app.reconstruct import reconstruct
+from stablenormal.applications.mesh_preview import render_turn
+from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings
+from stablenormal.data.synthetic.posed_views import MESH_NAME, NORMALS_FOLDER, write_posed_scene
+from stablenormal.evaluation.surface_metrics import surface_metrics
+from stablenormal.geometry.mesh import TriangleMesh
+from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.io.atomic import write_bytes
+from stablenormal.io.image import read_image, write_image
+from stablenormal.io.normal_map import read_normal_map
+
+KINDS = ("none", "truth", "predicted")
+SHOWN = ("chamfer", "f_score", "normal_consistency")
+
+
+def main() -> None:
+    """Do what is missing, then print a table and write everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder of scenes, meshes and partial results"
+    )
+    parser.add_argument("--config", type=Path, default=Path("configs/reconstruction.json"))
+    parser.add_argument("--model", default="small")
+    parser.add_argument("--mode", default="full")
+    parser.add_argument("-o", "--out", type=Path, default=Path("results/reconstruction.json"))
+    options = parser.parse_args()
+    config = json.loads(options.config.read_text())
+    chosen = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in config["reconstruction"].items()
+    }
+    rows: list[dict[str, Any]] = []
+    priors: dict[str, dict[str, Any]] = {}
+    for scene in config["scenes"]:
+        folder = options.work / f"scene-{scene}"
+        if not (folder / MESH_NAME).is_file():  # the last file of a scene
+            write_posed_scene(folder, scene, config["views"], config["size"])
+        priors[str(scene)] = predict(folder, options.model, options.mode, config["ensemble"])
+        sources = {"none": None, "truth": folder / NORMALS_FOLDER, "predicted": folder / "priors"}
+        for seed in config["seeds"]:
+            settings = ReconstructionSettings(**chosen, seed=seed)
+            for kind in KINDS:
+                weighted = replace(settings, normal_weight=config["normal_weights"].get(kind, 0.0))
+                row = run(folder, kind, sources[kind], weighted, config["f_score_threshold"])
+                rows.append({"scene": scene, "seed": seed, "prior": kind, **row})
+                print(scene, seed, kind, " ".join(f"{name} {row[name]:.5f}" for name in SHOWN), flush=True)
+    summary = {kind: summarise([row for row in rows if row["prior"] == kind]) for kind in KINDS}
+    for kind, numbers in summary.items():
+        print(kind, " ".join(f"{name} {numbers[name]:.5f}" for name in SHOWN))
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    settings_used = asdict(ReconstructionSettings(**chosen))
+    record = {"commit": commit.stdout.strip(), "config": config, "settings": settings_used, "priors": priors,
+              "summary": summary, "runs": rows}  # fmt: skip
+    write_bytes(options.out, (json.dumps(record, indent=1) + "\n").encode())
+    write_image(options.out.with_suffix(".png"), picture(options.work, config["scenes"], config["seeds"][0]))
+
+
+def predict(folder: Path, model: str, mode: str, ensemble: int) -> dict[str, Any]:
+    """Priors of a scene, kept if they are there, and how far they are off."""
+    settings = PriorSettings(model=model, mode=mode, ensemble=ensemble, skip_existing=True)
+    report = make_priors(folder, folder / "priors", settings)
+    angles = []
+    for result in report.results:
+        found = read_normal_map(folder / "priors/normals" / f"{result.name}_normal.png")
+        truth = read_normal_map(folder / NORMALS_FOLDER / f"{result.name}_normal.png")
+        both = found.valid & truth.valid
+        pair = [torch_map(values.normals) for values in (found, truth)]
+        angles.append(angular_error_deg(*pair)[0].numpy()[both])
+    overall = report.score.overall
+    record = json.loads(report.record.read_text())
+    return {
+        "weight_hash": record["computed_with"]["weight_hash"],
+        "mean_error_deg": float(np.concatenate(angles).mean()),
+        "consistency": None if overall is None else asdict(overall),
+    }
+
+
+def torch_map(normals: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) as (1, 3, H, W)."""
+    return torch.from_numpy(normals).permute(2, 0, 1)[None]
+
+
+def run(
+    folder: Path, kind: str, priors: Path | None, settings: ReconstructionSettings, threshold: float
+) -> dict[str, Any]:
+    """One reconstruction and its numbers, kept if they are there with the same settings."""
+    mesh = folder / f"{kind}-{settings.seed}.ply"
+    kept = mesh.with_suffix(".metrics.json")
+    wanted = json.loads(json.dumps(asdict(settings)))
+    if kept.is_file():
+        found = json.loads(kept.read_text())
+        if found["settings"] == wanted:
+            return dict(found["metrics"])
+    start, processor = time.perf_counter(), time.process_time()
+    reconstruct(folder, mesh, settings, priors=priors, device="cpu", resume=True)
+    times = {"seconds": time.perf_counter() - start, "processor_seconds": time.process_time() - processor}
+    solids = [trimesh.load_mesh(path, process=False) for path in (mesh, folder / MESH_NAME)]
+    metrics = {**asdict(surface_metrics(*solids, threshold)), **times}
+    write_bytes(kept, (json.dumps({"settings": wanted, "metrics": metrics}) + "\n").encode())
+    return metrics
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Means over scenes and seeds, and the spread of the Chamfer distance over seeds."""
+    names = [name for name, value in rows[0].items() if isinstance(value, float)]
+    means = {name: float(np.mean([row[name] for row in rows])) for name in names}
+    by_scene = [
+        [row["chamfer"] for row in rows if row["scene"] == scene] for scene in {row["scene"] for row in rows}
+    ]
+    return {**means, "chamfer_seed_spread": float(np.mean([np.std(values) for values in by_scene]))}
+
+
+def picture(work: Path, scenes: list[int], seed: int) -> np.ndarray:
+    """A row per scene: photograph, true mesh, and those without, with true and with predicted normals."""
+    rows = []
+    for scene in scenes:
+        folder = work / f"scene-{scene}"
+        photo = np.rint(read_image(folder / "images/004.png").rgb * 255).astype(np.uint8)
+        rim = (256 - len(photo)) // 2
+        tiles = [np.pad(photo, [(rim, rim), (rim, rim), (0, 0)], constant_values=255)]
+        for name in (MESH_NAME, *(f"{kind}-{seed}.ply" for kind in KINDS)):
+            solid = trimesh.load_mesh(folder / name, process=False)
+            turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+            mesh = TriangleMesh(
+                (solid.vertices @ turn.T).astype(np.float32),
+                (solid.vertex_normals @ turn.T).astype(np.float32),
+                np.zeros((len(solid.vertices), 2), np.float32),
+                solid.faces.astype(np.int32),
+            )
+            tiles.append(render_turn(mesh, 30.0, side=256))
+        rows.append(np.concatenate(tiles, axis=1))
+    return np.concatenate(rows)
+
+
+if __name__ == "__main__":
+    main()

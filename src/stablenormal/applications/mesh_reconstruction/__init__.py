@@ -1,0 +1,1 @@
+"""Multi-view surface reconstruction: a signed-distance grid, rendered and fitted to photographs."""

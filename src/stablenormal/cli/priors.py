@@ -1,0 +1,90 @@
+"""`stablenormal priors`: normals of all views of a scene, for multi-view reconstruction."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from stablenormal.cli.image_progress import image_progress
+from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from stablenormal.app.run_record import FileResult
+    from stablenormal.pipelines.stable_normal import Mode
+
+
+def priors(
+    scene: Annotated[Path, typer.Argument(help="COLMAP folder, or transforms.json or its folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    layout: Annotated[
+        str, typer.Option(help="Whose files: plain, 2dgs, gsplat, dn-splatter or nerfstudio.")
+    ] = "plain",
+    space: Annotated[str | None, typer.Option(show_default="the layout's", help="camera or world.")] = None,
+    mask: Annotated[
+        str, typer.Option(help="alpha, none, auto (what stands out), or a folder of masks.")
+    ] = "alpha",
+    images: Annotated[
+        Path | None, typer.Option(show_default="as the scene says", help="Folder of the photographs.")
+    ] = None,
+    ensemble: Annotated[
+        int, typer.Option(help="Seeds per view; their spread gives the confidence. 1: no confidence.")
+    ] = 3,
+    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
+    mode: Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")] = "full",
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    resolution: Annotated[
+        int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Keep finished views of an earlier run.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+) -> None:
+    """Write normals, masks, confidence and a consistency score of every view of a scene."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with image_progress(console, "Views") as (start, advance):
+        from stablenormal.app.priors import PriorSettings, make_priors
+        from stablenormal.app.view_masks import MaskChoice
+
+        settings = PriorSettings(
+            layout=layout,
+            space=space,
+            model=model,
+            mode=cast("Mode", mode),  # checked by the pipeline
+            seed=seed,
+            ensemble=ensemble,
+            resolution=resolution,
+            device=device,
+            offline=offline,
+            skip_existing=skip_existing,
+        )
+
+        def show(result: "FileResult") -> None:
+            if result.error is not None:
+                console.print(f"error: {result.error}", markup=False, highlight=False, soft_wrap=True)
+            advance()
+
+        report = make_priors(
+            scene, output, settings, images=images, masks=MaskChoice(mask), on_start=start, on_result=show
+        )
+    overall = report.score.overall
+    if overall is None:
+        console.print(
+            "no common points of views are known, so there is no consistency score", highlight=False
+        )
+    else:
+        console.print(
+            f"views disagree by {overall.mean_deg:.1f} degrees on average, {100 * overall.close:.0f} % of "
+            f"{overall.pairs} pairs by less than 11.25",
+            highlight=False,
+        )
+    typer.echo(report.record)
+    if report.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if report.failed:
+        raise typer.Exit(EXIT_FAILED)

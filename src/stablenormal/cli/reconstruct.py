@@ -1,0 +1,91 @@
+"""`stablenormal reconstruct`: a scene of posed photographs to a mesh."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from stablenormal.applications.mesh_reconstruction.fitting import Progress as FitProgress
+
+
+def reconstruct(
+    scene: Annotated[Path, typer.Argument(help="COLMAP folder, or transforms.json or its folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The mesh: .ply, .obj or .glb.")],
+    priors: Annotated[
+        Path | None, typer.Option(help="Folder of normals, as `stablenormal priors` writes it.")
+    ] = None,
+    mask: Annotated[
+        str, typer.Option(help="alpha: transparency; auto: what stands out; or a folder of masks.")
+    ] = "alpha",
+    images: Annotated[
+        Path | None, typer.Option(show_default="as the scene says", help="Folder of the photographs.")
+    ] = None,
+    resolutions: Annotated[
+        str | None, typer.Option(show_default="32,64,128", help="Nodes along each side, coarse to fine.")
+    ] = None,
+    iterations: Annotated[
+        str | None, typer.Option(show_default="balanced", help="Steps at each of them, with commas.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(show_default="128", help="Longer side at which photographs are used.")
+    ] = None,
+    normal_weight: Annotated[
+        float | None, typer.Option(show_default="0.8", help="Of the prior against colour and mask.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of rays.")] = 0,
+    device: Annotated[str | None, typer.Option(show_default="the best there is", help="cpu or cuda.")] = None,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints and preview pictures.")] = 200,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint beside OUTPUT.")
+    ] = False,
+) -> None:
+    """Reconstruct the surface of an object from posed photographs with masks, and normals if given."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("Reading the scene", total=None)
+        from stablenormal.app.reconstruct import reconstruct as run
+        from stablenormal.app.view_masks import MaskChoice
+        from stablenormal.applications.mesh_reconstruction.settings import chosen_settings
+
+        settings = chosen_settings(
+            resolutions=resolutions,
+            iterations=iterations,
+            image_size=image_size,
+            normal_weight=normal_weight,
+            seed=seed,
+        )
+
+        def advance(progress: "FitProgress") -> None:
+            shown = f"{progress.resolution}^3, colour {progress.losses['colour']:.4f}"
+            bar.update(task, total=progress.total, completed=progress.done, description=shown)
+
+        report = run(
+            scene,
+            output,
+            settings,
+            priors=priors,
+            images=images,
+            masks=MaskChoice(mask),
+            device=device,
+            resume=resume,
+            save_every=save_every,
+            on_problem=lambda line: console.print(
+                f"error: {line}", markup=False, highlight=False, soft_wrap=True
+            ),
+            on_step=advance,
+        )
+    console.print(f"{report.views} views, {report.views_with_prior} with normals", highlight=False)
+    if report.interrupted:
+        console.print("interrupted; to go on, run the same command with --resume", highlight=False)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    for file in report.files:
+        typer.echo(file)
+    if report.problems:
+        raise typer.Exit(EXIT_FAILED)
