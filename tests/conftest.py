@@ -17,3 +17,9 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     components = build_components(TOY, TOY_SPEC, torch.Generator().manual_seed(7))
     save_components(components, folder, torch.float32)
     return folder
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """Random numbers of a test: the same in every run."""
+    return torch.Generator().manual_seed(1)
