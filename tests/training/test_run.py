@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from stablenormal.data.packed import open_corpus
-from stablenormal.errors import DataError
+from stablenormal.errors import DataError, SettingError
 from stablenormal.models.architecture import TOY, TOY_SPEC
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import build_components
@@ -21,6 +21,7 @@ SUBJECTS = {
     "semantic": "semantic_encoder",
     "yoso": "yoso",
     "refiner": "refiner",
+    "angular": "yoso",
 }
 
 
@@ -67,6 +68,35 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(config, tmp_path):
     for file in files:
         one, two = load_file(whole / file), load_file(resumed / file)
         assert all(torch.equal(one[key], two[key]) for key in one), file
+
+
+@pytest.mark.parametrize("start", ["noise", "zeros", "image_latent"])
+def test_angular_lowers_the_angle_and_writes_its_start_into_the_spec(config, start, tmp_path):
+    several = dataclasses.replace(
+        config, part="angular", start=start, stages=(Stage(32, 60, 8),), learning_rate=3e-3, ema_decay=0.9
+    )
+    trained = load_components(train(several, tmp_path / "run"))
+    assert trained.spec.start == start
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    turbo = [record["turbo_deg"] for record in log if "turbo_deg" in record]
+    assert turbo[-1] < turbo[0] - 2
+
+
+def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path):
+    angular = train(
+        dataclasses.replace(config, part="angular", stages=(Stage(32, 2, 4),)), tmp_path / "start"
+    )
+    small = dataclasses.replace(config, part="refiner", base=str(angular), stages=(Stage(32, 3, 4),))
+    plain = load_components(train(small, tmp_path / "plain")).refiner.state_dict()
+    for change in ({"own_start_fraction": 1.0}, {"angular_weight": 1.0}):
+        changed = dataclasses.replace(small, **change)
+        other = load_components(train(changed, tmp_path / next(iter(change)))).refiner.state_dict()
+        assert any(not torch.equal(value, plain[key]) for key, value in other.items()), change
+
+
+def test_own_start_needs_a_network_without_noise(config, tmp_path):
+    with pytest.raises(SettingError, match="without noise"):
+        train(dataclasses.replace(config, part="refiner", own_start_fraction=0.5), tmp_path)
 
 
 def test_refiner_starts_from_yoso_where_asked(config, tmp_path):

@@ -7,7 +7,7 @@ import typer
 
 
 def train(
-    part: Annotated[str, typer.Argument(help="autoencoder, semantic, yoso or refiner")],
+    part: Annotated[str, typer.Argument(help="autoencoder, semantic, yoso, refiner or angular")],
     config: Annotated[Path, typer.Argument(help="YAML file, as in configs/")],
     out: Annotated[Path, typer.Option("-o", "--out", help="run folder; the same folder resumes")],
     stop_after: Annotated[

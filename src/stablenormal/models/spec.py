@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from stablenormal.errors import ModelError, SettingError
 from stablenormal.geometry.normals import FRAMES
 
-Start = Literal["noise", "image_latent"]
+Start = Literal["noise", "zeros", "image_latent"]
 TextCondition = Literal["prompt", "zeros"]
 Refinement = Literal["hold_then_descend", "fixed_level"]
 Injection = Literal["input", "every_stage"]
@@ -28,7 +28,7 @@ class ModelSpec:
     name: str
     """What the weights are called, for example `small`."""
     start: Start = "noise"
-    """What YOSO's denoiser eats: Gaussian noise, or the image latent (released v1.5 and later)."""
+    """What YOSO's denoiser eats: Gaussian noise, zeros, or the image latent (released v1.5 and later)."""
     t_plus: int = 401
     """The noise level t+ at which the refinement starts."""
     turbo_t: int = 0

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from stablenormal.errors import SettingError
 
-Start = Literal["noise", "image_latent"]
+Start = Literal["noise", "zeros", "image_latent"]
 
 
 def one_step(
@@ -23,7 +24,8 @@ def one_step(
         denoise: YOSO's network: (z, t) to x_t.
         image_latent: En(I), (B, c, h, w).
         noise: Gaussian, (B, c, h, w).
-        start: whether z is the noise, or the image latent (released v1.5 and later, deterministic).
+        start: whether z is the noise, zeros (E2E-FT, arXiv 2409.11355), or the image latent (released v1.5
+            and later); the last two are deterministic.
         timestep: the level of the prediction; 0 is the clean latent.
 
     Returns:
@@ -32,6 +34,7 @@ def one_step(
     Raises:
         SettingError: if the start does not exist.
     """
-    if start not in ("noise", "image_latent"):
-        raise SettingError(f"start: {start!r} does not exist; choose noise or image_latent")
-    return denoise(noise if start == "noise" else image_latent, timestep)
+    inputs = {"noise": noise, "zeros": torch.zeros_like(noise), "image_latent": image_latent}
+    if start not in inputs:
+        raise SettingError(f"start: {start!r} does not exist; choose one of {', '.join(inputs)}")
+    return denoise(inputs[start], timestep)

@@ -5,15 +5,16 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 
 from stablenormal.errors import SettingError
+from stablenormal.models.spec import Start
 
-Part = Literal["autoencoder", "semantic", "yoso", "refiner"]
+Part = Literal["autoencoder", "semantic", "yoso", "refiner", "angular"]
 Built = TypeVar("Built")
-PARTS: tuple[Part, ...] = ("autoencoder", "semantic", "yoso", "refiner")
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,19 @@ class TrainingConfig:
     """Refiner: probability that t is drawn from 1 to t+, where sampling happens; otherwise from (0, 1000)."""
     start_from_yoso: bool = True
     """Refiner: begin with YOSO's weights, which has its shape (the paper begins both from SD)."""
+    own_start_fraction: float = 0.0
+    """Refiner: share of samples whose x_t is YOSO's own prediction with noise, not the truth with noise:
+    what it meets in use."""
+    start: Start = "image_latent"
+    """Angular: what the one-step network is fed: noise (zeros with probability `shrinkage`), zeros, or the
+    image latent; the trained model's spec says the same."""
+    latent_weight: float = 0.1
+    """Angular: weight of the mean square error of the latent, which keeps it where the decoder works."""
+    angular_weight: float = 0.0
+    """Refiner: weight of the angle (radians) of the decoded normals beside the latent's mean square error."""
+    decode_cells: int = 8
+    """Angular and refiner: side of the random window of latent cells that is decoded for the angle, as
+    decoding costs more than the denoiser; 0 decodes everything."""
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
@@ -99,10 +113,16 @@ class TrainingConfig:
             "ema_decay",
             "final_fraction",
             "low_noise_fraction",
+            "own_start_fraction",
         ):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise SettingError(f"{name} is {value}; it must lie in [0, 1]")
+        for name in ("latent_weight", "angular_weight", "decode_cells"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.start not in get_args(Start):
+            raise SettingError(f"unknown start {self.start!r}; choose one of {', '.join(get_args(Start))}")
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be positive")

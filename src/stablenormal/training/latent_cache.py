@@ -3,9 +3,10 @@
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,12 +15,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from stablenormal.data.packed import PackedCorpus
+from stablenormal.errors import SettingError
 from stablenormal.models.autoencoder import encode, reduction
 from stablenormal.models.building import ModelComponents
-from stablenormal.training.augmentation import load_batch
+from stablenormal.sampling.one_step import one_step
+from stablenormal.training.augmentation import Batch, load_batch
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 16
+
+Extra = Literal["semantic", "normals", "start"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,16 @@ class LatentBatch:
         x0: En(N), (B, c, h, w).
         weight: share of valid pixels in each latent cell, (B, 1, h, w).
         semantic: semantic features (B, C, g, g), or None where the cache holds none.
+        normals: OpenGL normals (B, 3, H, W) at the pixels, zero where invalid, or None.
+        start: YOSO's own clean prediction (B, c, h, w), or None.
     """
 
     image_latent: Tensor
     x0: Tensor
     weight: Tensor
-    semantic: Tensor | None
+    semantic: Tensor | None = None
+    normals: Tensor | None = None
+    start: Tensor | None = None
 
 
 class LatentCache:
@@ -61,7 +70,7 @@ class LatentCache:
             name: torch.from_numpy(np.asarray(array[index], np.float32))
             for name, array in self._arrays.items()
         }
-        return LatentBatch(read["image_latent"], read["x0"], read["weight"], read.get("semantic"))
+        return LatentBatch(**read)
 
 
 def build_latent_cache(
@@ -72,7 +81,7 @@ def build_latent_cache(
     variants: int,
     wanted: int,
     seed: int,
-    semantic: bool,
+    extras: Sequence[Extra] = (),
 ) -> LatentCache:
     """Encode the corpus at one size, or open the folder if that was done already.
 
@@ -84,7 +93,7 @@ def build_latent_cache(
         variants: augmented versions of each sample.
         wanted: how many entries will be read at all; of a larger corpus an even choice is encoded.
         seed: decides the augmentation.
-        semantic: also store the semantic features.
+        extras: what else to store: `semantic` features, the `normals` themselves, YOSO's own `start`.
     """
     marker = folder / "cache.json"
     if marker.exists():
@@ -107,13 +116,13 @@ def build_latent_cache(
             batch = load_batch(corpus, index, size, rng)
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
                 both = encode(components.autoencoder, torch.cat([batch.image, batch.normals]))
-                features = components.semantic_encoder(batch.image) if semantic else None
-            image_latent, x0 = both.float().chunk(2)
+                image_latent, x0 = both.float().chunk(2)
+                more = {name: _extra(name, components, batch, image_latent) for name in extras}
             valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
             new = {"image_latent": image_latent, "x0": x0, "weight": functional.avg_pool2d(valid, side)}
-            if features is not None:
-                new["semantic"] = features.float()
-                shapes.setdefault("semantic", (count, *features.shape[1:]))
+            for extra, values in more.items():
+                new[extra] = values.float()
+                shapes.setdefault(extra, (count, *values.shape[1:]))
             if not arrays:
                 arrays = {
                     name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, shape)
@@ -128,3 +137,19 @@ def build_latent_cache(
         array.flush()
     marker.write_text(json.dumps({"size": size, "variants": variants, "seed": seed, "count": count}))
     return LatentCache(folder)
+
+
+def _extra(name: Extra, components: ModelComponents, batch: Batch, image_latent: Tensor) -> Tensor:
+    if name == "normals":
+        return batch.normals
+    if name == "semantic":
+        features: Tensor = components.semantic_encoder(batch.image)
+        return features
+    spec = components.spec
+    if spec.start == "noise":
+        raise SettingError("own_start_fraction: needs a one-step network without noise (`train angular`)")
+
+    def denoise(x: Tensor, timestep: int) -> Tensor:
+        return components.yoso.predict(x, timestep, image_latent)
+
+    return one_step(denoise, image_latent, torch.zeros_like(image_latent), spec.start, spec.turbo_t)

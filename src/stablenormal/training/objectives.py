@@ -95,10 +95,7 @@ def yoso_loss(
     return masked_mean_square(denoise(z, t_plus) - target, weight)
 
 
-def refiner_loss(
-    denoise: Denoise, x0: Tensor, weight: Tensor, alphas_cumprod: Tensor, noise: Tensor, timestep: Tensor
-) -> Tensor:
-    """E || x_0 - mu(x_t, c, t, f(En(I)), g(d)) ||^2 (method, stage 2); arguments as in `yoso_loss`."""
+def noised(x0: Tensor, alphas_cumprod: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+    """x_t of a latent (B, c, h, w) at timesteps (B,), each sample at its own."""
     a = alphas_cumprod[timestep][:, None, None, None]
-    x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
-    return masked_mean_square(denoise(x_t, timestep) - x0, weight)
+    return a.sqrt() * x0 + (1 - a).sqrt() * noise

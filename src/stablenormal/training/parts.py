@@ -1,6 +1,7 @@
 """The four parts that are trained, each in terms of the objectives."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,23 @@ from stablenormal.data.packed import PackedCorpus
 from stablenormal.data.sample import CLASSES
 from stablenormal.errors import SettingError
 from stablenormal.geometry.normals import angular_error_deg
-from stablenormal.models.autoencoder import decode, encode, posterior
+from stablenormal.models.autoencoder import decode, encode, posterior, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.pipelines.stable_normal import Mode, StableNormal
 from stablenormal.sampling.noise_schedule import NoiseSchedule
+from stablenormal.sampling.one_step import one_step
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig
-from stablenormal.training.latent_cache import LatentBatch, LatentCache, build_latent_cache
+from stablenormal.training.latent_cache import Extra, LatentBatch, LatentCache, build_latent_cache
 from stablenormal.training.loop import PartTraining
 from stablenormal.training.objectives import (
     angular_loss,
     kl_divergence,
+    masked_mean_square,
+    noised,
     patch_label_loss,
     reconstruction_loss,
-    refiner_loss,
     yoso_loss,
 )
 
@@ -160,21 +163,34 @@ class _DenoiserTraining(PartTraining):
 
     def samples(self, stage_index: int, stage: Stage) -> int:
         """Every cached variant of every sample."""
-        folder, with_semantic = (
-            self._caches / f"{self._config.part}-{stage.size}",
-            self._config.part == "refiner",
-        )
         self._cache = build_latent_cache(
-            folder,
+            self._caches / f"{self._config.part}-{stage.size}",
             self._corpus,
             self._components,
             stage.size,
             stage.variants,
             stage.steps * stage.batch,
             self._config.seed,
-            with_semantic,
+            self._extras(),
         )
         return len(self._cache)
+
+    def _extras(self) -> tuple[Extra, ...]:
+        """What the cache holds beside latents."""
+        return ()
+
+    def _angle(self, prediction: Tensor, batch: LatentBatch, noise: torch.Generator) -> Tensor:
+        """Mean angle in radians of the decoded prediction, in a random window of `decode_cells`."""
+        if batch.normals is None:
+            raise RuntimeError("the latent cache holds no normals")
+        side, cells = reduction(self._components.autoencoder), prediction.shape[-1]
+        window = min(self._config.decode_cells or cells, cells)
+        top, left = (int(v) for v in torch.randint(0, cells - window + 1, (2,), generator=noise))
+        decoded = decode(
+            self._components.autoencoder, prediction[..., top : top + window, left : left + window]
+        )
+        truth = batch.normals[..., top * side : (top + window) * side, left * side : (left + window) * side]
+        return angular_loss(decoded.float(), truth, truth.square().sum(1) > 0.25)
 
     def _read(self, index: NDArray[np.int64]) -> LatentBatch:
         if self._cache is None:
@@ -215,8 +231,57 @@ class YosoTraining(_DenoiserTraining):
         return {"turbo_deg": self._errors("turbo")}
 
 
+class AngularTraining(_DenoiserTraining):
+    """The one-step network, tuned through the decoder by the angle of the normals it gives.
+
+    E2E-FT's recipe (arXiv 2409.11355) on our networks: one step at the clean timestep, from noise, from zeros
+    or from the image latent. The decoder stays as it is.
+    """
+
+    def __init__(
+        self,
+        components: ModelComponents,
+        corpus: PackedCorpus,
+        heldout: PackedCorpus,
+        config: TrainingConfig,
+        caches: Path,
+    ) -> None:
+        components.spec = replace(components.spec, start=config.start)
+        super().__init__(components, corpus, heldout, config, caches)
+
+    def _extras(self) -> tuple[Extra, ...]:
+        return ("normals",)
+
+    def loss(
+        self, stage: Stage, index: NDArray[np.int64], rng: np.random.Generator, noise: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Mean angle, plus a little of the latent's mean square error."""
+        batch, spec = self._read(index), self._components.spec
+        z = torch.randn(batch.x0.shape, generator=noise)
+        shrink = torch.rand(len(index), generator=noise) < self._config.shrinkage
+        z = torch.where(shrink[:, None, None, None], torch.zeros_like(z), z)
+
+        def denoise(x: Tensor, timestep: int) -> Tensor:
+            return self._components.yoso.predict(x, timestep, batch.image_latent)
+
+        predicted = one_step(denoise, batch.image_latent, z, self._config.start, spec.turbo_t)
+        latent = masked_mean_square(predicted - batch.x0, batch.weight)
+        angle = self._angle(predicted, batch, noise)
+        figures = {"angle_deg": float(torch.rad2deg(angle.detach())), "latent": float(latent.detach())}
+        return angle + self._config.latent_weight * latent, figures
+
+    def validate(self) -> dict[str, float]:
+        """Mean error of turbo on held-out images."""
+        return {"turbo_deg": self._errors("turbo")}
+
+
 class RefinerTraining(_DenoiserTraining):
     """The semantic-guided refinement."""
+
+    def _extras(self) -> tuple[Extra, ...]:
+        normals: tuple[Extra, ...] = ("normals",) if self._config.angular_weight else ()
+        start: tuple[Extra, ...] = ("start",) if self._config.own_start_fraction else ()
+        return ("semantic", *normals, *start)
 
     def loss(
         self, stage: Stage, index: NDArray[np.int64], rng: np.random.Generator, noise: torch.Generator
@@ -233,7 +298,17 @@ class RefinerTraining(_DenoiserTraining):
         def denoise(x: Tensor, t: Tensor) -> Tensor:
             return refiner.predict(x, t, batch.image_latent, semantic=batch.semantic)
 
-        return refiner_loss(denoise, batch.x0, batch.weight, self._alphas, z, timestep), {}
+        clean = batch.x0
+        if batch.start is not None:
+            own = torch.rand(count, generator=noise) < self._config.own_start_fraction
+            clean = torch.where(own[:, None, None, None], batch.start, clean)
+        predicted = denoise(noised(clean, self._alphas, z, timestep), timestep)
+        latent = masked_mean_square(predicted - batch.x0, batch.weight)
+        if not self._config.angular_weight:
+            return latent, {}
+        angle = self._angle(predicted, batch, noise)
+        figures = {"angle_deg": float(torch.rad2deg(angle.detach())), "latent": float(latent.detach())}
+        return latent + self._config.angular_weight * angle, figures
 
     def validate(self) -> dict[str, float]:
         """Mean error of full on held-out images."""

@@ -1,6 +1,7 @@
 """Train one part: read the model folder, fit, write the model folder."""
 
 import logging
+from collections.abc import Callable
 from math import isqrt
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import TrainingConfig, write_config
 from stablenormal.training.loop import PartTraining, fit
-from stablenormal.training.parts import AutoencoderTraining, RefinerTraining, SemanticTraining, YosoTraining
+from stablenormal.training.parts import (
+    AngularTraining,
+    AutoencoderTraining,
+    RefinerTraining,
+    SemanticTraining,
+    YosoTraining,
+)
 
 _LOG = logging.getLogger(__name__)
 _SCALING_IMAGES = 256
@@ -28,6 +35,7 @@ _SUBJECTS = {
     "semantic": "semantic_encoder",
     "yoso": "yoso",
     "refiner": "refiner",
+    "angular": "yoso",
 }
 
 
@@ -129,8 +137,12 @@ def _part(
         return AutoencoderTraining(components, corpus, heldout, config)
     if config.part == "semantic":
         return SemanticTraining(components, corpus, heldout, config)
-    denoiser = RefinerTraining if config.part == "refiner" else YosoTraining
-    return denoiser(components, corpus, heldout, config, out / "latents")
+    denoisers: dict[str, Callable[..., PartTraining]] = {
+        "yoso": YosoTraining,
+        "refiner": RefinerTraining,
+        "angular": AngularTraining,
+    }
+    return denoisers[config.part](components, corpus, heldout, config, out / "latents")
 
 
 def _millions(part: PartTraining) -> float:
