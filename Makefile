@@ -36,7 +36,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-for-tests: $(VENV)/.torch pyproject.toml
 	@echo "make: installing the rest, with what the tests need"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,synth,docs]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,synth,docs,study]'
 	touch $@ $(VENV)/.installed
 
 check-style: environment
