@@ -43,7 +43,9 @@ def main() -> None:
             flush=True,
         )
     if options.out:
-        options.out.write_text(json.dumps({"torch": torch.__version__, "bins": BINS, "rows": rows}, indent=1) + "\n")
+        options.out.write_text(
+            json.dumps({"torch": torch.__version__, "bins": BINS, "rows": rows}, indent=1) + "\n"
+        )
 
 
 def pool(count: int) -> dict[str, float]:

@@ -2,10 +2,10 @@
 
 python runs/study.py OUT --corpus PACKED --heldout PACKED [--pairs DIR] [--budget small|tiny] [--docs docs]
 
-Needs: two packed corpora (`stablenormal synth`, `stablenormal pack`) of different scenes. Every network and every
-row is a run of its own below OUT; started again, the command goes on after the last complete one, inside a network's
-training after the last checkpoint. Pairs (NAME_rgb.jpg beside NAME_normal.png) are measured, never trained on.
-`--page-only` writes the page of what is there.
+Needs two packed corpora (`stablenormal synth`, `stablenormal pack`) of different scenes. Every network and
+every row is a run of its own below OUT; started again, the command goes on after the last complete one, and
+inside a network's training after the last checkpoint. Pairs (NAME_rgb.jpg beside NAME_normal.png) are
+measured, never trained on. `--page-only` writes the page of what is there.
 
 OUT/networks/NAME-sSEED   config.yaml, log.jsonl, weights.safetensors, result.json
 OUT/rows/NAME-sSEED       result.json: settings, commit, hashes, values of every image
@@ -89,7 +89,9 @@ class Study:
     def __init__(self, options: argparse.Namespace) -> None:
         self.out: Path = options.out
         self.budget: Budget = BUDGETS[options.budget]
-        self.pipeline = StableNormal.from_pretrained(options.model, dtype="float32", device="cpu", offline=True)
+        self.pipeline = StableNormal.from_pretrained(
+            options.model, dtype="float32", device="cpu", offline=True
+        )
         self.base: ModelComponents = self.pipeline.components
         if self.base.spec.name not in ARCHITECTURES:
             raise DataError(f"{options.model}: give a model named {' or '.join(ARCHITECTURES)}")
@@ -142,7 +144,9 @@ class Study:
             start_from_yoso=False,
             **(dict(rival.settings) if rival else {}) | network.settings,
         )
-        components = rival_components(self.base, self.architecture, rival.network if rival else "guided", seed)
+        components = rival_components(
+            self.base, self.architecture, rival.network if rival else "guided", seed
+        )
         if not network.semantics:
             components.refiner.injector = None
         caches = self._latents(components)
@@ -198,7 +202,11 @@ class Study:
     def measure(self, name: str, row: Row, seed: int) -> None:
         """Measure a row, unless that is done."""
         folder = self.out / "rows" / f"{name}-s{seed}"
-        settings = self.settings | {"row": asdict(row), "seed": seed, "pairs": len(self.pairs) * row.photographs}
+        settings = self.settings | {
+            "row": asdict(row),
+            "seed": seed,
+            "pairs": len(self.pairs) * row.photographs,
+        }
         if _is_complete(folder, settings):
             return
         started, cpu = time.monotonic(), time.process_time()
@@ -210,13 +218,17 @@ class Study:
                     values.setdefault(metric, []).extend(found)
             if row.photographs and self.pairs:
                 values["photographs"] = [self._photograph_error(row, networks, pair) for pair in self.pairs]
-        numbers = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - cpu, "weights": hashes}
+        numbers = {
+            "seconds": time.monotonic() - started,
+            "cpu_seconds": time.process_time() - cpu,
+            "weights": hashes,
+        }
         _finish(folder, settings, self.evidence, numbers | {"values": values})
         errors = [value for value in values["error"] if value is not None]
         LOG.info("%s, seed %d: %.2f degrees, %.0f s", name, seed, np.mean(errors), numbers["seconds"])
 
     def measure_times(self) -> None:
-        """Seconds for one image, every method of the table in turns, so that other load falls on all alike."""
+        """Seconds for one image, every method of the table in turns, so that load falls on all alike."""
         folder = self.out / "times"
         rows = {name: row for name, row in ROWS.items() if row.timed}
         settings = self.settings | {"rows": list(rows)}
@@ -246,7 +258,9 @@ class Study:
         for name in row.networks:
             network = NETWORKS[name]
             rival = RIVALS[network.rival] if network.kind == "rival" else None
-            components = rival_components(self.base, self.architecture, rival.network if rival else "guided", seed)
+            components = rival_components(
+                self.base, self.architecture, rival.network if rival else "guided", seed
+            )
             if not network.semantics:
                 components.refiner.injector = None
             folder = self.out / "networks" / f"{name}-s{seed if seed < network.seeds else 0}"
@@ -284,14 +298,18 @@ class Study:
         return TwoStageSampler(both, image_latent, semantic, plan, coarse)
 
     def _estimate(self, row: Row, sampler: Sampler, latent: Tensor, draw: int) -> Tensor:
-        """Unit normals (B, 3, H, W) of one draw: of an ensemble the member nearest to the mean, as Marigold."""
+        """Unit normals (B, 3, H, W) of one draw: of an ensemble the member nearest to the mean."""
         members = [
-            unit_length(decode(self.base.autoencoder, sampler(seeded_noise(draw * row.ensemble + member, latent))))
+            unit_length(
+                decode(self.base.autoencoder, sampler(seeded_noise(draw * row.ensemble + member, latent)))
+            )
             for member in range(row.ensemble)
         ]
         return members[0] if row.ensemble == 1 else closest_to_mean(members)
 
-    def _measure_batch(self, row: Row, networks: list[ModelComponents], place: slice) -> dict[str, list[float | None]]:
+    def _measure_batch(
+        self, row: Row, networks: list[ModelComponents], place: slice
+    ) -> dict[str, list[float | None]]:
         """Every metric of a few held-out images."""
         latent, truth = self.image_latents[place], self.truths[place]
         semantics = self.semantics if row.semantics != "shuffled" else self.semantics.roll(1, dims=0)
@@ -331,7 +349,9 @@ class Study:
 def _heldout_images(heldout: PackedCorpus, budget: Budget) -> tuple[Tensor, Tensor]:
     """Normals (N, 3, S, S) and photographs (N, 3, S, S) in [-1, 1] of an even choice, in a mixed order."""
     if len(heldout) < budget.heldout_images:
-        raise DataError(f"held-out corpus: has {len(heldout)} images, the study needs {budget.heldout_images}")
+        raise DataError(
+            f"held-out corpus: has {len(heldout)} images, the study needs {budget.heldout_images}"
+        )
     chosen = np.linspace(0, len(heldout) - 1, budget.heldout_images).astype(np.int64)
     batch = load_batch(heldout, np.random.default_rng(0).permutation(chosen), budget.size, None)
     return batch.normals, batch.image
@@ -360,7 +380,9 @@ def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
     return True
 
 
-def _finish(folder: Path, settings: dict[str, object], evidence: dict[str, object], numbers: dict[str, object]) -> None:
+def _finish(
+    folder: Path, settings: dict[str, object], evidence: dict[str, object], numbers: dict[str, object]
+) -> None:
     """Write a run's result: complete, or absent."""
     content = {"settings": settings} | evidence | numbers
     write_bytes(folder / "result.json", (json.dumps(content, indent=1) + "\n").encode())
@@ -371,7 +393,16 @@ def _hash_of_array(array: np.ndarray) -> str:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 

@@ -35,11 +35,11 @@ BLUE, ORANGE, GREY = "#2a5caa", "#d1602f", "#8a8f9c"
 
 
 def write(out: Path, docs: Path | None) -> None:
-    """Write `claims.json` and `plots/` below OUT; with `docs` also the page, its pictures and `results/study.json`.
+    """Write `claims.json` and `plots/` below OUT; with `docs` also the page, its pictures, the summary.
 
     Args:
         out: folder of the study's runs, of which any number may be there.
-        docs: the manual's folder; `results` lies beside it.
+        docs: the manual's folder; `results/study.json` is written beside it.
     """
     runs = _read_runs(out)
     measurements = _measurements(runs, out / "times" / "result.json")
@@ -61,7 +61,9 @@ def _read_runs(out: Path) -> dict[str, dict[int, dict[str, Any]]]:
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for name in ROWS:
         for path in sorted((out / "rows").glob(f"{name}-s*/result.json")):
-            runs.setdefault(name, {})[int(path.parent.name.rpartition("-s")[2])] = json.loads(path.read_text())
+            runs.setdefault(name, {})[int(path.parent.name.rpartition("-s")[2])] = json.loads(
+                path.read_text()
+            )
     return runs
 
 
@@ -103,13 +105,23 @@ def _interval(measurements: Table, row: str, metric: str) -> Interval | None:
 
 
 def _summary(
-    out: Path, runs: dict[str, dict[int, dict[str, Any]]], measurements: Table, findings: dict[str, list[Finding]]
+    out: Path,
+    runs: dict[str, dict[int, dict[str, Any]]],
+    measurements: Table,
+    findings: dict[str, list[Finding]],
 ) -> dict[str, Any]:
     """What the page says, as numbers."""
     networks: dict[str, Any] = {}
     for path in sorted((out / "networks").glob("*/result.json")):
         found = json.loads(path.read_text())
-        kept = ("parameters", "samples", "seconds_of_this_run", "cpu_seconds_of_this_run", "weights", "commit")
+        kept = (
+            "parameters",
+            "samples",
+            "seconds_of_this_run",
+            "cpu_seconds_of_this_run",
+            "weights",
+            "commit",
+        )
         networks[path.parent.name] = {key: found[key] for key in kept}
     every_run = [run for seeds in runs.values() for run in seeds.values()]
     shared = ("budget", "corpus", "heldout", "base", "learning_rate")
@@ -163,7 +175,10 @@ def _plot_all(folder: Path, measurements: Table) -> list[Path]:
             folder / "lambda.png",
             measurements,
             "shrinkage lambda",
-            {"full": at(LAMBDAS, "full-lambda", PAPER_LAMBDA), "turbo": at(LAMBDAS, "turbo-lambda", PAPER_LAMBDA, "turbo")},
+            {
+                "full": at(LAMBDAS, "full-lambda", PAPER_LAMBDA),
+                "turbo": at(LAMBDAS, "turbo-lambda", PAPER_LAMBDA, "turbo"),
+            },
             ("error", "variance", "spread"),
         ),
         _plot_sweep(
@@ -205,7 +220,11 @@ def _plot_table(path: Path, measurements: Table) -> Path | None:
 
 
 def _plot_sweep(
-    path: Path, measurements: Table, label: str, lines: dict[str, list[tuple[Any, str]]], metrics: Sequence[str]
+    path: Path,
+    measurements: Table,
+    label: str,
+    lines: dict[str, list[tuple[Any, str]]],
+    metrics: Sequence[str],
 ) -> Path | None:
     """Metrics against a setting; the paper's own value is filled."""
     figure, axes = plt.subplots(1, len(metrics), figsize=(3.6 * len(metrics), 3.1), layout="constrained")
@@ -218,7 +237,9 @@ def _plot_sweep(
                 if (interval := _interval(measurements, name, metric)) is not None
             ]
             found = found or len(points) > 1
-            axis.plot([p for p, _, _ in points], [i.mean for _, i, _ in points], color=colour, alpha=0.5, label=line)
+            axis.plot(
+                [p for p, _, _ in points], [i.mean for _, i, _ in points], color=colour, alpha=0.5, label=line
+            )
             for place, interval, name in points:
                 _bar(axis, interval, place, colour, horizontal=False, filled=name == line)
         values = next(iter(lines.values()))
@@ -235,9 +256,17 @@ def _plot_sweep(
     return _save(figure, path)
 
 
-def _bar(axis: Any, interval: Interval, place: float, colour: str, *, horizontal: bool, filled: bool = True) -> None:
+def _bar(
+    axis: Any, interval: Interval, place: float, colour: str, *, horizontal: bool, filled: bool = True
+) -> None:
     ends = [[interval.mean - interval.low], [interval.high - interval.mean]]
-    style = {"fmt": "o", "color": colour, "markerfacecolor": colour if filled else "white", "capsize": 3, "markersize": 5}
+    style = {
+        "fmt": "o",
+        "color": colour,
+        "markerfacecolor": colour if filled else "white",
+        "capsize": 3,
+        "markersize": 5,
+    }
     if horizontal:
         axis.errorbar([interval.mean], [place], xerr=ends, **style)
     else:
@@ -248,7 +277,9 @@ def _wrapped(metric: str) -> str:
     words = METRICS[metric].split(", ")
     return words[0].replace(" over noise seeds", "\nover noise seeds").replace(" within", "\nwithin").replace(
         " to their", "\nto their"
-    ).replace("; sharpness: squared turns near edges", "") + (f" ({words[1]})" if words[1:2] and "degrees" in words[1] else "")
+    ).replace("; sharpness: squared turns near edges", "") + (
+        f" ({words[1]})" if words[1:2] and "degrees" in words[1] else ""
+    )
 
 
 def _save(figure: Any, path: Path) -> Path:
@@ -271,16 +302,20 @@ def _page(
         "<!-- Written by runs/study.py from the results of its runs; do not edit. -->",
         _introduction(summary),
         "## Answers",
-        RULE + " The rule does not correct for the number of claims: of twenty true zero differences about one "
+        RULE
+        + " The rule does not correct for the number of claims: of twenty true zero differences about one "
         "interval misses zero by chance.",
         _claims_table(findings),
         "## Why: the differences",
-        "Metric of the first method minus that of the second, in the metric's own unit; negative speaks for the claim.",
+        "Metric of the first method minus that of the second, in the metric's own unit; negative speaks "
+        "for the claim.",
         _differences_table(findings),
         "## The methods at equal compute",
         _methods_text(summary),
         _methods_table(summary, measurements),
-        _picture(plots, "table.png", "Error, error near edges and variance of every method, with 95 % intervals."),
+        _picture(
+            plots, "table.png", "Error, error near edges and variance of every method, with 95 % intervals."
+        ),
         "## Settings",
         "The paper's own value is filled.",
         _picture(plots, "lambda.png", "Error, variance and spread against lambda."),
@@ -300,13 +335,14 @@ def _introduction(summary: dict[str, Any]) -> str:
     budget = summary["settings"]["budget"]
     counts = [verdict["verdict"] for verdict in summary["claims"]]
     return (
-        f"Of {len(counts)} claims of the paper {counts.count('yes')} hold here, {counts.count('no')} do not, "
-        f"{counts.count('cannot tell')} cannot be told, {counts.count('not measured')} are not measured. *Here* is: "
-        f"networks of {_millions(summary)} million parameters trained from nothing on {budget['size']} px renders, "
-        f"{budget['steps'] * budget['batch']:,} samples each, measured on {budget['heldout_images']} renders of unseen "
-        "scenes, whose truth is exact. The paper starts from Stable Diffusion with 866 million parameters. What fails "
-        "here may hold there, and the other way round: the answers say what the method's ideas are worth without a "
-        f"large prior.\n\nEvery number comes from\n\n{command}\n\nand is in `results/study.json`."
+        f"Of {len(counts)} claims of the paper {counts.count('yes')} hold here, {counts.count('no')} do "
+        f"not, {counts.count('cannot tell')} cannot be told, {counts.count('not measured')} are not "
+        f"measured. *Here* is: networks of {_millions(summary)} million parameters trained from nothing on "
+        f"{budget['size']} px renders, {budget['steps'] * budget['batch']:,} samples each, measured on "
+        f"{budget['heldout_images']} renders of unseen scenes, whose truth is exact. The paper starts from "
+        "Stable Diffusion with 866 million parameters. What fails here may hold there, and the other way "
+        "round: the answers say what the method's ideas are worth without a large prior.\n\nEvery number "
+        f"comes from\n\n{command}\n\nand is in `results/study.json`."
     )
 
 
@@ -337,7 +373,11 @@ def _why(claim: Claim, findings: Sequence[Finding]) -> str:
     # Of several the weakest support, or the strongest contradiction: the largest difference.
     finding = max(deciding, key=lambda one: one.difference.mean if one.difference else 0.0)
     against = ROWS[finding.comparison.worse].title
-    count = f"; {sum(one.verdict == 'yes' for one in findings)} of {len(findings)} hold" if len(findings) > 1 else ""
+    count = (
+        f"; {sum(one.verdict == 'yes' for one in findings)} of {len(findings)} hold"
+        if len(findings) > 1
+        else ""
+    )
     note = ""
     interval = finding.difference
     if finding.verdict == "cannot tell" and interval is not None:
@@ -353,8 +393,8 @@ def _shown(interval: Interval | None, metric: str, signed: bool = True) -> str:
         return ""
     scale = max(abs(interval.low), abs(interval.high), abs(interval.mean))
     digits = 2 if scale >= 1 or metric in ("error", "near_edges", "away", "photographs") else 4
-    sign = "+" if signed else ""
-    return f"{interval.mean:{sign}.{digits}f} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+    form = f"{'+' if signed else ''}.{digits}f"
+    return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
 def _differences_table(findings: dict[str, list[Finding]]) -> str:
@@ -372,18 +412,21 @@ def _differences_table(findings: dict[str, list[Finding]]) -> str:
                     finding.verdict + (f" (margin {comparison.margin:g})" if comparison.margin else ""),
                 ]
             )
-    return _markdown(["claim", "metric", "difference of", "mean [95 %]", "each training seed", "holds?"], rows)
+    return _markdown(
+        ["claim", "metric", "difference of", "mean [95 %]", "each training seed", "holds?"], rows
+    )
 
 
 def _methods_text(summary: dict[str, Any]) -> str:
     if not summary["networks"]:
         return ""
     return (
-        "*Samples* are training samples over all networks of a method, as a multiple of one training. All networks see "
-        "the same samples in the same order, with the same optimiser, learning rate and length, none tuned. Ensembles are "
-        "measured on fewer images, and combined by the member nearest to the mean. Sharpness is 1 for a prediction as sharp "
-        "as the truth; noise raises it. Times are medians, all methods in turns in one process; the ratio to the feed-forward "
-        "network is what to read."
+        "*Samples* are training samples over all networks of a method, as a multiple of one training. All "
+        "networks see the same samples in the same order, with the same optimiser, learning rate and "
+        "length, none tuned. Ensembles are measured on fewer images, and combined by the member nearest "
+        "to the mean. Sharpness is 1 for a prediction as sharp as the truth; noise raises it. Times are "
+        "medians, all methods in turns in one process; the ratio to the feed-forward network is what to "
+        "read."
     )
 
 
@@ -403,9 +446,15 @@ def _methods_table(summary: dict[str, Any], measurements: Table) -> str:
                 f"{row.samples:g}",
                 str(len(measurements[name]["error"])),
                 str(int((~np.isnan(measurements[name]["error"]).any(axis=0)).sum())),
-                *(_shown(metrics[metric], metric, signed=False) for metric in ("error", "near_edges", "away")),
+                *(
+                    _shown(metrics[metric], metric, signed=False)
+                    for metric in ("error", "near_edges", "away")
+                ),
                 f"{1 - softness.mean:.2f}" if softness else "",
-                *(_shown(metrics[metric], metric, signed=False) for metric in ("variance", "spread", "photographs")),
+                *(
+                    _shown(metrics[metric], metric, signed=False)
+                    for metric in ("variance", "spread", "photographs")
+                ),
                 f"{ratio:.3f} s" if ratio else "",
                 f"{ratio / reference:.1f}" if ratio and reference else "",
             ]
@@ -433,21 +482,21 @@ def _sweeps_table(measurements: Table) -> str:
 
 def _limits(summary: dict[str, Any]) -> str:
     text = (
-        "- The denoisers begin with random weights: no claim about what a prior of photographs brings is tested.\n"
-        "- Rivals are styles, with the method's own networks and data; their authors' models are larger and trained longer.\n"
-        "- GenPercept style is the paper's special case of YOSO (zeros, t+ = 0, latent error); GenPercept itself also tried "
-        "image-space losses, as E2E-FT style has here.\n"
-        "- The refiner is trained at all noise levels alike, on the truth with noise, as the paper says.\n"
-        "- Ensembles are compared on the images on which they were measured."
+        "- The denoisers begin with random weights: no claim about what a prior of photographs brings is "
+        "tested.\n- Rivals are styles, with the method's own networks and data; their authors' models are "
+        "larger and trained longer.\n- GenPercept style is the paper's special case of YOSO (zeros, t+ = "
+        "0, latent error); GenPercept itself also tried image-space losses, as E2E-FT style has here.\n- "
+        "The refiner is trained at all noise levels alike, on the truth with noise, as the paper says.\n- "
+        "Ensembles are compared on the images on which they were measured."
     )
     if not summary["networks"]:
         return text
     minutes = {name: f"{seconds / 60:.0f}" for name, seconds in summary["seconds"].items()}
     hours = sum(summary["cpu_seconds"].values()) / 3600
     return (
-        f"Training {len(summary['networks'])} networks took {minutes['training']} minutes, measuring {minutes['measuring']} "
-        f"minutes, {hours:.1f} CPU hours in all (interrupted runs count from where they resumed). Commits: "
-        f"{', '.join(summary['commits'])}.\n\n{text}"
+        f"Training {len(summary['networks'])} networks took {minutes['training']} minutes, measuring "
+        f"{minutes['measuring']} minutes, {hours:.1f} CPU hours in all (interrupted runs count from where "
+        f"they resumed). Commits: {', '.join(summary['commits'])}.\n\n{text}"
     )
 
 
@@ -462,5 +511,3 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
-
-

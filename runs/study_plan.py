@@ -1,4 +1,4 @@
-"""What the study trains, what it measures, and which claims of the paper it asks about. Read by `study.py`."""
+"""What the study trains, what it measures, and which claims of the paper it asks about."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -116,22 +116,30 @@ class Row:
         return sum(NETWORKS[name].share for name in self.networks)
 
 
-def _table_row(title: str, kind: Literal["one_step", "two_stage", "diffusion"], *networks: str, **options: Any) -> Row:
+def _table_row(
+    title: str, kind: Literal["one_step", "two_stage", "diffusion"], *networks: str, **options: Any
+) -> Row:
     return Row(title, kind, networks, photographs=True, timed=True, **{"draws": "many", **options})
 
 
 TABLE: dict[str, Row] = {
     "full": _table_row("StableNormal (full)", "two_stage", "yoso", "refiner"),
-    "full-half": _table_row("StableNormal (full), half the samples each", "two_stage", "yoso-half", "refiner-half"),
+    "full-half": _table_row(
+        "StableNormal (full), half the samples each", "two_stage", "yoso-half", "refiner-half"
+    ),
     "turbo": _table_row("StableNormal turbo (YOSO)", "one_step", "yoso"),
     "diffusion-10": _table_row("Plain diffusion, 10 steps", "diffusion", "diffusion"),
     "diffusion-50": _table_row("Plain diffusion, 50 steps", "diffusion", "diffusion", steps=50),
-    "diffusion-10-x10": _table_row("Plain diffusion, 10 steps, ensemble of 10", "diffusion", "diffusion", ensemble=10),
+    "diffusion-10-x10": _table_row(
+        "Plain diffusion, 10 steps, ensemble of 10", "diffusion", "diffusion", ensemble=10
+    ),
     "diffusion-50-x10": _table_row(
         "Plain diffusion, 50 steps, ensemble of 10", "diffusion", "diffusion", steps=50, ensemble=10, seeds=1
     ),
     "marigold-10": _table_row("Marigold style, 10 steps", "diffusion", "marigold"),
-    "marigold-10-x10": _table_row("Marigold style, 10 steps, ensemble of 10", "diffusion", "marigold", ensemble=10),
+    "marigold-10-x10": _table_row(
+        "Marigold style, 10 steps, ensemble of 10", "diffusion", "marigold", ensemble=10
+    ),
     "genpercept": _table_row("GenPercept style", "one_step", "genpercept", draws="two"),
     "end-to-end": _table_row("E2E-FT style", "one_step", "end-to-end", draws="two"),
     "feed-forward": _table_row("Feed-forward", "one_step", "feed-forward", draws="two"),
@@ -170,7 +178,10 @@ SWEEPS: dict[str, Row] = {
     "semantics-shuffled": _full("semantics of another image", semantics="shuffled"),
     "from-noise": Row("refinement from noise", "two_stage", ("refiner",), start="noise", draws="many"),
     "from-feed-forward": Row(
-        "refinement from the feed-forward network", "two_stage", ("feed-forward", "refiner"), start="feed_forward"
+        "refinement from the feed-forward network",
+        "two_stage",
+        ("feed-forward", "refiner"),
+        start="feed_forward",
     ),
     **{f"steps-{steps}": _full(f"{steps} steps", steps=steps) for steps in STEPS if steps != PAPER_STEPS},
     "no-hold": _full("10 steps without the hold", rule="ddim"),
@@ -224,7 +235,11 @@ CLAIMS: tuple[Claim, ...] = (
         _below("softness", "full", *ONE_STEP_ROWS),
     ),
     Claim("refine-error", "The refinement lowers YOSO's error.", _below("error", "full", "turbo")),
-    Claim("refine-edges", "The refinement lowers YOSO's error near edges.", _below("near_edges", "full", "turbo")),
+    Claim(
+        "refine-edges",
+        "The refinement lowers YOSO's error near edges.",
+        _below("near_edges", "full", "turbo"),
+    ),
     Claim("refine-softness", "The refinement sharpens YOSO's edges.", _below("softness", "full", "turbo")),
     Claim(
         "stable-diffusion",
@@ -291,8 +306,14 @@ CLAIMS: tuple[Claim, ...] = (
         "10 steps are enough: 20 are not better by 0.2 degrees.",
         _below("error", "full", "steps-20", margin=0.2),
     ),
-    Claim("steps-needed", "More than one step is needed: 10 are better than 1.", _below("error", "full", "steps-1")),
-    Claim("hold", "Holding at t+ for half of the steps lowers the error.", _below("error", "full", "no-hold")),
+    Claim(
+        "steps-needed",
+        "More than one step is needed: 10 are better than 1.",
+        _below("error", "full", "steps-1"),
+    ),
+    Claim(
+        "hold", "Holding at t+ for half of the steps lowers the error.", _below("error", "full", "no-hold")
+    ),
     Claim(
         "photographs",
         "On photographs full has a smaller error than every rival without an ensemble.",

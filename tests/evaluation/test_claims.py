@@ -14,7 +14,9 @@ def rows(*shifts: float, noise: float = 0.2) -> np.ndarray:
 
 
 def verdict(better, worse, margin=0.0) -> str:
-    return judge(Comparison("a", "b", "error", margin), {"a": {"error": better}, "b": {"error": worse}}).verdict
+    return judge(
+        Comparison("a", "b", "error", margin), {"a": {"error": better}, "b": {"error": worse}}
+    ).verdict
 
 
 class TestJudge:
@@ -48,7 +50,10 @@ class TestJudge:
     def test_what_was_not_measured_is_said(self):
         assert judge(Comparison("a", "b", "m"), {"a": {"m": rows(0)}}).verdict == "not measured"
         nothing = np.full((1, 3), np.nan)
-        assert judge(Comparison("a", "b", "m"), {"a": {"m": nothing}, "b": {"m": nothing}}).verdict == "not measured"
+        assert (
+            judge(Comparison("a", "b", "m"), {"a": {"m": nothing}, "b": {"m": nothing}}).verdict
+            == "not measured"
+        )
 
     def test_other_images_are_an_error(self):
         with pytest.raises(ImageShapeError, match="same images"):

@@ -9,7 +9,9 @@ from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.sampling.refine import trailing_ddim
 
 
-@pytest.mark.parametrize(("predicts", "diffusers_name"), [("epsilon", "epsilon"), ("velocity", "v_prediction")])
+@pytest.mark.parametrize(
+    ("predicts", "diffusers_name"), [("epsilon", "epsilon"), ("velocity", "v_prediction")]
+)
 @torch.no_grad()
 def test_draws_what_diffusers_scheduler_draws(generator, predicts, diffusers_name):
     network = build_concatenating_denoiser(TOY, noisy_latent=True, generator=generator)

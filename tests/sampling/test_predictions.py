@@ -25,7 +25,7 @@ class TestTargetsAndBack:
         torch.testing.assert_close(x0_from(kind, target, x_t, timestep), x0, rtol=0, atol=2e-4)
 
     def test_velocity_is_the_derivative_of_x_t_along_its_angle(self, pair):
-        """With sqrt(a) = cos(p) and sqrt(1 - a) = sin(p), dx/dp is the velocity (arXiv 2202.00512, app. D)."""
+        """With sqrt(a) = cos(p), sqrt(1 - a) = sin(p), dx/dp is the velocity (arXiv 2202.00512)."""
         x0, noise = (one.double() for one in pair)
         angle = SCHEDULE.alphas_cumprod[300].double().sqrt().acos()
         step = 1e-6
@@ -42,7 +42,9 @@ class TestTargetsAndBack:
 
 class TestSamplingWithAnOracle:
     @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("table", [plain_ddim(10), trailing_ddim(10), trailing_ddim(50), hold_then_descend(10)])
+    @pytest.mark.parametrize(
+        "table", [plain_ddim(10), trailing_ddim(10), trailing_ddim(50), hold_then_descend(10)]
+    )
     def test_a_network_that_knows_the_answer_is_followed_exactly(self, pair, kind, table):
         x0, noise = pair
 
@@ -71,7 +73,8 @@ class TestSamplingWithAnOracle:
             return network
 
         found = [
-            run_steps(denoise_from(kind, in_form(kind)), noise, trailing_ddim(7), lambda: noise) for kind in KINDS
+            run_steps(denoise_from(kind, in_form(kind)), noise, trailing_ddim(7), lambda: noise)
+            for kind in KINDS
         ]
         torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-3)
         torch.testing.assert_close(found[2], found[0], rtol=0, atol=1e-3)

@@ -34,9 +34,9 @@ def bootstrap_mean(
 
     Rows are training seeds, columns images. Each resample draws as many rows and, independently, as many
     columns with replacement, and takes the mean of the cells where they cross (the pigeonhole bootstrap, Owen
-    2007): what images have in common over seeds, and seeds over images, does not count as repeated evidence. One
-    row is the ordinary bootstrap over images. For the difference of two methods on the same images give the
-    table of differences: it is paired.
+    2007): what images have in common over seeds, and seeds over images, does not count as repeated evidence.
+    One row is the ordinary bootstrap over images. For the difference of two methods on the same images give
+    the table of differences: it is paired.
 
     Args:
         values: (images,) or (training seeds, images); columns with a NaN are left out.

@@ -16,11 +16,11 @@ Measurements = Mapping[str, Mapping[str, NDArray[np.float64]]]
 """Row -> metric -> values (training seeds, images). Smaller is better, and equal columns are equal images."""
 
 RULE = (
-    "For every comparison the difference is taken image by image and training seed by training seed, and its mean gets "
-    "a 95 % bootstrap interval over images and training seeds (both resampled). **Yes**: the whole interval lies on the "
-    "claimed side of zero (or of the stated margin), and so does every training seed's own mean. **No**: the same on "
-    "the other side. **Cannot tell**: anything else. A claim of several comparisons is yes if all are, no if one is no, "
-    "and otherwise cannot tell."
+    "For every comparison the difference is taken image by image and training seed by training seed, and "
+    "its mean gets a 95 % bootstrap interval over images and training seeds (both resampled). **Yes**: "
+    "the whole interval lies on the claimed side of zero (or of the stated margin), and so does every "
+    "training seed's own mean. **No**: the same on the other side. **Cannot tell**: anything else. A "
+    "claim of several comparisons is yes if all are, no if one is no, and otherwise cannot tell."
 )
 """The rule in words, for pages."""
 
@@ -54,7 +54,7 @@ class Finding:
     comparison: Comparison
     verdict: Verdict
     difference: Interval | None
-    """Metric of `better` minus that of `worse`: below the margin speaks for the claim; None if not measured."""
+    """Metric of `better` minus that of `worse`: below the margin speaks for the claim."""
     per_seed: tuple[float, ...]
     """Mean difference of each training seed."""
 
@@ -74,8 +74,8 @@ def judge(comparison: Comparison, measurements: Measurements) -> Finding:
     better, worse = pair[0], pair[1]
     if better.ndim != 2 or worse.ndim != 2 or better.shape[1] != worse.shape[1]:
         raise ImageShapeError(
-            f"{comparison.better} and {comparison.worse}: expected values (seeds, images) of the same images, got "
-            f"{better.shape} and {worse.shape}"
+            f"{comparison.better} and {comparison.worse}: expected values (seeds, images) of the same "
+            f"images, got {better.shape} and {worse.shape}"
         )
     if 1 not in (len(better), len(worse)):
         seeds = min(len(better), len(worse))

@@ -42,9 +42,9 @@ def near_edges(normals: Tensor) -> Tensor:
 def sharpness(prediction: Tensor, truth: Tensor) -> float:
     """How sharply a prediction turns near the edges of the truth, as a share of how sharply the truth does.
 
-    Turns are angles between neighbouring pixels. Their squares, summed over the neighbours that lie near an edge,
-    are compared: a step of the truth that the prediction spreads evenly over k pixels counts 1 / k. Noise
-    raises the number; read it beside the error near edges.
+    Turns are angles between neighbouring pixels. Their squares, summed over the neighbours that lie near an
+    edge, are compared: a step of the truth that the prediction spreads evenly over k pixels counts 1 / k.
+    Noise raises the number; read it beside the error near edges.
 
     Args:
         prediction: normals (3, H, W), any length.
@@ -67,7 +67,7 @@ def sharpness(prediction: Tensor, truth: Tensor) -> float:
 
 
 def _neighbours(normals: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """For lower and right neighbours: cosine of the angle to them, and whether both are valid, (H - 1, W) and so."""
+    """Of lower, then of right neighbours: cosine of the angle to them, and whether both are valid."""
     length = torch.linalg.vector_norm(normals, dim=0)
     unit, valid = normals / length.clamp(min=1e-6), length > 0
     for axis in (0, 1):

@@ -100,7 +100,7 @@ def build_autoencoder(shape: AutoencoderShape) -> AutoencoderKL:
 def build_unet(
     shape: DenoiserShape, latent_channels: int, in_channels: int | None = None
 ) -> UNet2DConditionModel:
-    """Build a denoiser with fresh weights from the global random state; it takes latents, or `in_channels`."""
+    """Build a denoiser with fresh weights from the global random state; `in_channels`: the latent's."""
     return UNet2DConditionModel(
         in_channels=latent_channels if in_channels is None else in_channels,
         out_channels=latent_channels,

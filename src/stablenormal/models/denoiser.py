@@ -170,8 +170,8 @@ class GuidedDenoiser(Denoiser):
 class ConcatenatingDenoiser(Denoiser):
     """A U-Net that sees the image latent in its first convolution: beside the noisy one, or alone.
 
-    Beside it is Marigold's way (arXiv 2312.02145), alone a feed-forward network's. Which of the two it is, the
-    U-Net's input channels say: twice the latent's, or as many.
+    Beside it is Marigold's way (arXiv 2312.02145), alone a feed-forward network's. Which of the two it is,
+    the U-Net's input channels say: twice the latent's, or as many.
 
     Args:
         unet: the network.
@@ -186,8 +186,8 @@ class ConcatenatingDenoiser(Denoiser):
         ratio, rest = divmod(int(unet.config.in_channels), int(unet.config.out_channels))
         if rest or ratio not in (1, 2):
             raise SettingError(
-                f"U-Net of {unet.config.in_channels} input channels: expected {unet.config.out_channels} (the "
-                "image latent alone) or twice as many (noisy latent beside it)"
+                f"U-Net of {unet.config.in_channels} input channels: expected {unet.config.out_channels} "
+                "(the image latent alone) or twice as many (noisy latent beside it)"
             )
         self.unet = unet
         self.sees_noisy_latent = ratio == 2

@@ -1,8 +1,8 @@
 """What a diffusion network may be trained to give, and the x0 that follows from it.
 
-    x0         the clean latent
-    epsilon    the noise in x_t = sqrt(a) x0 + sqrt(1 - a) epsilon (DDPM, arXiv 2006.11239)
-    velocity   sqrt(a) epsilon - sqrt(1 - a) x0 (progressive distillation, arXiv 2202.00512)
+x0         the clean latent
+epsilon    the noise in x_t = sqrt(a) x0 + sqrt(1 - a) epsilon (DDPM, arXiv 2006.11239)
+velocity   sqrt(a) epsilon - sqrt(1 - a) x0 (progressive distillation, arXiv 2202.00512)
 """
 
 from collections.abc import Callable
@@ -42,7 +42,11 @@ def prediction_target(
 
 
 def x0_from(
-    kind: Prediction, output: Tensor, x_t: Tensor, timestep: int | Tensor, schedule: NoiseSchedule | None = None
+    kind: Prediction,
+    output: Tensor,
+    x_t: Tensor,
+    timestep: int | Tensor,
+    schedule: NoiseSchedule | None = None,
 ) -> Tensor:
     """The clean latent that a network's output (B, c, h, w) at x_t stands for; arguments as above.
 

@@ -1,14 +1,15 @@
 """Rivals of the method at equal compute: other networks and objectives on the same latents.
 
     rival          image enters by       what is learnt                                         after
-    diffusion      condition encoder     noise, at every level                                  the paper's start
-    marigold       concatenation         velocity, at every level                               arXiv 2312.02145
-    genpercept     condition encoder     x0 in one step from zeros at t+ = 0, latent error      arXiv 2403.06090
-    end_to_end     condition encoder     x0 in one step from zeros, angle of decoded normals    arXiv 2409.11355
+    diffusion      condition encoder     noise, at every level                                  the start
+    marigold       concatenation         velocity, at every level                               2312.02145
+    genpercept     condition encoder     x0 in one step from zeros at t+ = 0, latent error      2403.06090
+    end_to_end     condition encoder     x0 in one step from zeros, angle of decoded normals    2409.11355
     feed_forward   alone                 x0 from the image latent, angle of decoded normals     -
 
-Only what distinguishes them is kept: all have the method's denoiser, or a U-Net with as many parameters (within a
-tenth), begin with fresh weights, and see the same samples in the same order.
+`After` is an arXiv number; "the start" is what StableNormal's authors start from. Only what distinguishes the
+rivals is kept: all have the method's denoiser, or a U-Net with as many parameters (within a tenth), begin
+with fresh weights, and see the same samples in the same order.
 """
 
 from collections.abc import Mapping
@@ -23,9 +24,9 @@ from torch import Generator, Tensor
 
 from stablenormal.data.packed import PackedCorpus
 from stablenormal.models.architecture import Architecture
+from stablenormal.models.autoencoder import decode, encode
 from stablenormal.models.building import ModelComponents, build_components, build_concatenating_denoiser
 from stablenormal.models.denoiser import GuidedDenoiser
-from stablenormal.models.autoencoder import decode, encode
 from stablenormal.pipelines.diffusion import DiffusionSampler
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.sampling.predictions import Prediction
@@ -34,7 +35,13 @@ from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Part, Stage, TrainingConfig
 from stablenormal.training.loop import PartTraining
 from stablenormal.training.objectives import diffusion_loss
-from stablenormal.training.parts import AngularTraining, YosoTraining, _batches, _DenoiserTraining, _image_errors
+from stablenormal.training.parts import (
+    AngularTraining,
+    YosoTraining,
+    _batches,
+    _DenoiserTraining,
+    _image_errors,
+)
 from stablenormal.training.run import quieten_blocks
 
 NetworkKind = Literal["guided", "beside", "alone"]
@@ -88,7 +95,9 @@ def rival_components(
     components = replace(fresh, autoencoder=base.autoencoder, semantic_encoder=base.semantic_encoder)
     if kind != "guided":
         network = build_concatenating_denoiser(architecture, kind == "beside", generator)
-        components.yoso = cast(GuidedDenoiser, network)  # the pipelines take any denoiser; it is never saved as YOSO
+        components.yoso = cast(
+            GuidedDenoiser, network
+        )  # the pipelines take any denoiser; it is never saved as YOSO
     for name, part in components.parts().items():
         if name in ("yoso", "refiner"):
             quieten_blocks(part)
