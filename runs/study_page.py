@@ -10,21 +10,24 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from study_plan import (
+    AXES,
     CLAIMS,
     LAMBDAS,
     LEVELS,
     METRICS,
+    NETWORKS,
     PAPER_LAMBDA,
     PAPER_LEVEL,
     PAPER_STEPS,
     ROWS,
     STEPS,
+    SWEEPS,
     TABLE,
     at,
 )
 
 from stablenormal.evaluation.bootstrap import Interval, bootstrap_mean
-from stablenormal.evaluation.claims import RULE, Claim, Finding, answer, judge
+from stablenormal.evaluation.claims import RULE, Claim, Comparison, Finding, answer, judge
 from stablenormal.io.atomic import write_bytes
 
 matplotlib.use("Agg")
@@ -211,7 +214,9 @@ def _plot_table(path: Path, measurements: Table) -> Path | None:
             if interval is not None:
                 colour = ORANGE if name in ("full", "full-half", "turbo") else BLUE
                 _bar(axis, interval, place, colour, horizontal=True)
-        axis.set_xlabel(_wrapped(metric))
+        axis.set_xlabel(AXES[metric])
+        if metric == "variance":
+            axis.set_xscale("symlog", linthresh=0.01)
         axis.grid(axis="x", color="#e3e5ea")
         axis.set_axisbelow(True)
     axes[0].set_yticks(range(len(rows)), [TABLE[name].title for name in rows])
@@ -226,26 +231,26 @@ def _plot_sweep(
     lines: dict[str, list[tuple[Any, str]]],
     metrics: Sequence[str],
 ) -> Path | None:
-    """Metrics against a setting; the paper's own value is filled."""
+    """Metrics against a setting, minus what the paper's own value gives, on the same images."""
     figure, axes = plt.subplots(1, len(metrics), figsize=(3.6 * len(metrics), 3.1), layout="constrained")
     found = False
     for axis, metric in zip(axes, metrics, strict=True):
         for (line, rows), colour in zip(lines.items(), (ORANGE, BLUE), strict=False):
             points = [
-                (place, interval, name)
+                (place, difference)
                 for place, (_, name) in enumerate(rows)
-                if (interval := _interval(measurements, name, metric)) is not None
+                if (difference := _difference(measurements, name, line, metric)) is not None
             ]
             found = found or len(points) > 1
-            axis.plot(
-                [p for p, _, _ in points], [i.mean for _, i, _ in points], color=colour, alpha=0.5, label=line
-            )
-            for place, interval, name in points:
-                _bar(axis, interval, place, colour, horizontal=False, filled=name == line)
+            shown = ([p for p, _ in points], [d.mean for _, d in points])
+            axis.plot(*shown, color=colour, alpha=0.5, label=line)
+            for place, difference in points:
+                _bar(axis, difference, place, colour, horizontal=False, filled=rows[place][1] == line)
         values = next(iter(lines.values()))
+        axis.axhline(0, color=GREY, linewidth=0.8)
         axis.set_xticks(range(len(values)), [f"{value:g}" for value, _ in values])
         axis.set_xlabel(label)
-        axis.set_ylabel(_wrapped(metric))
+        axis.set_ylabel(f"{AXES[metric]}: difference")
         axis.grid(axis="y", color="#e3e5ea")
         axis.set_axisbelow(True)
     if len(lines) > 1:
@@ -254,6 +259,10 @@ def _plot_sweep(
         plt.close(figure)
         return None
     return _save(figure, path)
+
+
+def _difference(measurements: Table, row: str, main: str, metric: str) -> Interval | None:
+    return judge(Comparison(row, main, metric), measurements).difference
 
 
 def _bar(
@@ -271,15 +280,6 @@ def _bar(
         axis.errorbar([interval.mean], [place], xerr=ends, **style)
     else:
         axis.errorbar([place], [interval.mean], yerr=ends, **style)
-
-
-def _wrapped(metric: str) -> str:
-    words = METRICS[metric].split(", ")
-    return words[0].replace(" over noise seeds", "\nover noise seeds").replace(" within", "\nwithin").replace(
-        " to their", "\nto their"
-    ).replace("; sharpness: squared turns near edges", "") + (
-        f" ({words[1]})" if words[1:2] and "degrees" in words[1] else ""
-    )
 
 
 def _save(figure: Any, path: Path) -> Path:
@@ -317,7 +317,8 @@ def _page(
             plots, "table.png", "Error, error near edges and variance of every method, with 95 % intervals."
         ),
         "## Settings",
-        "The paper's own value is filled.",
+        "Differences to the paper's own value (filled), on the same images, with 95 % intervals; below zero "
+        "is better than the paper's.",
         _picture(plots, "lambda.png", "Error, variance and spread against lambda."),
         _picture(plots, "level.png", "Error, error near edges and variance against t+."),
         _picture(plots, "steps.png", "Error, error near edges and softness against the number of steps."),
@@ -385,14 +386,14 @@ def _why(claim: Claim, findings: Sequence[Finding]) -> str:
         note = ": the interval holds zero" if inside else ": training seeds disagree"
         if inside and finding.comparison.margin:
             note = ": the interval holds the margin"
-    return f"{_shown(interval, finding.comparison.metric)} against {against}{note}{count}"
+    return f"{_shown(interval)} against {against}{note}{count}"
 
 
-def _shown(interval: Interval | None, metric: str, signed: bool = True) -> str:
+def _shown(interval: Interval | None, signed: bool = True) -> str:
     if interval is None:
         return ""
     scale = max(abs(interval.low), abs(interval.high), abs(interval.mean))
-    digits = 2 if scale >= 1 or metric in ("error", "near_edges", "away", "photographs") else 4
+    digits = 2 if scale >= 0.5 else 4
     form = f"{'+' if signed else ''}.{digits}f"
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
@@ -407,7 +408,7 @@ def _differences_table(findings: dict[str, list[Finding]]) -> str:
                     claim.key,
                     METRICS[comparison.metric].split(",")[0].split(";")[0],
                     f"{ROWS[comparison.better].title} - {ROWS[comparison.worse].title}",
-                    _shown(finding.difference, comparison.metric),
+                    _shown(finding.difference),
                     ", ".join(f"{value:+.3g}" for value in finding.per_seed),
                     finding.verdict + (f" (margin {comparison.margin:g})" if comparison.margin else ""),
                 ]
@@ -446,15 +447,9 @@ def _methods_table(summary: dict[str, Any], measurements: Table) -> str:
                 f"{row.samples:g}",
                 str(len(measurements[name]["error"])),
                 str(int((~np.isnan(measurements[name]["error"]).any(axis=0)).sum())),
-                *(
-                    _shown(metrics[metric], metric, signed=False)
-                    for metric in ("error", "near_edges", "away")
-                ),
+                *(_shown(metrics[metric], signed=False) for metric in ("error", "near_edges", "away")),
                 f"{1 - softness.mean:.2f}" if softness else "",
-                *(
-                    _shown(metrics[metric], metric, signed=False)
-                    for metric in ("variance", "spread", "photographs")
-                ),
+                *(_shown(metrics[metric], signed=False) for metric in ("variance", "spread", "photographs")),
                 f"{ratio:.3f} s" if ratio else "",
                 f"{ratio / reference:.1f}" if ratio and reference else "",
             ]
@@ -466,18 +461,20 @@ def _methods_table(summary: dict[str, Any], measurements: Table) -> str:
 
 
 def _sweeps_table(measurements: Table) -> str:
-    metrics = ("error", "near_edges", "variance", "spread")
+    metrics = ("error", "near_edges", "variance")
     rows = []
-    for name, row in ROWS.items():
-        if name in TABLE and name not in ("full", "turbo"):
-            continue
-        found = [_interval(measurements, name, metric) for metric in metrics]
-        if found[0] is not None:
-            shown = [_shown(one, metric, signed=False) for one, metric in zip(found, metrics, strict=True)]
-            rows.append([row.title, str(len(measurements[name]["error"])), *shown])
+    for name, row in SWEEPS.items():
+        main = "turbo" if row.kind == "one_step" else "full"
+        found = [_difference(measurements, name, main, metric) for metric in metrics]
+        error = _interval(measurements, name, "error")
+        if error is not None:
+            shown = [_shown(one) for one in found]
+            seeds = str(len(measurements[name]["error"]))
+            rows.append([row.title, main, seeds, _shown(error, signed=False), *shown])
     if not rows:
         return ""
-    return _markdown(["setting", "training seeds", "error", "near edges", "variance", "spread"], rows)
+    header = ["setting", "against", "training seeds", "error", "error, difference", "near edges, difference"]
+    return _markdown([*header, "variance, difference"], rows)
 
 
 def _limits(summary: dict[str, Any]) -> str:
@@ -495,9 +492,20 @@ def _limits(summary: dict[str, Any]) -> str:
     hours = sum(summary["cpu_seconds"].values()) / 3600
     return (
         f"Training {len(summary['networks'])} networks took {minutes['training']} minutes, measuring "
-        f"{minutes['measuring']} minutes, {hours:.1f} CPU hours in all (interrupted runs count from where "
-        f"they resumed). Commits: {', '.join(summary['commits'])}.\n\n{text}"
+        f"{minutes['measuring']} minutes, {hours:.2g} CPU hours in all (interrupted runs count from where "
+        f"they resumed). Commits: {', '.join(summary['commits'])}.\n\n{_networks_table(summary)}\n\n{text}"
     )
+
+
+def _networks_table(summary: dict[str, Any]) -> str:
+    """Every kind of network: parameters, samples, and the time of its trainings."""
+    rows = []
+    for name in NETWORKS:
+        found = [one for run, one in summary["networks"].items() if run.rpartition("-s")[0] == name]
+        if found:
+            minutes = ", ".join(f"{one['cpu_seconds_of_this_run'] / 60:.1f}" for one in found)
+            rows.append([name, f"{found[0]['parameters'] / 1e6:.2f}", f"{found[0]['samples']:,}", minutes])
+    return _markdown(["network", "million parameters", "samples", "CPU minutes of each training seed"], rows)
 
 
 def _picture(plots: Sequence[str], name: str, text: str) -> str:

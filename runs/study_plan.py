@@ -183,7 +183,11 @@ SWEEPS: dict[str, Row] = {
         ("feed-forward", "refiner"),
         start="feed_forward",
     ),
-    **{f"steps-{steps}": _full(f"{steps} steps", steps=steps) for steps in STEPS if steps != PAPER_STEPS},
+    **{
+        f"steps-{steps}": _full("1 step" if steps == 1 else f"{steps} steps", steps=steps)
+        for steps in STEPS
+        if steps != PAPER_STEPS
+    },
     "no-hold": _full("10 steps without the hold", rule="ddim"),
 }
 
@@ -211,7 +215,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "error-diffusion-equal",
-        "So it has at equal compute: both networks together see as many samples as the rival's one.",
+        "At equal compute too: full's two networks together see as many samples as a diffusion estimator's.",
         _below("error", "full-half", *DIFFUSION_ROWS),
     ),
     Claim(
@@ -221,7 +225,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "error-one-step-equal",
-        "So it has at equal compute.",
+        "At equal compute too: full's two networks together see as many samples as a one-step network.",
         _below("error", "full-half", *ONE_STEP_ROWS),
     ),
     Claim(
@@ -248,12 +252,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "stable-ensemble",
-        "Full varies less than even their ensembles of ten.",
+        "Full varies less over seeds than even ensembles of ten of diffusion estimators.",
         _below("variance", "full", *ENSEMBLE_ROWS),
     ),
     Claim(
         "spread-diffusion",
-        "Full varies less pixel by pixel (spread of the normals over seeds).",
+        "Full varies less than diffusion estimators pixel by pixel (spread of the normals over seeds).",
         _below("spread", "full", *DIFFUSION_ROWS),
     ),
     Claim(
@@ -263,7 +267,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "shrinkage-spread",
-        "And the spread of its normals, pixel by pixel.",
+        "Shrinkage lowers the spread of YOSO's normals, pixel by pixel.",
         _below("spread", "turbo", "turbo-lambda-0"),
     ),
     Claim(
@@ -293,7 +297,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "start-variance",
-        "And a smaller variance over seeds.",
+        "A refinement that starts from YOSO varies less over seeds than one from noise.",
         _below("variance", "full", "from-noise"),
     ),
     Claim(
@@ -336,3 +340,12 @@ METRICS = {
     "photographs": "mean angular error on photographs, degrees",
     "seconds": "seconds for one image",
 }
+
+AXES = {
+    "error": "error, degrees",
+    "near_edges": "near edges, degrees",
+    "softness": "1 - sharpness",
+    "variance": "variance, degrees squared",
+    "spread": "spread, degrees",
+}
+"""Short names for plots."""
