@@ -3,9 +3,9 @@
 python runs/check_metrics.py EVALUATION --root SET --predictions DIR --flip X Y Z
 
 EVALUATION is the output of `stablenormal evaluate --benchmark folder --predictions DIR --format npy` for
-photographs NAME_rgb.* with 8- or 16-bit truths NAME_normal.png (OpenGL) and predictions NAME.npy, whose axes
-times the flips are OpenGL. Nothing of the package is used: other decoding, arc tangent in place of arc cosine,
-sorting in place of a histogram, edges by loops over shifts in place of a distance transform.
+photographs NAME_rgb.* with 8- or 16-bit truths NAME_normal.png (OpenGL) and predictions NAME.npy, whose
+axes times the flips are OpenGL. Nothing of the package is used: other decoding, arc tangent in place of arc
+cosine, sorting in place of a histogram, edges by loops over shifts in place of a distance transform.
 """
 
 import argparse
