@@ -97,3 +97,9 @@ def sets(scenes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets")
     scenes.write_fixtures(root)
     return root
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """Random numbers of a test: the same in every run."""
+    return torch.Generator().manual_seed(1)

@@ -1,8 +1,9 @@
 import math
 
+import pytest
 import torch
 
-from stablenormal.evaluation.edges import EDGE_DEG, NEAR_PX, near_edges
+from stablenormal.evaluation.edges import EDGE_DEG, NEAR_PX, near_edges, sharpness
 
 
 def _step(angle_deg: float, size: int = 20, at: int = 10) -> torch.Tensor:
@@ -44,3 +45,29 @@ def test_the_border_of_the_valid_part_is_no_edge_and_length_does_not_matter() ->
     normals[:, :, 10:] = 0
     assert not near_edges(normals).any()
     assert (near_edges(_step(60) * 0.7) == near_edges(_step(60))).all()
+
+
+class TestSharpness:
+    def test_of_the_truth_itself_is_one(self) -> None:
+        assert sharpness(_step(60), _step(60)) == pytest.approx(1)
+        assert sharpness(_step(60) * 3, _step(60)) == pytest.approx(1)
+
+    @pytest.mark.parametrize("pixels", [2, 3, 4])
+    def test_a_step_spread_over_k_pixels_counts_one_kth(self, pixels) -> None:
+        spread, first = _step(0), 10 - pixels // 2
+        for index in range(pixels):
+            spread[:, :, first + index :] = _step(60 * (index + 1) / pixels)[:, :, 10:11]
+        assert sharpness(spread, _step(60)) == pytest.approx(1 / pixels, rel=1e-3)
+
+    def test_a_flat_prediction_has_none(self) -> None:
+        assert sharpness(_step(0), _step(60)) == pytest.approx(0, abs=1e-6)
+
+    def test_what_happens_away_from_edges_or_where_nothing_was_measured_does_not_count(self) -> None:
+        truth, prediction = _step(60), _step(60)
+        truth[:, :5] = 0
+        prediction[:, :5] = torch.randn(3, 5, 20, generator=torch.Generator().manual_seed(0))
+        prediction[:, :, :4] = _step(90)[:, :, 10:14]
+        assert sharpness(prediction, truth) == pytest.approx(1)
+
+    def test_without_an_edge_there_is_no_number(self) -> None:
+        assert math.isnan(sharpness(_step(60), _step(0)))

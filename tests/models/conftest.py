@@ -10,8 +10,3 @@ from stablenormal.models.building import ModelComponents, build_components
 @pytest.fixture
 def toy() -> ModelComponents:
     return build_components(TOY, TOY_SPEC, torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(1)

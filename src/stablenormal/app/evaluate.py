@@ -1,26 +1,28 @@
 """The job behind `stablenormal evaluate`: a set and predictions in, numbers, error maps and a page out."""
 
-import csv
-import io
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stablenormal.app.measurement import (
+    REGION_NAMES,
+    made,
+    picture_at,
+    write_pictures,
+    write_record,
+    write_table,
+)
 from stablenormal.app.previews import angle_preview, frame_legend, normals_preview, photo_preview
-from stablenormal.app.report_page import Card, Group, Picture, Table, write_report_page
-from stablenormal.app.run_record import versions
+from stablenormal.app.report_page import Card, Group, Table, write_report_page
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
-from stablenormal.evaluation.edges import EDGE_DEG, NEAR_PX
 from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.metrics import THRESHOLDS_DEG, AngularMetrics
 from stablenormal.evaluation.pairs import Entry, Pair
@@ -28,18 +30,11 @@ from stablenormal.evaluation.pooling import QUANTILE_ERROR_DEG
 from stablenormal.evaluation.predictions import find_predictions, read_prediction
 from stablenormal.evaluation.protocols import choose_protocol
 from stablenormal.evaluation.run import REGIONS, Compared, Evaluator, ImageScore, Summary, planes
-from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import read_normal_map
 
 ERROR_TOP_DEG = 60.0
 """Angle that gets the brightest colour of an error map."""
-
-REGION_NAMES = {
-    "everywhere": "All valid pixels",
-    "on_edges": f"Within {NEAR_PX:g} px of an edge",
-    "off_edges": "Away from edges",
-}
 
 METRIC_NAMES = ("mean", "median", "RMSE", *(f"< {limit:g}°" for limit in THRESHOLDS_DEG))
 
@@ -169,8 +164,21 @@ def evaluate(
         table=output / "images.csv",
         seconds=time.monotonic() - clock,
     )
-    _write_record(report, settings, source.facts, evaluator.scores, started)
-    write_bytes(report.table, _csv(evaluator.scores).encode("utf-8"))
+    write_record(
+        report.record,
+        started=started,
+        seconds=report.seconds,
+        settings=settings,
+        facts={
+            "source": source.facts,
+            "pooled_median_error_deg": QUANTILE_ERROR_DEG,
+            "warnings": report.warnings,
+        },
+        edges={"of": "ground truth"},
+        summary=summary,
+        images=evaluator.scores,
+    )
+    write_table(report.table, _columns(), map(_row, evaluator.scores))
     _write_page(report, settings, source.facts, evaluator.scores, extremes, started)
     return report
 
@@ -270,42 +278,17 @@ def _error_map(name: str) -> str:
     return f"error-maps/{name}.png"
 
 
-def _write_record(
-    report: EvaluateReport,
-    settings: EvaluateSettings,
-    facts: dict[str, str],
-    scores: Sequence[ImageScore],
-    started: datetime,
-) -> None:
-    content: dict[str, Any] = {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(report.seconds, 3),
-        "settings": asdict(settings),
-        "source": facts,
-        "versions": versions(),
-        "edges": {"turn_deg": EDGE_DEG, "near_px": NEAR_PX},
-        "pooled_median_error_deg": QUANTILE_ERROR_DEG,
-        "warnings": report.warnings,
-        "summary": asdict(report.summary),
-        "images": [asdict(score) for score in scores],
-    }
-    write_bytes(report.record, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+def _columns() -> list[str]:
+    metrics = ["pixels", "mean", "median", "rmse", *(f"below_{limit:g}" for limit in THRESHOLDS_DEG)]
+    return ["name", "source", "missing", *(f"{region}_{column}" for region in REGIONS for column in metrics)]
 
 
-def _csv(scores: Sequence[ImageScore]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = ["pixels", "mean", "median", "rmse", *(f"below_{limit:g}" for limit in THRESHOLDS_DEG)]
-    writer.writerow(
-        ["name", "source", "missing", *(f"{region}_{column}" for region in REGIONS for column in columns)]
-    )
-    for score in scores:
-        row: list[object] = [score.name, score.source, score.missing]
-        for region in REGIONS:
-            metrics: AngularMetrics | None = getattr(score, region)
-            row += [""] * len(columns) if metrics is None else [metrics.count, *_values(metrics)]
-        writer.writerow(row)
-    return text.getvalue()
+def _row(score: ImageScore) -> list[object]:
+    row: list[object] = [score.name, score.source, score.missing]
+    for region in REGIONS:
+        metrics: AngularMetrics | None = getattr(score, region)
+        row += [""] * (len(METRIC_NAMES) + 1) if metrics is None else [metrics.count, *_values(metrics)]
+    return row
 
 
 def _values(metrics: AngularMetrics) -> list[float]:
@@ -364,7 +347,7 @@ def _write_page(
             "Protocol": summary.protocol,
             "Images": str(summary.images),
             **{label: value[:12] if label == "Weights" else value for label, value in facts.items()},
-            "Made": started.strftime("%Y-%m-%d %H:%M UTC"),
+            "Made": made(started),
         },
         warnings=report.warnings,
         tables=tables,
@@ -378,14 +361,11 @@ def _write_page(
 
 
 def _card(output: Path, exhibit: _Exhibit) -> Card:
-    metrics, pictures = exhibit.score.everywhere, []
-    for label, picture in exhibit.pictures.items():
-        path = _error_map(exhibit.score.name)
-        if label != "error":  # which is there already
-            path = f"shown/{exhibit.score.name}-{label.replace(' ', '-')}.jpg"
-            write_image(output / path, picture)
-        pictures.append(Picture(label.capitalize(), path, picture.shape[1], picture.shape[0]))
+    metrics, name = exhibit.score.everywhere, exhibit.score.name
+    previews = {label: picture for label, picture in exhibit.pictures.items() if label != "error"}
+    pictures = write_pictures(output, name, previews)
+    pictures.append(picture_at(_error_map(name), "error", exhibit.pictures["error"]))  # lies there
     note = (
         f"mean {metrics.mean:.2f}°, median {metrics.median:.2f}°, {metrics.below[11.25]:.1f} % under 11.25°"
     )
-    return Card(exhibit.score.name, note, pictures)
+    return Card(name, note, pictures)

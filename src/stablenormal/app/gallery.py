@@ -1,17 +1,12 @@
-"""The page that shows photographs and their normals under a slider.
+"""The page that shows photographs and their normals under a slider."""
 
-It opens from disk: one HTML file with its style and script inside, and pictures beside it by relative path.
-"""
-
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from urllib.parse import quote
 
+from stablenormal.app.html_page import data_url, fill_page
 from stablenormal.io.atomic import write_bytes
 
 
@@ -68,23 +63,23 @@ def write_gallery(
     Raises:
         OutputError: if the file cannot be written.
     """
-    template = Template(files("stablenormal.app").joinpath("gallery.html").read_text(encoding="utf-8"))
-    page = template.substitute(
-        title=escape(title),
-        facts="".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()),
+    page = fill_page(
+        "gallery.html",
+        title=title,
+        facts=facts,
         legend=_legend_html(legend),
         problems=_problems_html(problems),
         body=_gallery_html(items),
         footer="Drag over a picture, or focus it and use the arrow keys: photograph left of the line, "
         'normals right of it. Settings, versions and times: <a href="run.json">run.json</a>.',
     )
-    write_bytes(path, page.encode("utf-8"))
+    write_bytes(path, page)
 
 
 def _legend_html(legend: Legend) -> str:
-    source = "data:image/png;base64," + b64encode(legend.sphere_png).decode("ascii")
     return (
-        f'<img src="{source}" width="84" height="84" alt="A sphere in the colours of the frame">'
+        f'<img src="{data_url(legend.sphere_png)}" width="84" height="84" '
+        'alt="A sphere in the colours of the frame">'
         f"<figcaption><b>{escape(legend.frame)}</b> frame: {escape(legend.axes)}. "
         "A sphere facing you has these colours.</figcaption>"
     )

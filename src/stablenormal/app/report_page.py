@@ -1,18 +1,13 @@
-"""The page that shows a measurement: numbers in tables, and images with their maps side by side.
+"""The page that shows a measurement: numbers in tables, and images with their maps side by side."""
 
-It opens from disk: one HTML file with its style inside, and pictures beside it by relative path.
-"""
-
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from urllib.parse import quote
 
 from stablenormal.app.gallery import Legend
+from stablenormal.app.html_page import data_url, fill_page
 from stablenormal.app.previews import angle_bar
 from stablenormal.io.atomic import write_bytes
 
@@ -88,10 +83,10 @@ def write_report_page(
     Raises:
         OutputError: if the file cannot be written.
     """
-    template = Template(files("stablenormal.app").joinpath("report_page.html").read_text(encoding="utf-8"))
-    page = template.substitute(
-        title=escape(title),
-        facts="".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()),
+    page = fill_page(
+        "report_page.html",
+        title=title,
+        facts=facts,
         legend=_legend_html(legend, angles, top_deg),
         warnings=_warnings_html(warnings),
         tables="\n".join(_table_html(table) for table in tables if not table.folded),
@@ -99,11 +94,11 @@ def write_report_page(
         folded="\n".join(_table_html(table) for table in tables if table.folded),
         footer=footer,
     )
-    write_bytes(path, page.encode("utf-8"))
+    write_bytes(path, page)
 
 
 def _legend_html(legend: Legend, angles: str, top_deg: float) -> str:
-    sphere, bar = _data_url(legend.sphere_png), _data_url(angle_bar())
+    sphere, bar = data_url(legend.sphere_png), data_url(angle_bar())
     return (
         f'<figure><img src="{sphere}" width="72" height="72" alt="A sphere in the colours of the frame">'
         f"<figcaption>Normals: <b>{escape(legend.frame)}</b> frame, {escape(legend.axes)}</figcaption>"
@@ -111,10 +106,6 @@ def _legend_html(legend: Legend, angles: str, top_deg: float) -> str:
         f'alt="Colours of the angle maps"><span><span>0°</span><span>{top_deg:g}° and more</span></span>'
         f"</span><figcaption>{escape(angles)}; grey: no normal</figcaption></figure>"
     )
-
-
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + b64encode(png).decode("ascii")
 
 
 def _warnings_html(warnings: Sequence[str]) -> str:

@@ -1,19 +1,16 @@
 """The job behind `stablenormal variance`: images and seeds in, spread, maps and a page out."""
 
-import csv
-import io
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stablenormal.app.measurement import REGION_NAMES, made, write_pictures, write_record, write_table
 from stablenormal.app.previews import (
     UNCERTAINTY_TOP_DEG,
     frame_legend,
@@ -21,11 +18,9 @@ from stablenormal.app.previews import (
     photo_preview,
     uncertainty_preview,
 )
-from stablenormal.app.report_page import Card, Group, Picture, Table, write_report_page
-from stablenormal.app.run_record import versions
+from stablenormal.app.report_page import Card, Group, Table, write_report_page
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
-from stablenormal.evaluation.edges import EDGE_DEG, NEAR_PX
 from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.pairs import Entry
 from stablenormal.evaluation.run import planes
@@ -37,15 +32,8 @@ from stablenormal.evaluation.variance import (
     VarianceEvaluator,
     VarianceSummary,
 )
-from stablenormal.io.atomic import write_bytes
-from stablenormal.io.image import list_images, read_image, write_image
+from stablenormal.io.image import list_images, read_image
 from stablenormal.io.uncertainty_map import write_uncertainty_map
-
-REGION_NAMES = {
-    "everywhere": "All pixels",
-    "on_edges": f"Within {NEAR_PX:g} px of an edge",
-    "off_edges": "Away from edges",
-}
 
 
 @dataclass(frozen=True)
@@ -149,8 +137,17 @@ def variance(
         table=output / "images.csv",
         seconds=time.monotonic() - clock,
     )
-    _write_record(report, settings, weight_hash, seeds, evaluator.results, started)
-    write_bytes(report.table, _csv(evaluator.results).encode("utf-8"))
+    write_record(
+        report.record,
+        started=started,
+        seconds=report.seconds,
+        settings=settings,
+        facts={"seeds": seeds, "weight_hash": weight_hash},
+        edges={"of": "mean prediction" if settings.benchmark is None else "ground truth"},
+        summary=report.summary,
+        images=evaluator.results,
+    )
+    write_table(report.table, _columns(), map(_row, evaluator.results))
     order = sorted(range(len(cards)), key=lambda k: evaluator.results[k].everywhere.mean, reverse=True)
     _write_page(report, settings, weight_hash, [cards[k] for k in order], started)
     return report
@@ -196,11 +193,7 @@ def _write_maps(output: Path, name: str, image: NDArray[np.float32], compared: S
         "mean normals": normals_preview(normals, "opengl"),
         "spread": uncertainty_preview(spread, (normals != 0).any(axis=-1)),
     }
-    pictures = []
-    for label, picture in previews.items():
-        path = f"shown/{name}-{label.replace(' ', '-')}.jpg"
-        write_image(output / path, picture)
-        pictures.append(Picture(label.capitalize(), path, picture.shape[1], picture.shape[0]))
+    pictures = write_pictures(output, name, previews)
     everywhere = compared.result.everywhere
     note = f"spread: mean {everywhere.mean:.2f}°, 95th percentile {everywhere.p95:.2f}°"
     if compared.result.error_variance is not None:
@@ -208,44 +201,17 @@ def _write_maps(output: Path, name: str, image: NDArray[np.float32], compared: S
     return Card(name, note, pictures)
 
 
-def _write_record(
-    report: VarianceReport,
-    settings: VarianceSettings,
-    weight_hash: str,
-    seeds: Sequence[int],
-    results: Sequence[ImageVariance],
-    started: datetime,
-) -> None:
-    content: dict[str, Any] = {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(report.seconds, 3),
-        "settings": asdict(settings),
-        "seeds": list(seeds),
-        "weight_hash": weight_hash,
-        "versions": versions(),
-        "edges": {
-            "of": "mean prediction" if settings.benchmark is None else "ground truth",
-            "turn_deg": EDGE_DEG,
-            "near_px": NEAR_PX,
-        },
-        "summary": asdict(report.summary),
-        "images": [asdict(result) for result in results],
-    }
-    write_bytes(report.record, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+def _columns() -> list[str]:
+    spreads = [f"{region}_{column}" for region in REGION_NAMES for column in ("pixels", "mean", "p95")]
+    return ["name", "error_variance", *spreads]
 
 
-def _csv(results: Sequence[ImageVariance]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [f"{region}_{column}" for region in REGION_NAMES for column in ("pixels", "mean", "p95")]
-    writer.writerow(["name", "error_variance", *columns])
-    for result in results:
-        row: list[object] = [result.name, "" if result.error_variance is None else result.error_variance]
-        for region in REGION_NAMES:
-            spread: Spread | None = getattr(result, region)
-            row += ["", "", ""] if spread is None else [spread.count, spread.mean, spread.p95]
-        writer.writerow(row)
-    return text.getvalue()
+def _row(result: ImageVariance) -> list[object]:
+    row: list[object] = [result.name, "" if result.error_variance is None else result.error_variance]
+    for region in REGION_NAMES:
+        spread: Spread | None = getattr(result, region)
+        row += ["", "", ""] if spread is None else [spread.count, spread.mean, spread.p95]
+    return row
 
 
 def _write_page(
@@ -261,7 +227,7 @@ def _write_page(
         "Images": str(summary.images),
         "Mode": settings.model.mode,
         "Weights": weight_hash[:12],
-        "Made": started.strftime("%Y-%m-%d %H:%M UTC"),
+        "Made": made(started),
     }
     if summary.error_variance is not None:
         facts["Variance of the image-mean error"] = f"{summary.error_variance:.4f} degrees²"

@@ -1,26 +1,26 @@
 """`stablenormal evaluate`: normal maps against measured ones."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from stablenormal.cli import options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from stablenormal.app.evaluate import EvaluateReport
-    from stablenormal.pipelines.stable_normal import Mode
 
 
 def evaluate(
+    context: typer.Context,
     benchmark: Annotated[
         str, typer.Option(help="nyuv2, scannet, ibims, sintel, vkitti, oasis, diode or folder.")
     ],
     root: Annotated[Path, typer.Option(help="Folder of the set.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
-    model: Annotated[
-        str | None, typer.Option(show_default=False, help="'small', a model folder, or a hub id.")
-    ] = None,
+    output: options.Output,
+    model: Annotated[str | None, typer.Option(show_default=False, help=options.MODEL_HELP)] = None,
     predictions: Annotated[
         Path | None, typer.Option(show_default=False, help="Folder of normal maps of any estimator, instead.")
     ] = None,
@@ -35,36 +35,18 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[str, typer.Option(help="dsine, marigold or stablenormal.")] = "dsine",
-    part: Annotated[
-        str | None, typer.Option(show_default="both", help="indoor or outdoor, of diode.")
+    part: options.Part = None,
+    truth_frame: options.TruthFrame = None,
+    mode: options.Mode = "full",
+    seed: Annotated[
+        int | None, typer.Option(show_default="0", help="Seed of every image, of a model.")
     ] = None,
-    truth_frame: Annotated[
-        str | None,
-        typer.Option(
-            "--truth-frame", show_default="opengl", help="Frame of the ground truth, of diode and folder."
-        ),
-    ] = None,
-    mode: Annotated[
-        str | None, typer.Option(show_default="full", help="Model: full, or turbo in one step.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(show_default="0", help="Model: seed of every image.")] = None,
-    ensemble: Annotated[
-        int | None, typer.Option(show_default="1", help="Model: predictions to average.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(show_default="the model's", help="Model: refinement steps.")
-    ] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option(show_default="the model's", help="Model: longer side in pixels for the network."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(show_default="the best there is", help="Model: cpu, cuda or mps.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(show_default="by device", help="Model: float32, bfloat16 or float16.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Model: never use the network.")] = False,
+    ensemble: options.Ensemble = 1,
+    steps: options.Steps = None,
+    resolution: options.Resolution = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    offline: options.Offline = False,
     shown: Annotated[int, typer.Option(help="How many worst and best images the page shows.")] = 6,
 ) -> None:
     """Score a model, or normal maps of any estimator, on a set with measured normals."""
@@ -75,32 +57,9 @@ def evaluate(
     console = Console(stderr=True)
     with console.status("Loading"):
         from stablenormal.app.evaluate import EvaluateSettings
-        from stablenormal.evaluation.estimators import ModelSettings
 
-    options = {
-        "mode": mode,
-        "ensemble": ensemble,
-        "steps": steps,
-        "resolution": resolution,
-        "device": device,
-        "dtype": dtype,
-        "offline": offline or None,
-    }
-    given = [name for name, value in options.items() if value is not None]
-    if model is None and given:
-        raise SettingError(f"--{given[0]} is for --model; leave it out with --predictions")
-    chosen = None
-    if model is not None:
-        chosen = ModelSettings(
-            model=model,
-            mode=cast("Mode", mode or "full"),  # checked there
-            ensemble=1 if ensemble is None else ensemble,
-            steps=steps,
-            resolution=resolution,
-            device=device,
-            dtype=dtype,
-            offline=offline,
-        )
+    if model is None and (unused := options.given(context, *options.MODEL_OPTIONS)):
+        raise SettingError(f"--{unused[0]} is for --model; leave it out with --predictions")
     settings = EvaluateSettings(
         benchmark=benchmark,
         root=str(root),
@@ -110,7 +69,7 @@ def evaluate(
         predictions=None if predictions is None else str(predictions),
         frame=frame,
         format=kind,
-        model=chosen,
+        model=None if model is None else options.model_settings(context, model),
         seed=seed,
         shown=shown,
     )

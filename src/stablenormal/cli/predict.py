@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from stablenormal.cli import options
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def predict(
     inputs: Annotated[
         list[str], typer.Argument(help="Photographs, folders (searched recursively) or globs.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
-    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
-    mode: Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")] = "full",
+    output: options.Output,
+    model: options.Model = "small",
+    mode: options.Mode = "full",
     frame: Annotated[str, typer.Option(help="opengl, opencv, directx or dsine.")] = "opengl",
     formats: Annotated[
         str, typer.Option("--format", help="Files to write, with commas: png16, exr, npy, png8.")
@@ -34,23 +35,17 @@ def predict(
         Path | None, typer.Option(help="One mask, or a folder of masks named as the photographs.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    resolution: Annotated[
-        int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
-    ] = None,
-    ensemble: Annotated[int, typer.Option(help="Predictions to average.")] = 1,
+    resolution: options.Resolution = None,
+    ensemble: options.Ensemble = 1,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write the spread of the ensemble, in degrees.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")] = None,
+    steps: options.Steps = None,
     t_plus: Annotated[
         int | None, typer.Option("--t-plus", show_default="the model's", help="Time where refinement starts.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")
-    ] = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
     batch_size: Annotated[
         int,
         typer.Option(
@@ -60,7 +55,7 @@ def predict(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep complete results of an earlier run.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    offline: options.Offline = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
     ] = False,

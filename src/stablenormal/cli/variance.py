@@ -1,17 +1,19 @@
 """`stablenormal variance`: how far the results of different seeds lie apart."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stablenormal.cli import options
+
 if TYPE_CHECKING:
     from stablenormal.app.variance import VarianceReport
-    from stablenormal.pipelines.stable_normal import Mode
 
 
 def variance(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    context: typer.Context,
+    output: options.Output,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(show_default=False, help="Photographs, folders or globs; no ground truth needed."),
@@ -21,31 +23,18 @@ def variance(
         typer.Option(show_default=False, help="A set with ground truth, as of `evaluate`, instead."),
     ] = None,
     root: Annotated[Path | None, typer.Option(show_default=False, help="Folder of the set.")] = None,
-    part: Annotated[
-        str | None, typer.Option(show_default="both", help="indoor or outdoor, of diode.")
-    ] = None,
-    truth_frame: Annotated[
-        str | None,
-        typer.Option(
-            "--truth-frame", show_default="opengl", help="Frame of the ground truth, of diode and folder."
-        ),
-    ] = None,
+    part: options.Part = None,
+    truth_frame: options.TruthFrame = None,
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 10,
     first_seed: Annotated[int, typer.Option("--first-seed", help="The smallest seed.")] = 0,
-    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
-    mode: Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")] = "full",
-    ensemble: Annotated[int, typer.Option(help="Predictions to average for each seed.")] = 1,
-    steps: Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")] = None,
-    resolution: Annotated[
-        int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    model: options.Model = "small",
+    mode: options.Mode = "full",
+    ensemble: options.Ensemble = 1,
+    steps: options.Steps = None,
+    resolution: options.Resolution = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    offline: options.Offline = False,
 ) -> None:
     """Run a model with several seeds and measure the spread of its normals."""
     from rich.console import Console
@@ -54,19 +43,9 @@ def variance(
     with console.status("Loading"):
         from stablenormal.app.variance import VarianceSettings
         from stablenormal.app.variance import variance as run
-        from stablenormal.evaluation.estimators import ModelSettings
 
     settings = VarianceSettings(
-        model=ModelSettings(
-            model=model,
-            mode=cast("Mode", mode),  # checked there
-            ensemble=ensemble,
-            steps=steps,
-            resolution=resolution,
-            device=device,
-            dtype=dtype,
-            offline=offline,
-        ),
+        model=options.model_settings(context, model),
         inputs=tuple(inputs or ()),
         benchmark=benchmark,
         root=None if root is None else str(root),

@@ -1,6 +1,8 @@
 """Build models of any `Architecture` from scratch: `small`, `sd21` and the tests' `toy` alike."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -10,7 +12,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.models.architecture import Architecture, AutoencoderShape, DenoiserShape, SemanticShape
 from stablenormal.models.condition_encoder import ConditionEncoder
-from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.denoiser import ConcatenatingDenoiser, GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
@@ -84,9 +86,7 @@ def build_components(
     Returns:
         Components in float32, training mode, on the current default device.
     """
-    seed = int(torch.randint(2**31, (), generator=generator, device="cpu"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _seeded(generator):
         latent_channels = architecture.autoencoder.latent_channels
         return ModelComponents(
             spec=spec,
@@ -120,10 +120,12 @@ def build_autoencoder(shape: AutoencoderShape) -> AutoencoderKL:
     )
 
 
-def build_unet(shape: DenoiserShape, latent_channels: int) -> UNet2DConditionModel:
-    """Build a denoiser with fresh weights from the global random state."""
+def build_unet(
+    shape: DenoiserShape, latent_channels: int, in_channels: int | None = None
+) -> UNet2DConditionModel:
+    """Build a denoiser with fresh weights from the global random state; `in_channels`: the latent's."""
     return UNet2DConditionModel(
-        in_channels=latent_channels,
+        in_channels=latent_channels if in_channels is None else in_channels,
         out_channels=latent_channels,
         down_block_types=_block_types(shape, "Down"),
         up_block_types=_block_types(shape, "Up")[::-1],
@@ -154,6 +156,34 @@ def build_condition_encoder(
     return ConditionEncoder(network, zero_convolutions)
 
 
+def build_guided_denoiser(
+    architecture: Architecture, spec: ModelSpec, generator: Generator | None = None
+) -> GuidedDenoiser:
+    """Build one more network of YOSO's shape, with fresh weights."""
+    with _seeded(generator):
+        latent_channels = architecture.autoencoder.latent_channels
+        return _build_pair(architecture.yoso, latent_channels, spec, spec.text, injector=None)
+
+
+def build_concatenating_denoiser(
+    architecture: Architecture, noisy_latent: bool, generator: Generator | None = None
+) -> ConcatenatingDenoiser:
+    """Build a rival's network: about as many parameters as YOSO's denoiser and condition encoder together.
+
+    One residual block more in each level takes the place of the condition encoder.
+
+    Args:
+        architecture: all shapes.
+        noisy_latent: whether it sees the noisy latent beside the image's.
+        generator: the source of every initial weight; the global random state stays untouched.
+    """
+    shape = replace(architecture.yoso, layers_per_block=architecture.yoso.layers_per_block + 1)
+    channels = architecture.autoencoder.latent_channels
+    with _seeded(generator):
+        unet = build_unet(shape, channels, in_channels=channels * (2 if noisy_latent else 1))
+        return ConcatenatingDenoiser(unet, _text(shape, "prompt"))
+
+
 def build_semantic_encoder(shape: SemanticShape, input_size: int) -> SemanticEncoder:
     """Build a semantic encoder with fresh weights from the global random state."""
     config = Dinov2Config(
@@ -164,6 +194,15 @@ def build_semantic_encoder(shape: SemanticShape, input_size: int) -> SemanticEnc
         image_size=shape.position_size,
     )
     return SemanticEncoder(Dinov2Model(config), input_size)
+
+
+@contextmanager
+def _seeded(generator: Generator | None) -> Iterator[None]:
+    """The global random state, seeded from a generator, and as it was afterwards."""
+    seed = int(torch.randint(2**31, (), generator=generator, device="cpu"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _build_pair(

@@ -1,9 +1,10 @@
 """An image's residuals, computed once and used in every network call."""
 
+from typing import Any
+
 from torch import Tensor
 
-from stablenormal.models.condition_encoder import ConditionResiduals
-from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.denoiser import Denoiser
 
 
 class ConditionedDenoiser:
@@ -12,17 +13,17 @@ class ConditionedDenoiser:
     The injector runs once, when first needed; the condition encoder once for each distinct timestep.
 
     Args:
-        pair: the denoiser with its condition encoder.
+        pair: the denoiser with all that conditions it.
         image_latent: En(I), (B, c, h, w).
         semantic: features of the semantic encoder (B, C, g, g), or None.
     """
 
-    def __init__(self, pair: GuidedDenoiser, image_latent: Tensor, semantic: Tensor | None = None) -> None:
+    def __init__(self, pair: Denoiser, image_latent: Tensor, semantic: Tensor | None = None) -> None:
         self.pair = pair
         self.image_latent = image_latent
         size = (image_latent.shape[2], image_latent.shape[3])
         self.semantic_residuals = pair.encode_semantic(semantic, size)
-        self.conditions: dict[int, ConditionResiduals] = {}
+        self.conditions: dict[int, Any] = {}
 
     def __call__(self, x_t: Tensor, timestep: int) -> Tensor:
         """Predict from a noisy latent (B, c, h, w); float32, whatever the network computes in."""

@@ -97,6 +97,23 @@ def plain_ddim(
     return tuple(_descent_steps(_descend(t_start, steps)))
 
 
+def trailing_ddim(steps: int, schedule: NoiseSchedule | None = None) -> tuple[Step, ...]:
+    """DDIM from pure noise in "trailing" spacing: 999, 899, ..., 99 for 10 steps (arXiv 2305.08891).
+
+    `plain_ddim`'s default is the "leading" spacing, 901, 801, ..., 1, which takes pure noise for x_901.
+
+    Args:
+        steps: network calls, at least 1.
+        schedule: gives the number of timesteps; Stable Diffusion's by default.
+
+    Raises:
+        SettingError: if `steps` is out of range.
+    """
+    total = (schedule or NoiseSchedule()).timesteps
+    _check_steps(steps, total)
+    return tuple(_descent_steps([round(total - index * total / steps) - 1 for index in range(steps)]))
+
+
 def run_steps(
     denoise: Denoise,
     x: Tensor,
@@ -110,7 +127,7 @@ def run_steps(
     Args:
         denoise: the network: (x_t, t) to x0.
         x: the start, noised to the first step's level, (B, c, h, w).
-        table: from `hold_then_descend`, `fixed_level` or `plain_ddim`; the last step's x0 is the result.
+        table: from one of the functions above; the last step's x0 is the result.
         draw_noise: gives a noise like `x`; called once a `renoise` step, and once a `ddim` step when tau > 0.
         schedule: the noise schedule; Stable Diffusion's by default.
         tau: share of DDPM's own noise in each `ddim` step, 0 (deterministic, as released) to 1 (DDIM's eta).

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.sampling.noise_schedule import NoiseSchedule
+from stablenormal.sampling.predictions import Prediction, prediction_target
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, c, h, w), timesteps (B,)) -> prediction (B, c, h, w)."""
@@ -112,6 +114,31 @@ def noised(x0: Tensor, alphas_cumprod: Tensor, noise: Tensor, timestep: Tensor) 
     """x_t of a latent (B, c, h, w) at timesteps (B,), each sample at its own."""
     a = alphas_cumprod[timestep][:, None, None, None]
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
+
+
+def diffusion_loss(
+    network: Denoise,
+    predicts: Prediction,
+    x0: Tensor,
+    weight: Tensor,
+    noise: Tensor,
+    timestep: Tensor,
+    schedule: NoiseSchedule | None = None,
+) -> Tensor:
+    """E || target - mu(x_t, t) ||^2 for a network that gives x0, noise or velocity (DDPM, eq. 14).
+
+    Args:
+        network: (x_t, t) -> what it predicts.
+        predicts: which of the three.
+        x0: latents of the normals (B, c, h, w).
+        weight: share of valid pixels per latent cell (B, 1, h, w).
+        noise: epsilon ~ N(0, I), like x0.
+        timestep: (B,) int64 in [0, 1000).
+        schedule: Stable Diffusion's by default.
+    """
+    schedule = schedule or NoiseSchedule()
+    target = prediction_target(predicts, x0, noise, timestep, schedule)
+    return masked_mean_square(network(schedule.add_noise(x0, noise, timestep), timestep) - target, weight)
 
 
 def _sample_sum(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.models.resnet import ResnetBlock2D
-from torch import Tensor
+from torch import Tensor, nn
 
 from stablenormal.data.corpus import Corpus, DrawnCorpus
 from stablenormal.data.packed import PackedCorpus, open_corpus
@@ -152,9 +152,7 @@ def quieten(components: ModelComponents) -> None:
     begins narrow: at its usual standard deviation of 1 the first steps learn little.
     """
     for part in components.parts().values():
-        for module in part.modules():
-            if isinstance(module, ResnetBlock2D):
-                torch.nn.init.zeros_(module.conv2.weight)
+        quieten_blocks(part)
     bias = components.autoencoder.quant_conv.bias
     with torch.no_grad():
         if isinstance(components.semantic_encoder, SemanticEncoder):
@@ -167,6 +165,13 @@ def quieten_semantic_encoder(encoder: SemanticEncoder) -> None:
     with torch.no_grad():
         positions = encoder.network.embeddings.position_embeddings
         positions[:, 1:] = sine_positions(isqrt(positions.shape[1] - 1), positions.shape[2])
+
+
+def quieten_blocks(network: nn.Module) -> None:
+    """Make every residual block of a network begin as the identity."""
+    for module in network.modules():
+        if isinstance(module, ResnetBlock2D):
+            nn.init.zeros_(module.conv2.weight)
 
 
 def sine_positions(grid: int, width: int) -> Tensor:

@@ -1,0 +1,429 @@
+"""The paper's claims at small scale: train every network, measure every row, write the page. One command.
+
+python runs/study.py OUT --corpus PACKED --heldout PACKED [--pairs DIR] [--budget small|tiny] [--docs docs]
+
+Needs two packed corpora (`stablenormal synth`, `stablenormal pack`) of different scenes. Every network and
+every row is a run of its own below OUT; started again, the command goes on after the last complete one, and
+inside a network's training after the last checkpoint. Pairs (NAME_rgb.jpg beside NAME_normal.png) are
+measured, never trained on. `--page-only` writes the page of what is there.
+
+OUT/networks/NAME-sSEED   config.yaml, log.jsonl, weights.safetensors, result.json
+OUT/rows/NAME-sSEED       result.json: settings, commit, hashes, values of every image
+OUT/times                 result.json
+OUT/claims.json, OUT/plots
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import study_page
+import torch
+from safetensors.torch import load_file, save_file
+from study_plan import BUDGETS, NETWORKS, ROWS, Budget, Network, Row
+from torch import Tensor
+
+from stablenormal.data.packed import PackedCorpus, open_corpus
+from stablenormal.errors import DataError
+from stablenormal.evaluation.edges import near_edges, sharpness
+from stablenormal.evaluation.pairs import Pair, read_pairs
+from stablenormal.evaluation.run import planes
+from stablenormal.geometry.normals import angular_error_deg, unit_length
+from stablenormal.io.atomic import write_bytes
+from stablenormal.models.architecture import SMALL, TOY
+from stablenormal.models.autoencoder import decode, encode, reduction
+from stablenormal.models.building import ModelComponents
+from stablenormal.pipelines.diffusion import DiffusionSampler
+from stablenormal.pipelines.ensemble import average_normals, closest_to_mean, spread_deg
+from stablenormal.pipelines.noise import NoiseSource, seeded_noise
+from stablenormal.pipelines.one_step import OneStepSampler
+from stablenormal.pipelines.processing import prepare, restore, unpad
+from stablenormal.pipelines.stable_normal import StableNormal
+from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
+from stablenormal.sampling.refine import trailing_ddim
+from stablenormal.training.augmentation import load_batch
+from stablenormal.training.config import PARTS, Stage, TrainingConfig, write_config
+from stablenormal.training.latent_cache import build_latent_cache
+from stablenormal.training.loop import PartTraining, fit
+from stablenormal.training.parallel import Processes
+from stablenormal.training.parts import RefinerTraining, YosoTraining
+from stablenormal.training.rivals import RIVALS, rival_components, rival_training
+
+ARCHITECTURES = {"small": SMALL, "toy": TOY}
+LEARNING_RATE = 1e-3
+LOG = logging.getLogger("study")
+
+Sampler = Callable[[NoiseSource], Tensor]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, measure, time, and write the page; leave out what is complete."""
+    options = _options(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if not options.page_only:
+        study = Study(options)
+        for seed in range(study.budget.training_seeds):
+            study.train_all(seed)
+            study.measure_all(seed)
+            study_page.write(options.out, options.docs)  # of what is there so far
+        study.measure_times()
+    study_page.write(options.out, options.docs)
+
+
+class Study:
+    """Everything that the runs share.
+
+    Args:
+        options: of the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.out: Path = options.out
+        self.budget: Budget = BUDGETS[options.budget]
+        self.pipeline = StableNormal.from_pretrained(
+            options.model, dtype="float32", device="cpu", offline=True
+        )
+        self.base: ModelComponents = self.pipeline.components
+        if self.base.spec.name not in ARCHITECTURES:
+            raise DataError(f"{options.model}: give a model named {' or '.join(ARCHITECTURES)}")
+        self.architecture = ARCHITECTURES[self.base.spec.name]
+        self.corpus, self.heldout = open_corpus(options.corpus), open_corpus(options.heldout)
+        self.corpus_folders = (str(options.corpus), str(options.heldout))
+        self.pairs: list[Pair] = list(read_pairs(options.pairs)) if options.pairs else []
+        self.truths, self.images = _heldout_images(self.heldout, self.budget)
+        with torch.inference_mode():
+            self.image_latents = torch.cat([encode(self.base.autoencoder, i) for i in self.images.split(8)])
+            self.semantics = torch.cat([self.base.semantic_encoder(i) for i in self.images.split(8)])
+        self.settings = {
+            "budget": asdict(self.budget),
+            "corpus": [len(self.corpus), _hash_of_array(self.corpus.images[:4])],
+            "heldout": [len(self.heldout), _hash_of_array(self.heldout.images[:4])],
+            "base": self.pipeline.weight_hash,
+            "learning_rate": LEARNING_RATE,
+        }
+        self.evidence = {"commit": _commit(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+
+    # Training
+
+    def train_all(self, seed: int) -> None:
+        """Train every network of a training seed."""
+        for name, network in NETWORKS.items():
+            if seed < network.seeds:
+                self.train(name, network, seed)
+
+    def train(self, name: str, network: Network, seed: int) -> None:
+        """Train a network, unless that is done."""
+        folder = self.out / "networks" / f"{name}-s{seed}"
+        settings = self.settings | {"network": asdict(network), "seed": seed}
+        if _is_complete(folder, settings):
+            return
+        rival = RIVALS[network.rival] if network.kind == "rival" else None
+        steps = max(1, round(self.budget.steps * network.share))
+        config = TrainingConfig(
+            part=rival.part if rival else network.kind,
+            base=self.base.spec.name,
+            data=self.corpus_folders[0],
+            heldout=self.corpus_folders[1],
+            stages=(Stage(self.budget.size, steps, self.budget.batch, self.budget.variants),),
+            learning_rate=LEARNING_RATE,
+            warmup_steps=max(1, self.budget.steps // 15),
+            ema_decay=0.995 if steps >= 100 else 0.5,
+            seed=seed,
+            validate_every=steps,
+            validation_images=min(32, self.budget.heldout_images),
+            checkpoint_every=100,
+            start_from_yoso=False,
+            **(dict(rival.settings) if rival else {}) | network.settings,
+        )
+        components = rival_components(
+            self.base, self.architecture, rival.network if rival else "guided", seed
+        )
+        if not network.semantics:
+            components.refiner.injector = None
+        caches = self._latents(components)
+        part: PartTraining
+        if rival:
+            part = rival_training(rival, components, self.corpus, self.heldout, config, caches)
+        else:
+            kind = RefinerTraining if network.kind == "refiner" else YosoTraining
+            part = kind(components, self.corpus, self.heldout, config, caches)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(config, folder / "config.yaml")
+        started, cpu = time.monotonic(), time.process_time()
+        LOG.info("training %s, seed %d", name, seed)
+        averaged = fit(part, config, folder, Processes(shard=False))
+        assert averaged is not None, "without a limit a training runs to its end"
+        weights = {key: value.contiguous() for key, value in averaged.items()}
+        save_file(weights, folder / "weights.safetensors")
+        _finish(
+            folder,
+            settings,
+            self.evidence,
+            {
+                "parameters": sum(p.numel() for p in part.module.parameters() if p.requires_grad),
+                "samples": steps * self.budget.batch,
+                "seconds_of_this_run": time.monotonic() - started,
+                "cpu_seconds_of_this_run": time.process_time() - cpu,
+                "weights": sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
+            },
+        )
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def _latents(self, components: ModelComponents) -> Path:
+        """The folder of caches: one cache under the names of all parts, so that all see the same samples."""
+        folder, budget = self.out / "latents", self.budget
+        shared = folder / f"shared-{budget.size}"
+        wanted = min(len(self.corpus), budget.corpus_images) * budget.variants
+        build_latent_cache(
+            shared, self.corpus, components, budget.size, budget.variants, wanted, 0, ("semantic", "normals")
+        )
+        for part in PARTS:
+            link = folder / f"{part}-{budget.size}"
+            if not link.is_symlink():
+                link.symlink_to(shared.name, target_is_directory=True)
+        return folder
+
+    # Measuring
+
+    def measure_all(self, seed: int) -> None:
+        """Measure every row of a training seed."""
+        for name, row in ROWS.items():
+            if seed < row.seeds:
+                self.measure(name, row, seed)
+
+    def measure(self, name: str, row: Row, seed: int) -> None:
+        """Measure a row, unless that is done."""
+        folder = self.out / "rows" / f"{name}-s{seed}"
+        settings = self.settings | {
+            "row": asdict(row),
+            "seed": seed,
+            "pairs": len(self.pairs) * row.photographs,
+        }
+        if _is_complete(folder, settings):
+            return
+        started, cpu = time.monotonic(), time.process_time()
+        networks, hashes = self._networks(row, seed)
+        values: dict[str, list[float | None]] = {}
+        with torch.inference_mode():
+            for place in _batches(self._images_of(row), self.budget.batch_images):
+                for metric, found in self._measure_batch(row, networks, place).items():
+                    values.setdefault(metric, []).extend(found)
+            if row.photographs and self.pairs:
+                values["photographs"] = [self._photograph_error(row, networks, pair) for pair in self.pairs]
+        numbers = {
+            "seconds": time.monotonic() - started,
+            "cpu_seconds": time.process_time() - cpu,
+            "weights": hashes,
+        }
+        _finish(folder, settings, self.evidence, numbers | {"values": values})
+        errors = [value for value in values["error"] if value is not None]
+        LOG.info("%s, seed %d: %.2f degrees, %.0f s", name, seed, np.mean(errors), numbers["seconds"])
+
+    def measure_times(self) -> None:
+        """Seconds for one image, every method of the table in turns, so that load falls on all alike."""
+        folder = self.out / "times"
+        rows = {name: row for name, row in ROWS.items() if row.timed}
+        settings = self.settings | {"rows": list(rows)}
+        if _is_complete(folder, settings):
+            return
+        networks = {name: self._networks(row, 0)[0] for name, row in rows.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in rows}
+        with torch.inference_mode():
+            for round_number in range(self.budget.timing_rounds + 1):
+                for name, row in rows.items():
+                    started = time.perf_counter()
+                    image = self.images[:1]
+                    latent = encode(self.base.autoencoder, image)
+                    semantic = self.base.semantic_encoder(image) if row.kind == "two_stage" else None
+                    self._estimate(row, self._sampler(row, networks[name], latent, semantic), latent, 0)
+                    if round_number:  # the first warms up
+                        seconds[name].append(time.perf_counter() - started)
+        medians = {name: statistics.median(found) for name, found in seconds.items()}
+        _finish(folder, settings, self.evidence, {"medians": medians, "seconds": seconds})
+
+    def _images_of(self, row: Row) -> int:
+        return self.budget.ensemble_images if row.ensemble > 1 else self.budget.heldout_images
+
+    def _networks(self, row: Row, seed: int) -> tuple[list[ModelComponents], list[str]]:
+        """For each network of a row the components that hold it, and its hash."""
+        found, hashes = [], []
+        for name in row.networks:
+            network = NETWORKS[name]
+            rival = RIVALS[network.rival] if network.kind == "rival" else None
+            components = rival_components(
+                self.base, self.architecture, rival.network if rival else "guided", seed
+            )
+            if not network.semantics:
+                components.refiner.injector = None
+            folder = self.out / "networks" / f"{name}-s{seed if seed < network.seeds else 0}"
+            module = components.refiner if network.kind == "refiner" else components.yoso
+            module.load_state_dict(load_file(folder / "weights.safetensors"))
+            module.eval()
+            start = "noise"
+            if rival and not rival.predicts:
+                start = str(rival.settings.get("start", "zeros"))
+            components.spec = replace(components.spec, start=start)
+            found.append(components)
+            hashes.append(json.loads((folder / "result.json").read_text())["weights"])
+        return found, hashes
+
+    def _sampler(
+        self, row: Row, networks: list[ModelComponents], image_latent: Tensor, semantic: Tensor | None
+    ) -> Sampler:
+        """A row bound to encoded images."""
+        first, last = networks[0], networks[-1]
+        if row.kind == "one_step":
+            return OneStepSampler(first, image_latent)
+        if row.kind == "diffusion":
+            rival = RIVALS[NETWORKS[row.networks[0]].rival]
+            assert rival.predicts is not None
+            return DiffusionSampler(first.yoso, image_latent, rival.table(row.steps), rival.predicts)
+        if row.start == "noise":
+            return DiffusionSampler(last.refiner, image_latent, trailing_ddim(row.steps), "x0", semantic)
+        coarse = None
+        if row.start == "feed_forward":
+            latent = OneStepSampler(first, image_latent)(seeded_noise(0, image_latent))
+            coarse = encode(self.base.autoencoder, unit_length(decode(self.base.autoencoder, latent)))
+        plan = RefinementPlan(row.rule, row.steps, row.level, 0.0)
+        both = replace(last, yoso=first.yoso)
+        assert semantic is not None
+        return TwoStageSampler(both, image_latent, semantic, plan, coarse)
+
+    def _estimate(self, row: Row, sampler: Sampler, latent: Tensor, draw: int) -> Tensor:
+        """Unit normals (B, 3, H, W) of one draw: of an ensemble the member nearest to the mean."""
+        members = [
+            unit_length(
+                decode(self.base.autoencoder, sampler(seeded_noise(draw * row.ensemble + member, latent)))
+            )
+            for member in range(row.ensemble)
+        ]
+        return members[0] if row.ensemble == 1 else closest_to_mean(members)
+
+    def _measure_batch(
+        self, row: Row, networks: list[ModelComponents], place: slice
+    ) -> dict[str, list[float | None]]:
+        """Every metric of a few held-out images."""
+        latent, truth = self.image_latents[place], self.truths[place]
+        semantics = self.semantics if row.semantics != "shuffled" else self.semantics.roll(1, dims=0)
+        sampler = self._sampler(row, networks, latent, semantics[place])
+        draws = {"many": self.budget.noise_seeds, "few": self.budget.sweep_noise_seeds, "two": 2}[row.draws]
+        found = [self._estimate(row, sampler, latent, draw) for draw in range(draws)]
+        spread = spread_deg(found, average_normals(found))  # (B, H, W)
+        valid = truth.square().sum(1) > 0.25
+        near = torch.stack([near_edges(one) for one in truth])
+        errors = [angular_error_deg(one, truth) for one in found]  # each (B, H, W)
+        result: dict[str, list[float | None]] = {}
+        for image in range(len(truth)):
+            masks = {"error": valid[image], "near_edges": valid[image] & near[image]}
+            masks["away"] = valid[image] & ~near[image]
+            each = {metric: [_mean(error[image], mask) for error in errors] for metric, mask in masks.items()}
+            numbers = {metric: float(np.mean(values)) for metric, values in each.items()}
+            numbers["variance"] = float(np.var(each["error"], ddof=1))
+            numbers["spread"] = _mean(spread[image], valid[image])
+            numbers["softness"] = 1 - float(np.mean([sharpness(one[image], truth[image]) for one in found]))
+            for metric, value in numbers.items():
+                result.setdefault(metric, []).append(None if np.isnan(value) else round(value, 6))
+        return result
+
+    def _photograph_error(self, row: Row, networks: list[ModelComponents], pair: Pair) -> float:
+        """Mean error of one draw at the photograph's own size, the networks working at the study's."""
+        prepared = prepare(planes(pair.image), self.budget.size, reduction(self.base.autoencoder))
+        latent = encode(self.base.autoencoder, prepared.image)
+        semantic = self.base.semantic_encoder(prepared.image)
+        if row.semantics == "shuffled":
+            raise DataError("semantics of another photograph are not asked for")
+        normals = self._estimate(row, self._sampler(row, networks, latent, semantic), latent, 0)
+        prediction = restore(unpad(normals, prepared), prepared, self.base.spec.native_frame)
+        truth = planes(pair.normals)
+        return _mean(angular_error_deg(prediction[None], truth[None])[0], (truth != 0).any(dim=0))
+
+
+def _heldout_images(heldout: PackedCorpus, budget: Budget) -> tuple[Tensor, Tensor]:
+    """Normals (N, 3, S, S) and photographs (N, 3, S, S) in [-1, 1] of an even choice, in a mixed order."""
+    if len(heldout) < budget.heldout_images:
+        raise DataError(
+            f"held-out corpus: has {len(heldout)} images, the study needs {budget.heldout_images}"
+        )
+    chosen = np.linspace(0, len(heldout) - 1, budget.heldout_images).astype(np.int64)
+    batch = load_batch(heldout, np.random.default_rng(0).permutation(chosen), budget.size, None)
+    return batch.normals, batch.image
+
+
+def _batches(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _mean(values: Tensor, mask: Tensor) -> float:
+    return float(values[mask].double().mean()) if bool(mask.any()) else float("nan")
+
+
+def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
+    """Whether the run is there.
+
+    Raises:
+        DataError: if it is there with other settings.
+    """
+    path = folder / "result.json"
+    if not path.exists():
+        return False
+    found = json.loads(path.read_text())["settings"]
+    if found != json.loads(json.dumps(settings)):
+        raise DataError(f"{path}: belongs to another study; give another folder, or delete this one")
+    return True
+
+
+def _finish(
+    folder: Path, settings: dict[str, object], evidence: dict[str, object], numbers: dict[str, object]
+) -> None:
+    """Write a run's result: complete, or absent."""
+    content = {"settings": settings} | evidence | numbers
+    write_bytes(folder / "result.json", (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _hash_of_array(array: np.ndarray) -> str:
+    return sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def _commit() -> str:
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="folder of all runs; the same folder resumes")
+    parser.add_argument("--corpus", type=Path, help="packed training corpus")
+    parser.add_argument("--heldout", type=Path, help="packed corpus of other scenes")
+    parser.add_argument("--pairs", type=Path, help="NAME_rgb.jpg beside NAME_normal.png; measured only")
+    parser.add_argument("--budget", choices=list(BUDGETS), default="small")
+    parser.add_argument("--model", default="small", help="gives the frozen autoencoder and semantic encoder")
+    parser.add_argument("--docs", type=Path, help="folder in which claims.md and its pictures are written")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 takes all")
+    parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
+    options = parser.parse_args(arguments)
+    if not options.page_only and (options.corpus is None or options.heldout is None):
+        parser.error("--corpus and --heldout are needed")
+    return options
+
+
+if __name__ == "__main__":
+    main()

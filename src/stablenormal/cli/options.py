@@ -1,0 +1,51 @@
+"""Options that several commands have: one spelling, one help text."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from stablenormal.evaluation.estimators import ModelSettings
+
+MODEL_HELP = "'small', a model folder, or a hub id."
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")]
+
+# How a model is run.
+Model = Annotated[str, typer.Option(help=MODEL_HELP)]
+Mode = Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")]
+Ensemble = Annotated[int, typer.Option(help="Predictions to average.")]
+Steps = Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")]
+Resolution = Annotated[
+    int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
+]
+Device = Annotated[str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")]
+Dtype = Annotated[str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+
+MODEL_OPTIONS = ("mode", "ensemble", "steps", "resolution", "device", "dtype", "offline")
+"""The parameters of these options, beside the model itself."""
+
+# A set with ground truth.
+Part = Annotated[str | None, typer.Option(show_default="both", help="indoor or outdoor, of diode.")]
+TruthFrame = Annotated[
+    str | None,
+    typer.Option(
+        "--truth-frame", show_default="opengl", help="Frame of the ground truth, of diode and folder."
+    ),
+]
+
+
+def model_settings(context: typer.Context, model: str) -> "ModelSettings":
+    """The settings of the model that a command runs, from its options."""
+    from stablenormal.evaluation.estimators import ModelSettings
+
+    chosen: dict[str, Any] = {name: context.params[name] for name in MODEL_OPTIONS}
+    return ModelSettings(model=model, **chosen)  # which checks them
+
+
+def given(context: typer.Context, *names: str) -> list[str]:
+    """Which of the parameters stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

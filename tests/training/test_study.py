@@ -1,0 +1,80 @@
+"""`runs/study.py` from end to end, every real class at toy size."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stablenormal.errors import DataError
+
+RUNS = Path(__file__).parents[2] / "runs"
+NETWORKS = ("yoso", "refiner", "feed-forward", "marigold")
+ROWS = ("full", "turbo", "marigold-10-x10", "feed-forward", "from-feed-forward")
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """The script, with a few of its networks and rows."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(RUNS))
+    import study
+    import study_plan
+
+    budget = replace(study_plan.BUDGETS["tiny"], heldout_images=3)
+    monkeypatch.setitem(study.BUDGETS, "tiny", budget)
+    monkeypatch.setattr(study, "NETWORKS", {name: study_plan.NETWORKS[name] for name in NETWORKS})
+    rows = {name: study_plan.ROWS[name] for name in ROWS}
+    rows["marigold-10-x10"] = replace(rows["marigold-10-x10"], steps=2, ensemble=2)
+    monkeypatch.setattr(study, "ROWS", {name: replace(row, photographs=False) for name, row in rows.items()})
+    yield study
+    for name in ("study", "study_plan", "study_page"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def arguments(corpus_folder, toy_model, tmp_path):
+    data = ["--corpus", str(corpus_folder), "--heldout", str(corpus_folder), "--model", str(toy_model)]
+    return [str(tmp_path / "out"), *data, "--budget", "tiny", "--docs", str(tmp_path / "docs")]
+
+
+def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkeypatch):
+    study.main(arguments)
+    out, page = tmp_path / "out", (tmp_path / "docs/claims.md").read_text()
+    runs = sorted(out.glob("rows/*/result.json"))
+    assert len(runs) == len(ROWS)
+    one = json.loads((out / "rows/full-s0/result.json").read_text())
+    assert len(one["values"]["error"]) == 3 and len(one["weights"]) == 2 and one["commit"]
+    deterministic = json.loads((out / "rows/feed-forward-s0/result.json").read_text())
+    assert deterministic["values"]["variance"] == [0, 0, 0]
+    assert one["values"]["variance"] != [0, 0, 0]
+
+    summary = json.loads((tmp_path / "results/study.json").read_text())
+    verdicts = {claim["key"]: claim["verdict"] for claim in summary["claims"]}
+    assert verdicts["refine-error"] in ("yes", "no", "cannot tell")
+    assert verdicts["hold"] == "not measured"
+    assert f"**{verdicts['refine-error']}**" in page and (tmp_path / "docs/claims/table.png").exists()
+
+    before = {path: path.stat().st_mtime_ns for path in runs}
+    lost = out / "rows/turbo-s0/result.json"
+    content = json.loads(lost.read_text())["values"]
+    lost.unlink()
+    study.main(arguments)
+    after = {path: path.stat().st_mtime_ns for path in runs}
+    assert {path for path in runs if before[path] != after[path]} == {lost}
+    assert json.loads(lost.read_text())["values"] == content
+
+    monkeypatch.setattr(study, "LEARNING_RATE", 1e-4)
+    with pytest.raises(DataError, match="another study"):
+        study.main(arguments)
+
+
+def test_every_claim_is_about_rows_that_are_measured(study):
+    import study_plan
+
+    for claim in study_plan.CLAIMS:
+        for comparison in claim.comparisons:
+            assert {comparison.better, comparison.worse} <= study_plan.ROWS.keys()
+            assert comparison.metric in study_plan.METRICS
+    assert all(name in study_plan.NETWORKS for row in study_plan.ROWS.values() for name in row.networks)
