@@ -75,7 +75,7 @@ def test_descending_it_finds_the_prior() -> None:
         optimiser.zero_grad()
         normal_prior_loss(prior, rendered, weight=1).backward()
         optimiser.step()
-    assert float(normal_prior_loss(prior, rendered, weight=1)) < 1e-3
+    assert float(normal_prior_loss(prior, rendered.detach(), weight=1)) < 1e-3
 
 
 def test_bad_input() -> None:

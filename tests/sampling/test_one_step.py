@@ -5,7 +5,7 @@ from stablenormal.errors import SettingError
 from stablenormal.sampling.one_step import one_step
 
 
-@pytest.mark.parametrize("start", ["noise", "image_latent"])
+@pytest.mark.parametrize("start", ["noise", "zeros", "image_latent"])
 def test_feeds_the_start_once(start):
     seen = []
 
@@ -13,7 +13,8 @@ def test_feeds_the_start_once(start):
         seen.append((x, t))
         return x + 1
 
-    inputs = {"noise": torch.zeros(1, 4, 2, 2), "image_latent": torch.ones(1, 4, 2, 2)}
+    shape = (1, 4, 2, 2)
+    inputs = {"noise": torch.full(shape, 2.0), "zeros": torch.zeros(shape), "image_latent": torch.ones(shape)}
     result = one_step(denoise, inputs["image_latent"], inputs["noise"], start, 401)
     assert len(seen) == 1
     assert seen[0][1] == 401
@@ -22,5 +23,5 @@ def test_feeds_the_start_once(start):
 
 
 def test_refuses_another_start():
-    with pytest.raises(SettingError, match="choose noise or image_latent"):
-        one_step(lambda x, t: x, torch.zeros(1), torch.zeros(1), "zeros", 0)
+    with pytest.raises(SettingError, match="choose one of noise, zeros, image_latent"):
+        one_step(lambda x, t: x, torch.zeros(1), torch.zeros(1), "ones", 0)

@@ -30,6 +30,7 @@ from stablenormal.data.synthetic.corpus import (
 )
 from stablenormal.data.synthetic.draws import generator
 from stablenormal.data.synthetic.rasteriser import Rasteriser
+from stablenormal.data.synthetic.renderers import RendererSettings
 from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.data.synthetic.writing import write_corpus
 from stablenormal.errors import DataError, OutputError, SettingError
@@ -281,7 +282,7 @@ def test_a_full_disk_leaves_no_part_of_a_shard(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tarfile.TarFile, "addfile", addfile)
     monkeypatch.setattr(writing.signal, "signal", lambda *_: None)
     reports: SimpleQueue[object] = SimpleQueue()
-    writing._work(tmp_path, 0, SIZE, None, LITTLE, [(0, 0, 2)], reports)
+    writing._work(tmp_path, 0, SIZE, None, LITTLE, RendererSettings(), [(0, 0, 2)], reports)
     error = [reports.get() for _ in range(reports.qsize())][-1]
     assert isinstance(error, OutputError)
     assert "shard-000000.tar: the disk is full; free some space" in str(error)

@@ -158,7 +158,7 @@ def _plain_bank(rng: Rng) -> Bank:
 def _matt(colour: Array) -> npt.NDArray[np.float32]:
     """One material (1, FIELDS) without texture, bumps or gloss."""
     tint = np.clip(colour**2.2, 0.1, 1)
-    numbers = [0, 1, 0, 1, *tint, 0, *tint, 1, 0, 0, 0, 0]
+    numbers = [0, 1, 0, 1, *tint, 0, *tint, 1, 0, 0, 0, 0, 0, 0]
     assert len(numbers) == FIELDS
     return np.array([numbers], np.float32)
 

@@ -100,9 +100,9 @@ def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
             found = dict(json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             raise DataError(f"{path}: cannot be read; choose another folder, or delete this one") from None
-        differences = [name for name in recipe if found.get(name) != recipe[name]]
+        differences = [name for name in {**recipe, **found} if found.get(name) != recipe.get(name)]
         if differences:
-            told = "; ".join(f"{name} {found.get(name)}, not {recipe[name]}" for name in differences)
+            told = "; ".join(f"{name} {found.get(name)}, not {recipe.get(name)}" for name in differences)
             raise DataError(
                 f"{folder}: holds another corpus ({told}); choose another folder or the same settings"
             )
