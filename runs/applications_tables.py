@@ -40,13 +40,13 @@ def main() -> None:
 
 
 def multi_view(record: Any) -> list[str]:
-    """The paper's table 1: every entry of `rows` is one line, its keys the columns."""
-    rows = record["rows"] if isinstance(record, dict) else record
-    columns = list(rows[0])
+    """The paper's table 1: a line for each prior, the means over scenes and seeds as columns."""
+    summary = record["summary"]
+    columns = list(next(iter(summary.values())))
     return [
         "## Surfaces from many photographs, with and without the prior",
         "",
-        *table(columns, [[row.get(column, "") for column in columns] for row in rows]),
+        *table(["prior", *columns], [[kind, *means.values()] for kind, means in summary.items()]),
     ]
 
 

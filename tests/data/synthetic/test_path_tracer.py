@@ -1,6 +1,7 @@
 """The path tracer against the rasteriser, and light against what light must do."""
 
 import builtins
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,20 @@ def test_clear_things_let_light_through(tracer: PathTracer) -> None:
         tracer.set_lighting(lit(0.0, 1.0))
         means.append(tracer.colour(CAMERA, 0.2)[0][ball].mean())
     assert means[1] > 1.3 * means[0]
+
+
+def test_translucent_things_glow_against_the_light(tracer: PathTracer) -> None:
+    tracer.load_scene(scene_of(box((2, 0.02, 2), (0, 0, 0))))
+    sheet = tracer.gbuffer(CAMERA).instances == 1
+    behind = replace(lit(3.0, 0.0), lamps=np.array([[0, 1.0, 0, 0]] + [[0, 0, 0, 1.0]] * 3))
+    means = []
+    for translucency in (0.0, 0.7):
+        materials = grey(1, 0.8)
+        materials[0, 16] = translucency
+        tracer.set_materials(materials)
+        tracer.set_lighting(behind)
+        means.append(tracer.colour(CAMERA, 0.2)[0][sheet].mean())
+    assert means[0] < 0.01 and means[1] > 0.05
 
 
 def test_a_lamp_inside_furniture_is_moved_out(tracer: PathTracer, bank: Bank) -> None:

@@ -68,8 +68,9 @@ def matt(mitsuba: Any, paint: Any) -> Any:
 def surface(mitsuba: Any, paint: Any, texture: npt.NDArray[np.uint8], material: Array) -> Any:
     """The Mitsuba BSDF of one material.
 
-    Opaque materials are Disney's principled surface. Clear ones are its thin variant, which lets light
-    through a sheet without bending it: the walls of a glass or a bottle.
+    Opaque materials are Disney's principled surface. Clear and translucent ones are its thin variant, which
+    lets light through a sheet without bending it, clear (the walls of a glass or a bottle) or scattered (wax,
+    paper, a leaf).
 
     Args:
         mitsuba: the module, with its variant set.
@@ -81,10 +82,15 @@ def surface(mitsuba: Any, paint: Any, texture: npt.NDArray[np.uint8], material: 
     def number(value: float) -> dict[str, Any]:
         return _bitmap(mitsuba, np.full((2, 2, 1), value, np.float32))
 
-    roughness, metalness, reflectance, clearness = (float(material[k]) for k in (3, 7, 14, 15))
+    roughness, metalness, reflectance, clearness, translucency = (
+        float(material[k]) for k in (3, 7, 14, 15, 16)
+    )
+    thin = clearness > 0 or translucency > 0
     look: dict[str, Any] = {"base_color": paint, "roughness": number(max(roughness, MIN_ROUGHNESS))}
-    if clearness > 0:
+    if thin:
+        # Mitsuba's `diff_trans` is 1 where half of the scattered light goes through.
         look |= {"type": "principledthin", "spec_trans": number(clearness), "eta": GLASS_ETA}
+        look |= {"diff_trans": number(translucency)}
     else:
         # Disney's `specular` is the reflectance at normal incidence in units of 0.08; it takes no bitmap.
         # At zero Mitsuba would make metals black, too.
@@ -92,7 +98,7 @@ def surface(mitsuba: Any, paint: Any, texture: npt.NDArray[np.uint8], material: 
         look |= {"type": "principled", "metallic": number(metalness), "specular": specular}
     heights = height_map(texture if material[2] > 0 else texture[:2, :2], material)[..., None]
     bumpy = {"type": "bumpmap", "arbitrary": _bitmap(mitsuba, heights), "scale": 1.0, "nested": look}
-    return mitsuba.load_dict(bumpy if clearness > 0 else {"type": "twosided", "nested": bumpy})
+    return mitsuba.load_dict(bumpy if thin else {"type": "twosided", "nested": bumpy})
 
 
 def _bitmap(mitsuba: Any, values: npt.NDArray[np.float32]) -> dict[str, Any]:
