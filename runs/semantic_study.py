@@ -23,7 +23,7 @@ from stablenormal.models.architecture import SMALL
 from stablenormal.models.building import build_injector, build_semantic_encoder
 from stablenormal.models.loading import save_components, weight_hash
 from stablenormal.pipelines.stable_normal import StableNormal
-from stablenormal.training.config import Stage, TrainingConfig
+from stablenormal.training.config import Part, Stage, TrainingConfig
 from stablenormal.training.interruption import Interruption
 from stablenormal.training.run import quieten_semantic_encoder, train
 
@@ -118,7 +118,7 @@ def _trained(
     options: argparse.Namespace,
     interruption: Interruption,
     name: str,
-    part: str,
+    part: Part,
     base: Path,
     settings: dict[str, Any],
 ) -> Path | None:
@@ -128,7 +128,7 @@ def _trained(
         return model
     steps = vars(options)[f"{part}_steps"]
     config = TrainingConfig(
-        part=part,  # type: ignore[arg-type]
+        part=part,
         base=str(base),
         data=options.data,
         heldout=options.heldout,

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 from study_plan import (
     AXES,
@@ -29,9 +29,6 @@ from study_plan import (
 from stablenormal.evaluation.bootstrap import Interval, bootstrap_mean
 from stablenormal.evaluation.claims import RULE, Claim, Comparison, Finding, answer, judge
 from stablenormal.io.atomic import write_bytes
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  the backend comes first
 
 Table = dict[str, dict[str, NDArray[np.float64]]]
 BLUE, ORANGE, GREY = "#2a5caa", "#d1602f", "#8a8f9c"
@@ -235,7 +232,7 @@ def _plot_sweep(
     figure, axes = plt.subplots(1, len(metrics), figsize=(3.6 * len(metrics), 3.1), layout="constrained")
     found = False
     for axis, metric in zip(axes, metrics, strict=True):
-        for (line, rows), colour in zip(lines.items(), (ORANGE, BLUE), strict=False):
+        for (line, rows), colour in zip(lines.items(), (ORANGE, BLUE)[: len(lines)], strict=True):
             points = [
                 (place, difference)
                 for place, (_, name) in enumerate(rows)

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from stablenormal.cli.options import Device, Mode, Model, Offline
+
 if TYPE_CHECKING:
-    from stablenormal.pipelines.stable_normal import Mode
+    from stablenormal.pipelines import stable_normal
 
 
 def mesh(
@@ -24,13 +26,11 @@ def mesh(
     ] = None,
     orthographic: Annotated[bool, typer.Option("--orthographic", help="No perspective.")] = False,
     k: Annotated[float, typer.Option(help="Sharpness of the bilateral weights.")] = 2.0,
-    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
-    mode: Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")] = "full",
+    model: Model = "small",
+    mode: Mode = "full",
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    device: Annotated[
-        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    device: Device = None,
+    offline: Offline = False,
 ) -> None:
     """Turn a photograph into a textured mesh, and a picture of it from seven sides."""
     from rich.console import Console
@@ -47,7 +47,7 @@ def mesh(
             CameraChoice(matrix=intrinsics, fov_deg=fov, orthographic=orthographic),
             mask=mask,
             model=model,
-            mode=cast("Mode", mode),  # checked there
+            mode=cast("stable_normal.Mode", mode),  # checked there
             seed=seed,
             device=device,
             offline=offline,

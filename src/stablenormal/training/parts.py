@@ -112,7 +112,7 @@ class AutoencoderTraining(PartTraining):
         return Validation(figures, picture_of(rows, self._config))
 
 
-class _DenoiserTraining(PartTraining):
+class DenoiserTraining(PartTraining):
     """What the denoisers share: cached latents, and validation through the pipeline."""
 
     mode: Mode
@@ -192,7 +192,7 @@ class _DenoiserTraining(PartTraining):
         return Validation(figures_of(self.mode, metrics), picture_of(rows, self._config))
 
 
-class YosoTraining(_DenoiserTraining):
+class YosoTraining(DenoiserTraining):
     """The one-step start, with the shrinkage regulariser."""
 
     mode = "turbo"
@@ -212,7 +212,7 @@ class YosoTraining(_DenoiserTraining):
         return yoso_loss(denoise, batch.x0, batch.weight, self._alphas, z, t_plus, shrink).mean(), {}
 
 
-class AngularTraining(_DenoiserTraining):
+class AngularTraining(DenoiserTraining):
     """The one-step network, tuned through the decoder by the angle of the normals it gives.
 
     E2E-FT's recipe (arXiv 2409.11355) on our networks: one step at the clean timestep, from noise, from zeros
@@ -260,7 +260,7 @@ class AngularTraining(_DenoiserTraining):
         return angle + self._config.latent_weight * latent, figures
 
 
-class RefinerTraining(_DenoiserTraining):
+class RefinerTraining(DenoiserTraining):
     """The semantic-guided refinement."""
 
     mode = "full"

@@ -35,8 +35,8 @@ from stablenormal.training.loop import PartTraining, Validation
 from stablenormal.training.objectives import diffusion_loss
 from stablenormal.training.parts import (
     AngularTraining,
+    DenoiserTraining,
     YosoTraining,
-    _DenoiserTraining,
 )
 from stablenormal.training.run import quieten_blocks
 from stablenormal.training.samples import StepSamples
@@ -125,7 +125,7 @@ def rival_training(
     return part(components, corpus, heldout, config, caches)
 
 
-class DiffusionTraining(_DenoiserTraining):
+class DiffusionTraining(DenoiserTraining):
     """A network that predicts noise or velocity at every level."""
 
     def __init__(

@@ -28,7 +28,7 @@ def errors(fit: SurfaceFit) -> np.ndarray:
     return np.abs(away - 0.8) / (fit.cube.half * fit.field.grid.spacing)
 
 
-def test_a_ball_to_a_fraction_of_a_voxel(ball) -> None:  # noqa: ANN001
+def test_a_ball_to_a_fraction_of_a_voxel(ball) -> None:
     fit = finish(SurfaceFit(ball(), QUICK))
     off = errors(fit)
     assert off.mean() < 0.2
@@ -43,14 +43,14 @@ def test_a_ball_to_a_fraction_of_a_voxel(ball) -> None:  # noqa: ANN001
     assert colours[lit, 0].mean() > colours[~lit, 0].mean() + 0.1
 
 
-def test_true_normals_help(ball) -> None:  # noqa: ANN001
+def test_true_normals_help(ball) -> None:
     few = ball(4)
     with_prior = errors(finish(SurfaceFit(few, QUICK))).mean()
     without = errors(finish(SurfaceFit(few, replace(QUICK, normal_weight=0)))).mean()
     assert with_prior < 0.7 * without
 
 
-def test_pictures_show_the_ball(ball) -> None:  # noqa: ANN001
+def test_pictures_show_the_ball(ball) -> None:
     views = ball()
     fit = finish(SurfaceFit(views, replace(QUICK, iterations=(60, 20))))
     rgb, normals = fit.picture(2)
@@ -62,7 +62,7 @@ def test_pictures_show_the_ball(ball) -> None:  # noqa: ANN001
 
 
 @pytest.mark.parametrize("stop", [40, 63])
-def test_resumed_is_never_stopped(ball, tmp_path: Path, stop: int) -> None:  # noqa: ANN001
+def test_resumed_is_never_stopped(ball, tmp_path: Path, stop: int) -> None:
     settings = replace(QUICK, iterations=(40, 30))
     views = ball(4, 24)
     whole = finish(SurfaceFit(views, settings))
@@ -78,7 +78,7 @@ def test_resumed_is_never_stopped(ball, tmp_path: Path, stop: int) -> None:  # n
     assert torch.equal(second.field.colours, whole.field.colours)
 
 
-def test_the_seed_chooses_the_rays(ball) -> None:  # noqa: ANN001
+def test_the_seed_chooses_the_rays(ball) -> None:
     views = ball(3, 24)
     made = []
     for seed in (0, 0, 1):
@@ -90,7 +90,7 @@ def test_the_seed_chooses_the_rays(ball) -> None:  # noqa: ANN001
     assert not np.array_equal(made[0], made[2])
 
 
-def test_checkpoints_of_something_else(ball, tmp_path: Path) -> None:  # noqa: ANN001
+def test_checkpoints_of_something_else(ball, tmp_path: Path) -> None:
     views = ball(3, 24)
     SurfaceFit(views, QUICK).save(tmp_path / "a.pt")
     with pytest.raises(SettingError, match="other settings"):
@@ -102,13 +102,13 @@ def test_checkpoints_of_something_else(ball, tmp_path: Path) -> None:  # noqa: A
         SurfaceFit(views, QUICK).load(tmp_path / "b.pt")
 
 
-def test_nothing_is_left_to_do(ball) -> None:  # noqa: ANN001
+def test_nothing_is_left_to_do(ball) -> None:
     fit = finish(SurfaceFit(ball(3, 24), replace(QUICK, resolutions=(12,), iterations=(2,))))
     with pytest.raises(SettingError, match="finished"):
         fit.step()
 
 
-def test_an_empty_reconstruction_has_no_mesh(ball) -> None:  # noqa: ANN001
+def test_an_empty_reconstruction_has_no_mesh(ball) -> None:
     fit = SurfaceFit(ball(3, 24), QUICK)
     fit._distances = torch.ones_like(fit._distances)
     fit._dense = torch.ones_like(fit._dense)

@@ -14,7 +14,7 @@ from stablenormal.errors import ImageShapeError, SceneError
 from stablenormal.geometry.posed import PosedCamera
 
 
-def test_the_cube_holds_the_ball_and_little_more(ball) -> None:  # noqa: ANN001
+def test_the_cube_holds_the_ball_and_little_more(ball) -> None:
     cube = find_cube(ball(12, 64))
     assert np.allclose(cube.centre, (0.3, -0.2, 0.1), atol=0.08)
     assert 0.8 < cube.half < 1.05
@@ -22,7 +22,7 @@ def test_the_cube_holds_the_ball_and_little_more(ball) -> None:  # noqa: ANN001
     assert np.allclose(cube.from_world(cube.to_world(places)), places)
 
 
-def test_the_hull_holds_the_ball(ball) -> None:  # noqa: ANN001
+def test_the_hull_holds_the_ball(ball) -> None:
     cube = Cube((0.3, -0.2, 0.1), 1.0)
     inside = hull(ball(12, 64), cube, 32)
     away = np.linalg.norm(node_places(32), axis=1).reshape(inside.shape)
@@ -32,7 +32,7 @@ def test_the_hull_holds_the_ball(ball) -> None:  # noqa: ANN001
     assert (distances[away < 0.7] < 0).all() and (distances[away > 1.0] > 0).all()
 
 
-def test_a_mask_that_fits_no_other_is_named(ball) -> None:  # noqa: ANN001
+def test_a_mask_that_fits_no_other_is_named(ball) -> None:
     views = ball(6, 32)
     moved = views[3].camera.camera_to_world.copy()
     moved[:3, 3] += 3 * moved[:3, 0]
@@ -41,7 +41,7 @@ def test_a_mask_that_fits_no_other_is_named(ball) -> None:  # noqa: ANN001
         find_cube(views)
 
 
-def test_views_that_show_nothing(ball) -> None:  # noqa: ANN001
+def test_views_that_show_nothing(ball) -> None:
     views = [replace(view, mask=np.zeros_like(view.mask)) for view in ball(4, 16)]
     with pytest.raises(SceneError, match="only 0 of 4 views"):
         find_cube(views)
@@ -49,7 +49,7 @@ def test_views_that_show_nothing(ball) -> None:  # noqa: ANN001
         find_cube([ball(4, 16)[0]] * 3)
 
 
-def test_an_object_behind_a_camera(ball) -> None:  # noqa: ANN001
+def test_an_object_behind_a_camera(ball) -> None:
     views = ball(5, 32)
     turned = views[2].camera.camera_to_world @ np.diag([-1.0, 1, -1, 1])
     views[2] = replace(views[2], camera=PosedCamera(views[2].camera.intrinsics, turned))
@@ -57,13 +57,13 @@ def test_an_object_behind_a_camera(ball) -> None:  # noqa: ANN001
         find_cube(views)
 
 
-def test_maps_of_other_sizes_are_refused(ball) -> None:  # noqa: ANN001
+def test_maps_of_other_sizes_are_refused(ball) -> None:
     view: ReconstructionView = ball(2, 16)[0]
     with pytest.raises(ImageShapeError, match="its mask is 8 x 16"):
         replace(view, mask=view.mask[:, :8])
 
 
-def test_shrinking_keeps_unit_normals_and_the_mask(ball) -> None:  # noqa: ANN001
+def test_shrinking_keeps_unit_normals_and_the_mask(ball) -> None:
     view: ReconstructionView = ball(2, 64)[0]
     small = view.shrunk(16)
     assert small.mask.shape == (16, 16)
@@ -73,7 +73,7 @@ def test_shrinking_keeps_unit_normals_and_the_mask(ball) -> None:  # noqa: ANN00
     assert view.shrunk(100) is view
 
 
-def test_a_patch_is_a_square_of_one_view(ball) -> None:  # noqa: ANN001
+def test_a_patch_is_a_square_of_one_view(ball) -> None:
     views = ball(3, 16)
     rays = ray_table(views, Cube((0.3, -0.2, 0.1), 1.0), "cpu")
     pixels = rays.patch(rays.anchors)
