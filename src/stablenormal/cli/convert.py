@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from stablenormal.cli.options import Offline
+
 
 def convert(
     yoso: Annotated[str, typer.Option(help="Released YOSO: a hub id or a folder.")],
@@ -25,7 +27,7 @@ def convert(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Join the released YOSO and refiner weights into one model folder."""
     from rich.console import Console

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from stablenormal.cli.options import Device, Model, Offline, Output, Steps
+
 
 def enhance(
     coarse: Annotated[Path, typer.Argument(help="Normal map, folder of them, or a folder of Wonder3D.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    output: Output,
     image: Annotated[
         Path | None, typer.Option("--image", help="The photograph, or a folder of them with the same names.")
     ] = None,
@@ -21,7 +23,7 @@ def enhance(
         typer.Option(show_default="the model's t+", help="0 keeps the coarse map, 1 forgets it."),
     ] = None,
     t_plus: Annotated[int | None, typer.Option("--t-plus", help="The noise level itself, 1 to 999.")] = None,
-    steps: Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")] = None,
+    steps: Steps = None,
     frame: Annotated[
         str | None, typer.Option(help="Frame of maps that do not say: opengl, opencv, directx or dsine.")
     ] = None,
@@ -34,11 +36,9 @@ def enhance(
         int | None,
         typer.Option(show_default="the model's", help="Longer side for the network; 0: the image's own."),
     ] = None,
-    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
-    device: Annotated[
-        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    model: Model = "small",
+    device: Device = None,
+    offline: Offline = False,
 ) -> None:
     """Give coarse or generated normal maps the detail of their photographs; frames, masks and sizes stay."""
     from rich.console import Console

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from stablenormal.cli.options import Device, Mode, Model, Offline
+from stablenormal.cli.options import Device, Mode, Model, Offline, Seed
 
 if TYPE_CHECKING:
     from stablenormal.pipelines import stable_normal
@@ -28,7 +28,7 @@ def mesh(
     k: Annotated[float, typer.Option(help="Sharpness of the bilateral weights.")] = 2.0,
     model: Model = "small",
     mode: Mode = "full",
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    seed: Seed = 0,
     device: Device = None,
     offline: Offline = False,
 ) -> None:

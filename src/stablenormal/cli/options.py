@@ -22,6 +22,7 @@ Resolution = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")]
 Dtype = Annotated[str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 
 MODEL_OPTIONS = ("mode", "ensemble", "steps", "resolution", "device", "dtype", "offline")

@@ -7,6 +7,7 @@ import typer
 
 from stablenormal.cli import options
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
+from stablenormal.cli.options import Seed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ def predict(
     mask: Annotated[
         Path | None, typer.Option(help="One mask, or a folder of masks named as the photographs.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    seed: Seed = 0,
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = 1,
     uncertainty: Annotated[

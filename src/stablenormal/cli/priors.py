@@ -7,15 +7,16 @@ import typer
 
 from stablenormal.cli.image_progress import image_progress
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
+from stablenormal.cli.options import Device, Mode, Model, Offline, Output, Resolution, Seed
 
 if TYPE_CHECKING:
     from stablenormal.app.run_record import FileResult
-    from stablenormal.pipelines.stable_normal import Mode
+    from stablenormal.pipelines import stable_normal
 
 
 def priors(
     scene: Annotated[Path, typer.Argument(help="COLMAP folder, or transforms.json or its folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    output: Output,
     layout: Annotated[
         str, typer.Option(help="Whose files: plain, 2dgs, gsplat, dn-splatter or nerfstudio.")
     ] = "plain",
@@ -29,19 +30,15 @@ def priors(
     ensemble: Annotated[
         int, typer.Option(help="Seeds per view; their spread gives the confidence. 1: no confidence.")
     ] = 3,
-    model: Annotated[str, typer.Option(help="'small', a model folder, or a hub id.")] = "small",
-    mode: Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")] = "full",
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    resolution: Annotated[
-        int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")
-    ] = None,
+    model: Model = "small",
+    mode: Mode = "full",
+    seed: Seed = 0,
+    resolution: Resolution = None,
+    device: Device = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep finished views of an earlier run.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Write normals, masks, confidence and a consistency score of every view of a scene."""
     from rich.console import Console
@@ -55,7 +52,7 @@ def priors(
             layout=layout,
             space=space,
             model=model,
-            mode=cast("Mode", mode),  # checked by the pipeline
+            mode=cast("stable_normal.Mode", mode),  # checked by the pipeline
             seed=seed,
             ensemble=ensemble,
             resolution=resolution,
