@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,40 @@ def test_angular_may_tune_the_decoder_and_never_the_encoder(config, toy_model, t
     assert not torch.equal(
         trained.yoso.unet.conv_in.weight, load_components(toy_model).yoso.unet.conv_in.weight
     )
+
+
+def test_angular_may_tune_an_image_encoder_and_a_refiner_then_sees_through_it(config, tmp_path):
+    tuning = dataclasses.replace(
+        config, part="angular", train_image_encoder=True, stages=(Stage(32, 3, 4, 0), Stage(64, 2, 2, 0))
+    )
+    whole = train(tuning, tmp_path / "whole")
+    assert train(tuning, tmp_path / "parts", stop_after=2) is None
+    tuned, resumed = load_components(whole), load_components(train(tuning, tmp_path / "parts"))
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latent = tuned.encode_image(image)
+    assert torch.equal(latent, resumed.encode_image(image))
+    assert not torch.allclose(latent, encode(tuned.autoencoder, image), atol=1e-3)
+    refining = dataclasses.replace(config, part="refiner", base=str(whole), stages=(Stage(32, 1, 4),))
+    kept = load_components(train(refining, tmp_path / "refiner"))
+    assert torch.equal(kept.encode_image(image), latent)
+    cached = np.load(tmp_path / "refiner" / "latents" / "refiner-32" / "image_latent.npy")
+    corpus, first = open_corpus(Path(config.data)), np.array([0])
+    seen = load_batch(corpus, first, 32, [np.random.default_rng((config.seed, 32, 0, 0))]).image
+    off, right = (float((torch.from_numpy(cached[:1]).float() - value).abs().mean().detach())
+        for value in (encode(kept.autoencoder, seen), kept.encode_image(seen)))  # fmt: skip
+    assert right < off / 2
+
+
+def test_an_image_encoder_is_never_tuned_on_old_latents(config):
+    with pytest.raises(SettingError, match="variants: 0"):
+        dataclasses.replace(config, part="angular", train_image_encoder=True)
+
+
+@pytest.mark.parametrize("part", ["yoso", "angular", "refiner"])
+def test_samples_without_a_cache_are_augmented_anew(config, part, tmp_path):
+    fresh = dataclasses.replace(config, part=part, stages=(Stage(32, 3, 4, 0),))
+    assert load_components(train(fresh, tmp_path))
+    assert not list((tmp_path / "latents").glob("**/*.npy"))
 
 
 def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path):

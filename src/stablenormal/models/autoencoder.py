@@ -12,7 +12,7 @@ from stablenormal.errors import ImageShapeError
 
 def reduction(autoencoder: AutoencoderKL) -> int:
     """How many pixels the side of one latent pixel covers (8 for SD 2.1)."""
-    return int(2 ** (len(autoencoder.config.block_out_channels) - 1)) * _patch(autoencoder)
+    return int(2 ** (len(autoencoder.config.block_out_channels) - 1)) * patch_size(autoencoder)
 
 
 def encode(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
@@ -40,15 +40,15 @@ def encode(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
 
 def posterior(autoencoder: AutoencoderKL, image: Tensor) -> DiagonalGaussianDistribution:
     """The distribution of unscaled latents (B, c, H / 8, W / 8) for an image (B, 3, H, W), as in training."""
-    return autoencoder.encode(functional.pixel_unshuffle(image, _patch(autoencoder))).latent_dist
+    return autoencoder.encode(functional.pixel_unshuffle(image, patch_size(autoencoder))).latent_dist
 
 
 def decode(autoencoder: AutoencoderKL, latent: Tensor) -> Tensor:
     """Decode a latent (B, c, h, w) to (B, 3, 8 h, 8 w), about in [-1, 1] and not of unit length."""
     decoded = autoencoder.decode(latent / float(autoencoder.config.scaling_factor)).sample
-    return functional.pixel_shuffle(decoded, _patch(autoencoder))
+    return functional.pixel_shuffle(decoded, patch_size(autoencoder))
 
 
-def _patch(autoencoder: AutoencoderKL) -> int:
+def patch_size(autoencoder: AutoencoderKL) -> int:
     """Side of the pixel blocks that enter as channels: 1 in Stable Diffusion, 4 for 48 input channels."""
     return isqrt(int(autoencoder.config.in_channels) // 3)

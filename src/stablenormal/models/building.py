@@ -11,9 +11,11 @@ from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.models.architecture import Architecture, AutoencoderShape, DenoiserShape, SemanticShape
+from stablenormal.models.autoencoder import encode
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import ConcatenatingDenoiser, GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
+from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import ModelSpec, TextCondition
@@ -37,6 +39,8 @@ class ModelComponents:
     """Features of the image: [-1, 1] (B, 3, H, W) to (B, C, g, g)."""
     feature_upsampler: FeatureUpsampler | None = None
     """Brings those features to the latent's size where the spec's alignment says so."""
+    image_encoder: ImageEncoder | None = None
+    """Encodes photographs; En does where there is none."""
 
     def parts(self) -> dict[str, nn.Module]:
         """The trained parts by name."""
@@ -48,7 +52,20 @@ class ModelComponents:
         }
         if self.feature_upsampler is not None:
             parts["feature_upsampler"] = self.feature_upsampler
+        if self.image_encoder is not None:
+            parts["image_encoder"] = self.image_encoder
         return parts
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """The image latent (B, c, H / 8, W / 8) of photographs (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            ImageShapeError: if there are no three channels, or sides that do not divide.
+        """
+        if self.image_encoder is None:
+            return encode(self.autoencoder, image)
+        latent: Tensor = self.image_encoder(image)
+        return latent
 
     def semantic_features(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Features of an image (B, 3, H, W) in [-1, 1], as the refiner takes them.
@@ -65,6 +82,12 @@ class ModelComponents:
         return functional.interpolate(upsampled.float(), size=size, mode="bilinear", antialias=True).to(
             features.dtype
         )
+
+    def arrange_encoders(self, memory_format: torch.memory_format) -> None:
+        """Lay the weights of the autoencoder and the image encoder out in memory."""
+        for part in (self.autoencoder, self.image_encoder):
+            if part is not None:
+                part.to(memory_format=memory_format)  # type: ignore[call-overload]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "ModelComponents":
         """The same components, moved; modules move in place, as in torch."""

@@ -20,6 +20,7 @@ from stablenormal.models.building import ModelComponents
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
+from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.models.remote_code import (
     RemoteInjector,
     RemoteNetwork,
@@ -52,7 +53,12 @@ LAYOUT = {
     "semantic_injector": ("stablenormal", "SemanticInjector"),
 }
 UPSAMPLER_FOLDER = "feature_upsampler"
-_UPSAMPLER_KIND = ("stablenormal", "FeatureUpsampler")  # in the index of a model that has one
+IMAGE_ENCODER_FOLDER = "image_encoder"
+# Parts that not every model has.
+_OPTIONAL: dict[str, Callable[..., nn.Module]] = {
+    UPSAMPLER_FOLDER: FeatureUpsampler,
+    IMAGE_ENCODER_FOLDER: ImageEncoder,
+}
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _INJECTORS: dict[str, Callable[..., nn.Module]] = {
     "InputInjector": InputInjector,
@@ -143,7 +149,10 @@ def load_components(
             text=refiner_text,
             injector=_load_injector(folder / "semantic_injector", refiner_text, dtype, trust_remote_code),
         ),
-        feature_upsampler=_load_upsampler(folder, spec, dtype),
+        feature_upsampler=_load_optional(
+            folder / UPSAMPLER_FOLDER, dtype, needed=spec.alignment == "upsampler"
+        ),
+        image_encoder=_load_optional(folder / IMAGE_ENCODER_FOLDER, dtype),
     )
     check_fit(components, folder)
     for part in components.parts().values():
@@ -265,9 +274,14 @@ def _write_folder(components: ModelComponents, folder: Path, dtype: torch.dtype)
     _write_semantic_encoder(components.semantic_encoder, folder / "semantic_encoder", dtype)
     _write_injector(components.refiner.injector, folder / "semantic_injector", dtype)
     layout = dict(LAYOUT)
-    if components.feature_upsampler is not None:
-        _write_upsampler(components.feature_upsampler, folder / UPSAMPLER_FOLDER, dtype)
-        layout[UPSAMPLER_FOLDER] = _UPSAMPLER_KIND
+    optional = {
+        UPSAMPLER_FOLDER: components.feature_upsampler,
+        IMAGE_ENCODER_FOLDER: components.image_encoder,
+    }
+    for name, part in optional.items():
+        if part is not None:
+            _write_optional(part, folder / name, dtype)
+            layout[name] = ("stablenormal", type(part).__name__)
     texts = {"refiner": components.refiner.text}
     if components.spec.text == "prompt":
         texts["yoso"] = components.yoso.text
@@ -319,23 +333,22 @@ def _write_injector(injector: nn.Module | None, folder: Path, dtype: torch.dtype
     _write_weights(injector, folder / DIFFUSERS_WEIGHTS, dtype)
 
 
-def _write_upsampler(upsampler: FeatureUpsampler, folder: Path, dtype: torch.dtype) -> None:
+def _write_optional(part: FeatureUpsampler | ImageEncoder, folder: Path, dtype: torch.dtype) -> None:
     folder.mkdir()
-    config = {"_class_name": type(upsampler).__name__, **upsampler.config}
+    config = {"_class_name": type(part).__name__, **part.config}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    _write_weights(upsampler, folder / DIFFUSERS_WEIGHTS, dtype)
+    _write_weights(part, folder / DIFFUSERS_WEIGHTS, dtype)
 
 
-def _load_upsampler(model: Path, spec: ModelSpec, dtype: torch.dtype) -> FeatureUpsampler | None:
-    """The optional upsampler of a model folder; must be there where the spec says that it is used."""
-    folder = model / UPSAMPLER_FOLDER
-    if spec.alignment == "bilinear" and not folder.is_dir():
+def _load_optional(folder: Path, dtype: torch.dtype, needed: bool = False) -> Any:
+    """A part that a model folder may lack, or None."""
+    if not needed and not folder.is_dir():
         return None
     config = read_json(folder / CONFIG_FILE)
     public = {key: value for key, value in config.items() if not key.startswith("_")}
-    upsampler: FeatureUpsampler = _build_empty(folder, lambda: FeatureUpsampler(**public))
-    fill(upsampler, folder / DIFFUSERS_WEIGHTS, dtype)
-    return upsampler
+    part: nn.Module = _build_empty(folder, lambda: _OPTIONAL[folder.name](**public))
+    fill(part, folder / DIFFUSERS_WEIGHTS, dtype)
+    return part
 
 
 def _load_condition_encoder(folder: Path, spec: ModelSpec, dtype: torch.dtype) -> ConditionEncoder:
@@ -439,6 +452,13 @@ def check_fit(components: ModelComponents, folder: Path) -> None:
                 )
         if len(pair.condition_encoder.network.controlnet_down_blocks) != len(stage_channels(pair.unet)):
             raise ModelError(f"{folder}: {name}'s condition encoder and U-Net have different stages")
+    if components.image_encoder is not None:
+        given = int(components.image_encoder.config["latent_channels"])
+        if given != latent_channels:
+            raise ModelError(
+                f"{folder}: the image encoder gives {given} channels, the autoencoder {latent_channels}; "
+                "the folder mixes two models"
+            )
     upsampler, encoder = components.feature_upsampler, components.semantic_encoder
     if upsampler is not None and isinstance(encoder, SemanticEncoder):
         channels = int(upsampler.config["channels"])

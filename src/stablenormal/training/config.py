@@ -31,13 +31,14 @@ class Stage:
     batch: int
     """Samples per step."""
     variants: int = 1
-    """YOSO and refiner: augmented versions of every image in the stage's latent cache."""
+    """Denoisers: augmented versions of every image in the stage's latent cache; 0 keeps no cache: each sample
+    is augmented anew and encoded when it is read."""
 
     def __post_init__(self) -> None:
         if self.size < 32 or self.size % 32:
             raise SettingError(f"stage size {self.size}: use a multiple of 32, at least 32")
-        if min(self.steps, self.batch, self.variants) < 1:
-            raise SettingError(f"stage {self}: steps, batch and variants must be at least 1")
+        if min(self.steps, self.batch) < 1 or self.variants < 0:
+            raise SettingError(f"stage {self}: steps and batch must be at least 1, variants at least 0")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class TrainingConfig:
     """Decay of the exponential moving average that is saved and validated."""
     bf16: bool = True
     """Autocast to bfloat16; parameters and optimiser state stay float32."""
+    smallest_crop: float = 0.6
+    """Denoisers: crops show between this share and all of the image's side."""
     accumulate: int = 1
     """Passes over which a step's batch is divided: the gradients of a large one in a small memory."""
     gradient_checkpointing: bool = False
@@ -137,6 +140,9 @@ class TrainingConfig:
     train_decoder: bool = False
     """Angular: tune the decoder too; the encoder and so the latents stay, but what a refiner's latents decode
     to changes with it."""
+    train_image_encoder: bool = False
+    """Angular: give photographs an encoder of their own, which begins as En, and tune it too; needs stages
+    without a cache (variants: 0). Normal maps keep En, so latents and decoder stay as they are."""
     latent_weight: float = 0.1
     """Angular: weight of the mean square error of the latent, which keeps it where the decoder works."""
     angular_weight: float = 0.0
@@ -183,6 +189,12 @@ class TrainingConfig:
             raise SettingError(f"levels is {self.levels}; it must lie between 1 and 4")
         if self.jitter_zoom < 1:
             raise SettingError(f"jitter_zoom is {self.jitter_zoom}; it must be at least 1")
+        if not 0 < self.smallest_crop <= 1:
+            raise SettingError(f"smallest_crop is {self.smallest_crop}; it must lie in (0, 1]")
+        if self.train_image_encoder and any(stage.variants for stage in self.stages):
+            raise SettingError(
+                "train_image_encoder: give every stage variants: 0, as a cache keeps old latents"
+            )
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be positive")

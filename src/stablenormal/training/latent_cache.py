@@ -33,7 +33,7 @@ class LatentBatch:
     """One batch for the two denoisers.
 
     Attributes:
-        image_latent: En(I), (B, c, h, w).
+        image_latent: the encoded photographs (B, c, h, w), En(I) where the model has no image encoder.
         x0: En(N), (B, c, h, w).
         weight: share of valid pixels in each latent cell, (B, 1, h, w).
         semantic: semantic features (B, C, g, g), at the latent's size where a learned upsampler aligns them,
@@ -84,6 +84,7 @@ def build_latent_cache(
     wanted: int,
     seed: int,
     extras: Sequence[Extra] = (),
+    smallest_crop: float = 0.6,
 ) -> LatentCache:
     """Encode the corpus at one size, or open the folder if that was done already.
 
@@ -96,35 +97,28 @@ def build_latent_cache(
         wanted: how many entries will be read at all; of a larger corpus an even choice is encoded.
         seed: decides the augmentation.
         extras: what else to store: `semantic` features, the `normals` themselves, YOSO's own `start`.
+        smallest_crop: crops show between this share and all of the image's side.
     """
     marker = folder / "cache.json"
     if marker.exists():
         return LatentCache(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    side, device = reduction(components.autoencoder), components.autoencoder.device
+    device = components.autoencoder.device
     used = min(len(corpus), -(-wanted // variants))
     chosen = np.linspace(0, len(corpus) - 1, used).astype(np.int64)
-    cells, count = size // side, used * variants
-    channels = int(components.autoencoder.config.latent_channels)
-    shapes = {name: (count, channels, cells, cells) for name in ("image_latent", "x0")} | {
-        "weight": (count, 1, cells, cells)
-    }
+    count, shapes = used * variants, dict[str, tuple[int, ...]]()
     started = time.monotonic()
     arrays: dict[str, np.memmap[Any, Any]] = {}
     for variant in range(variants):
         for start in range(0, used, _BATCH):
             index = chosen[start : start + _BATCH]
             rngs = [np.random.default_rng((seed, size, variant, int(sample))) for sample in index]
-            batch = in_native_frame(load_batch(corpus, index, size, rngs).to(device), components.spec)
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                both = encode(components.autoencoder, torch.cat([batch.image, batch.normals]))
-                image_latent, x0 = both.float().chunk(2)
-                more = {name: _extra(name, components, batch, image_latent) for name in extras}
-            valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
-            new = {"image_latent": image_latent, "x0": x0, "weight": functional.avg_pool2d(valid, side)}
-            for extra, values in more.items():
-                new[extra] = values.float()
-                shapes.setdefault(extra, (count, *values.shape[1:]))
+            crops = (smallest_crop, 1.0)
+            batch = in_native_frame(load_batch(corpus, index, size, rngs, crops).to(device), components.spec)
+            with torch.autocast(device.type, torch.bfloat16):
+                new = encode_batch(components, batch, extras)
+            for name, values in new.items():
+                shapes.setdefault(name, (count, *values.shape[1:]))
             if not arrays:
                 arrays = {
                     name: create_array(folder / f"{name}.npy", np.float16, shape)
@@ -139,6 +133,32 @@ def build_latent_cache(
         array.flush()
     marker.write_text(json.dumps({"size": size, "variants": variants, "seed": seed, "count": count}))
     return LatentCache(folder)
+
+
+def encode_batch(
+    components: ModelComponents, batch: Batch, extras: Sequence[Extra] = (), tune_image: bool = False
+) -> dict[str, Tensor]:
+    """The fields of a `LatentBatch` for images and normals in the model's frame, float32.
+
+    Args:
+        components: their encoders are run, without gradients.
+        batch: what to encode.
+        extras: which optional fields to fill.
+        tune_image: let gradients through the photographs' encoder.
+    """
+    with torch.set_grad_enabled(tune_image and torch.is_grad_enabled()):
+        image_latent = components.encode_image(batch.image).float()
+    with torch.no_grad():
+        more: dict[str, Tensor] = {
+            name: _extra(name, components, batch, image_latent).float() for name in extras
+        }
+        valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
+        return {
+            "image_latent": image_latent,
+            "x0": encode(components.autoencoder, batch.normals).float(),
+            "weight": functional.avg_pool2d(valid, reduction(components.autoencoder)),
+            **more,
+        }
 
 
 def _extra(name: Extra, components: ModelComponents, batch: Batch, image_latent: Tensor) -> Tensor:

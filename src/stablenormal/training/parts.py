@@ -13,12 +13,19 @@ from stablenormal.data.packed import PackedCorpus
 from stablenormal.geometry.normals import unit_length
 from stablenormal.models.autoencoder import decode, encode, posterior, reduction
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.pipelines.stable_normal import Mode, StableNormal
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.sampling.one_step import one_step
 from stablenormal.training.augmentation import in_native_frame, load_batch
 from stablenormal.training.config import Stage, TrainingConfig
-from stablenormal.training.latent_cache import Extra, LatentBatch, LatentCache, build_latent_cache
+from stablenormal.training.latent_cache import (
+    Extra,
+    LatentBatch,
+    LatentCache,
+    build_latent_cache,
+    encode_batch,
+)
 from stablenormal.training.loop import PartTraining, Validation
 from stablenormal.training.objectives import (
     angular_loss,
@@ -113,9 +120,11 @@ class AutoencoderTraining(PartTraining):
 
 
 class DenoiserTraining(PartTraining):
-    """What the denoisers share: cached latents, and validation through the pipeline."""
+    """What the denoisers share: latents, from a cache or not, and validation through the pipeline."""
 
     mode: Mode
+    tunes_image = False
+    """Whether gradients go through the photographs' encoder."""
 
     def __init__(
         self,
@@ -135,7 +144,10 @@ class DenoiserTraining(PartTraining):
         self._cache: LatentCache | None = None
 
     def samples(self, stage_index: int, stage: Stage) -> int:
-        """Every cached variant of every sample."""
+        """Every cached variant of every sample, or every sample where the stage has no cache."""
+        if not stage.variants:
+            self._cache = None
+            return len(self._corpus)
         self._cache = build_latent_cache(
             self._caches / f"{self._config.part}-{stage.size}",
             self._corpus,
@@ -145,6 +157,7 @@ class DenoiserTraining(PartTraining):
             stage.steps * stage.batch,
             self._config.seed,
             self._extras(),
+            self._config.smallest_crop,
         )
         return len(self._cache)
 
@@ -174,11 +187,16 @@ class DenoiserTraining(PartTraining):
         decoded, truth = decode(self._components.autoencoder, torch.stack(latents)), torch.stack(truths)
         return angular_loss(decoded.float(), truth, truth.square().sum(1) > 0.25)
 
-    def _read(self, samples: StepSamples) -> LatentBatch:
-        if self._cache is None:
-            raise RuntimeError("samples() prepares the cache before loss() reads it")
+    def _read(self, stage: Stage, samples: StepSamples) -> LatentBatch:
         self._alphas = self._alphas.to(samples.device)
-        return self._cache.batch(samples.index, samples.device)
+        if stage.variants:
+            if self._cache is None:
+                raise RuntimeError("samples() prepares the cache before loss() reads it")
+            return self._cache.batch(samples.index, samples.device)
+        crops = (self._config.smallest_crop, 1.0)
+        batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs, crops).to(samples.device)
+        native = in_native_frame(batch, self._components.spec)
+        return LatentBatch(**encode_batch(self._components, native, self._extras(), self.tunes_image))
 
     def validate(self) -> Validation:
         """Errors of turbo (YOSO) or full (refiner) on held-out images."""
@@ -199,7 +217,7 @@ class YosoTraining(DenoiserTraining):
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """x_{t+} regression with t+ random."""
-        batch = self._read(samples)
+        batch = self._read(stage, samples)
         t_plus = samples.integers(1, 1000)
         t_plus[samples.uniform() < self._config.clean_fraction] = 0
         z = samples.normal(*batch.x0.shape[1:])
@@ -231,21 +249,25 @@ class AngularTraining(DenoiserTraining):
     ) -> None:
         components.spec = replace(components.spec, start=config.start)
         super().__init__(components, corpus, heldout, config, caches)
+        tuned: dict[str, nn.Module] = {}
         if config.train_decoder:
-            decoding = {
-                "decoder": components.autoencoder.decoder,
-                "post_quant_conv": components.autoencoder.post_quant_conv,
-            }
-            self.module = nn.ModuleDict({"denoiser": self.module, **decoding})
-            for module in decoding.values():
-                module.requires_grad_(True)
+            tuned["decoder"] = components.autoencoder.decoder
+            tuned["post_quant_conv"] = components.autoencoder.post_quant_conv
+        if config.train_image_encoder:
+            if components.image_encoder is None:
+                components.image_encoder = ImageEncoder.from_autoencoder(components.autoencoder)
+            self.tunes_image, tuned["image_encoder"] = True, components.image_encoder
+        for module in tuned.values():
+            module.requires_grad_(True)
+        if tuned:
+            self.module = nn.ModuleDict({"denoiser": self.module, **tuned})
 
     def _extras(self) -> tuple[Extra, ...]:
         return ("normals",)
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Mean angle, plus a little of the latent's mean square error."""
-        batch, spec = self._read(samples), self._components.spec
+        batch, spec = self._read(stage, samples), self._components.spec
         z = samples.normal(*batch.x0.shape[1:])
         shrink = samples.uniform() < self._config.shrinkage
         z = torch.where(shrink[:, None, None, None], torch.zeros_like(z), z)
@@ -273,7 +295,7 @@ class RefinerTraining(DenoiserTraining):
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """x_0 regression from x_t, with timesteps as `low_noise_fraction` says."""
-        batch = self._read(samples)
+        batch = self._read(stage, samples)
         t_plus = self._components.spec.t_plus
         timestep = samples.integers(1, 1000)
         low = samples.uniform() < self._config.low_noise_fraction

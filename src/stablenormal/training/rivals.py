@@ -143,7 +143,7 @@ class DiffusionTraining(DenoiserTraining):
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Noise or velocity regression, t uniform over all levels."""
-        batch = self._read(samples)
+        batch = self._read(stage, samples)
         timestep = samples.integers(0, 1000)
         z = samples.normal(*batch.x0.shape[1:])
         network = self._components.yoso

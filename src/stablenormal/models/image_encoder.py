@@ -1,0 +1,104 @@
+"""An encoder of photographs of their own, where they do not share the autoencoder's."""
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import Encoder
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stablenormal.errors import ImageShapeError
+from stablenormal.models.autoencoder import patch_size
+
+
+class ImageEncoder(nn.Module):
+    """What stands in En's place for photographs: an encoder of En's kind, tuned for normals.
+
+    En must also rebuild photographs, so a small one spends its few channels on colour and texture.
+    Normal maps still go through En.
+
+    Args:
+        latent_channels: channels of the image latent, as many as En gives.
+        patch: blocks of patch x patch pixels enter as channels.
+        block_out_channels: channels of each level, finest first; each but the last halves height and width.
+        layers_per_block: residual blocks of each level.
+        norm_num_groups: groups of each group normalisation.
+        mid_block_add_attention: whether the middle block attends over all cells.
+    """
+
+    def __init__(
+        self,
+        latent_channels: int,
+        patch: int,
+        block_out_channels: tuple[int, ...],
+        layers_per_block: int,
+        norm_num_groups: int,
+        mid_block_add_attention: bool,
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "latent_channels": latent_channels,
+            "patch": patch,
+            "block_out_channels": list(block_out_channels),
+            "layers_per_block": layers_per_block,
+            "norm_num_groups": norm_num_groups,
+            "mid_block_add_attention": mid_block_add_attention,
+        }
+        self.patch = patch
+        self.reduction = int(2 ** (len(block_out_channels) - 1)) * patch
+        self.network = Encoder(
+            in_channels=3 * patch**2,
+            out_channels=latent_channels,
+            down_block_types=("DownEncoderBlock2D",) * len(block_out_channels),
+            block_out_channels=tuple(block_out_channels),
+            layers_per_block=layers_per_block,
+            norm_num_groups=norm_num_groups,
+            double_z=False,
+            mid_block_add_attention=mid_block_add_attention,
+        )
+
+    @classmethod
+    def from_autoencoder(cls, autoencoder: AutoencoderKL) -> "ImageEncoder":
+        """An encoder that gives what En gives, so that networks trained on En's latents go on from there.
+
+        En's last two convolutions and its scaling factor become one convolution.
+        """
+        config = autoencoder.config
+        channels = int(config.latent_channels)
+        encoder = cls(
+            latent_channels=channels,
+            patch=patch_size(autoencoder),
+            block_out_channels=tuple(config.block_out_channels),
+            layers_per_block=int(config.layers_per_block),
+            norm_num_groups=int(config.norm_num_groups),
+            mid_block_add_attention=bool(config.mid_block_add_attention),
+        )
+        state = {key: value.detach().clone() for key, value in autoencoder.encoder.state_dict().items()}
+        with torch.no_grad():
+            scale = float(config.scaling_factor)
+            weight, bias = state["conv_out.weight"], state["conv_out.bias"]
+            if autoencoder.quant_conv is None:
+                weight, bias = weight[:channels], bias[:channels]
+            else:
+                mixing = autoencoder.quant_conv.weight[:channels, :, 0, 0]
+                weight = torch.einsum("oi,ichw->ochw", mixing, weight)
+                bias = mixing @ bias + autoencoder.quant_conv.bias[:channels]
+            state["conv_out.weight"], state["conv_out.bias"] = weight * scale, bias * scale
+        encoder.network.load_state_dict(state)
+        return encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Encode photographs (B, 3, H, W) in [-1, 1] to (B, c, H / 8, W / 8).
+
+        Raises:
+            ImageShapeError: if there are no three channels, or sides that do not divide.
+        """
+        side = self.reduction
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % side or image.shape[3] % side:
+            raise ImageShapeError(
+                f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; "
+                "pad it first"
+            )
+        latent: Tensor = self.network(functional.pixel_unshuffle(image, self.patch))
+        return latent
