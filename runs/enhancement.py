@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from stablenormal.app.enhance import EnhanceSettings, enhance_wonder3d
 from stablenormal.app.previews import normals_preview
@@ -38,7 +37,8 @@ from stablenormal.data.synthetic.draws import generator
 from stablenormal.data.synthetic.rasteriser import Rasteriser
 from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.evaluation.edges import near_edges
-from stablenormal.geometry.normals import angular_error_deg, unit_length
+from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
+from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.io.image import write_image
 from stablenormal.io.wonder3d import View, read_views, write_view
 from stablenormal.pipelines import StableNormal
@@ -95,22 +95,7 @@ def main() -> None:
 def degraded(truth: Tensor, name: str) -> Tensor:
     """A coarse map (3, H, W) of a true one, with the same valid pixels."""
     kind, amount = DEGRADATIONS[name]
-    valid = (truth != 0).any(dim=0)
-    picture = torch.cat([truth, valid[None].float()])[None]  # (1, 4, H, W)
-    height, width = truth.shape[1:]
-    if kind == "less":
-        small = functional.interpolate(
-            picture, size=(height // int(amount), width // int(amount)), mode="bilinear", antialias=True
-        )
-        smooth = functional.interpolate(small, size=(height, width), mode="bilinear")
-    else:
-        radius = int(3 * amount)
-        taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / amount) ** 2)
-        taps = (taps / taps.sum()).expand(4, 1, 1, -1)
-        smooth = functional.conv2d(picture, taps, padding=(0, radius), groups=4)
-        smooth = functional.conv2d(smooth, taps.transpose(2, 3), padding=(radius, 0), groups=4)
-    vectors = unit_length(smooth[:, :3] / smooth[:, 3:].clamp(min=1e-6))[0]
-    return torch.where(valid, vectors, 0.0)
+    return reduce_normals(truth, amount) if kind == "less" else blur_normals(truth, amount)
 
 
 def scores(found: list[Tensor], truths: list[Tensor]) -> dict[str, float | None]:

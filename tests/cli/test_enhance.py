@@ -90,6 +90,17 @@ def test_of_a_folder_the_good_ones_are_written(
     assert "NaN" in errors[1]
 
 
+def test_a_truncated_photograph_is_the_one_that_is_named(
+    command: Command, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = pair[1].read_bytes()
+    pair[1].write_bytes(whole[: len(whole) // 2])
+    code, files, errors = command(pair[0], "--image", pair[1], "-o", tmp_path / "out")
+    assert (code, files, len(errors)) == (1, [], 1)
+    assert str(pair[1]) in errors[0]
+    assert str(pair[0]) not in errors[0]
+
+
 @pytest.mark.parametrize("system", ["front", "self"])
 @pytest.mark.parametrize("frame", ["opengl", "opencv"])
 def test_six_views_keep_their_system(command: Command, tmp_path: Path, system: str, frame: str) -> None:

@@ -156,10 +156,15 @@ def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path):
     )
     small = dataclasses.replace(config, part="refiner", base=str(angular), stages=(Stage(32, 3, 4),))
     plain = load_components(train(small, tmp_path / "plain")).refiner.state_dict()
-    for change in ({"own_start_fraction": 1.0}, {"angular_weight": 1.0}):
+    for change in ({"own_start_fraction": 1.0}, {"angular_weight": 1.0}, {"coarse_fraction": 1.0}):
         changed = dataclasses.replace(small, **change)
         other = load_components(train(changed, tmp_path / next(iter(change)))).refiner.state_dict()
         assert any(not torch.equal(value, plain[key]) for key, value in other.items()), change
+
+
+def test_shares_of_a_refiner_that_exceed_one_are_refused(config):
+    with pytest.raises(SettingError, match="exceed 1"):
+        dataclasses.replace(config, part="refiner", own_start_fraction=0.7, coarse_fraction=0.5)
 
 
 def test_own_start_needs_a_network_without_noise(config, tmp_path):

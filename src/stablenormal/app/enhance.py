@@ -114,7 +114,8 @@ def enhance_files(
             files.append(_enhance_file(pipeline, map_path, photo_path, output, settings, frame, mask))
         except StableNormalError as error:
             text = str(error)
-            problems.append(text if str(map_path) in text else f"{map_path}: {text}")
+            named = str(map_path) in text or str(photo_path) in text
+            problems.append(text if named else f"{map_path}: {text}")
         on_result()
     return EnhanceReport(tuple(files), tuple(problems))
 

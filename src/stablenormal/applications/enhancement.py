@@ -1,19 +1,23 @@
 """Sharper normals from coarse or generated ones: encoded, noised to t+, refined with their photograph.
 
 StableNormal's third application (Wonder3D); its mechanism is not published. Here the coarse map takes the
-place of the one-step start: x_{t+} = add_noise(En(coarse), t+), then the refinement. Views of one set share
-their noise.
+place of the one-step start: x_{t+} = add_noise(En(coarse), t+), then the refinement. What the latents cannot
+hold of the coarse map is added again in the share in which x_{t+} holds the map. Views of one set share their
+noise.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.geometry.normals import unit_length
 from stablenormal.models.spec import TRAIN_TIMESTEPS
 from stablenormal.pipelines import NormalsOutput, StableNormal
+from stablenormal.sampling.noise_schedule import NoiseSchedule
 
 AZIMUTHS_DEG = {"front": 0, "front_right": 45, "right": 90, "back": 180, "left": -90, "front_left": -45}
 """Where Wonder3D's six cameras stand around the upright axis, seen from the front one."""
@@ -69,7 +73,7 @@ def enhance(
             )
         if not bool((normals != 0).any()):
             raise SettingError(f"normal map {index} has no valid pixel; check its mask")
-    return pipeline(
+    refined = pipeline(
         images,
         start=coarse,
         valid=[(normals != 0).any(dim=0) for normals in coarse],  # (H, W)
@@ -78,6 +82,20 @@ def enhance(
         seed=seed,
         processing_resolution=processing_resolution,
     )
+    kept = float(NoiseSchedule().alphas_cumprod[refined.t_plus]) ** 0.5
+    held = pipeline.autoencode(coarse, processing_resolution)
+    detailed = [
+        _with_detail(new, normals.to(new), autoencoded, kept)
+        for new, normals, autoencoded in zip(refined.normals, coarse, held, strict=True)
+    ]
+    return replace(refined, normals=detailed)
+
+
+def _with_detail(refined: Tensor, coarse: Tensor, autoencoded: Tensor, share: float) -> Tensor:
+    """A refined map (3, H, W), and what the autoencoder lost of the coarse one."""
+    valid = (coarse != 0).any(dim=0)
+    lost = torch.where(valid, unit_length(coarse[None])[0] - autoencoded, 0.0)
+    return torch.where(valid, unit_length((refined + share * lost)[None])[0], 0.0)
 
 
 def front_to_view(view: str, side: int = 1) -> Tensor:

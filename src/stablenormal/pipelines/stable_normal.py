@@ -215,6 +215,34 @@ class StableNormal:
             ensemble=ensemble,
         )
 
+    @torch.no_grad()
+    def autoencode(self, normals: Sequence[Tensor], processing_resolution: int | None = None) -> list[Tensor]:
+        """De(En(N)): what of a normal map the latents hold, at the size at which the networks work.
+
+        Args:
+            normals: maps (3, H, W), OpenGL.
+            processing_resolution: as in a call.
+
+        Returns:
+            Unit normals (3, H, W), float32, on the CPU.
+
+        Raises:
+            ImageShapeError: if a map has the wrong shape.
+        """
+        resolution = (
+            self.spec.processing_resolution if processing_resolution is None else processing_resolution
+        )
+        autoencoder, results = self.components.autoencoder, []
+        for index, one in enumerate(normals):
+            if one.ndim != 3 or one.shape[0] != 3 or 0 in one.shape:
+                raise ImageShapeError(f"normals {index}: expected (3, H, W), got {tuple(one.shape)}")
+            vectors = one.to(self.device)
+            frame = prepare(vectors, resolution, reduction(autoencoder))
+            start = prepare_start(vectors, frame, self.spec.native_frame).to(self.dtype)
+            decoded = decode(autoencoder, encode(autoencoder, start)).float()
+            results.append(restore(unpad(decoded, frame), frame, self.spec.native_frame).cpu())
+        return results
+
     def _prepare(
         self,
         images: Sequence[Tensor],

@@ -21,6 +21,7 @@ from stablenormal.data.transforms import (
     rolled_vectors,
 )
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
 from stablenormal.geometry.normals import convert_frame
 from stablenormal.models.spec import ModelSpec
 
@@ -102,6 +103,21 @@ def load_batch(
 def in_native_frame(batch: Batch, spec: ModelSpec) -> Batch:
     """The batch with its normals in the frame that a model's autoencoder codes."""
     return replace(batch, normals=convert_frame(batch.normals, "opengl", spec.native_frame))
+
+
+def coarsened(normals: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Normal maps (B, 3, S, S) with less detail, half of them blurred and half reduced in size.
+
+    Strengths are drawn log-uniformly: blurs up to S / 32 pixels, reductions up to S / 12 in each direction.
+    """
+    maps, side = [], normals.shape[-1]
+    for one, rng in zip(normals, rngs, strict=True):
+        blurs, share = rng.random() < 0.5, rng.random()
+        if blurs:
+            maps.append(blur_normals(one, 0.5 * max(1.0, side / 16) ** share))
+        else:
+            maps.append(reduce_normals(one, 1.5 * max(1.0, side / 18) ** share))
+    return torch.stack(maps)
 
 
 def _rolled(

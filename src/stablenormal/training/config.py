@@ -134,6 +134,9 @@ class TrainingConfig:
     own_start_fraction: float = 0.0
     """Refiner: share of samples whose x_t is YOSO's own prediction with noise, not the truth with noise:
     what it meets in use."""
+    coarse_fraction: float = 0.0
+    """Refiner: share of samples whose x_t is a blurred or reduced truth with noise:
+    what `enhance` gives it."""
     start: Start = "image_latent"
     """Angular: what the one-step network is fed: noise (zeros with probability `shrinkage`), zeros, or the
     image latent; the trained model's spec says the same."""
@@ -165,6 +168,7 @@ class TrainingConfig:
             "final_fraction",
             "low_noise_fraction",
             "own_start_fraction",
+            "coarse_fraction",
             "teacher_momentum",
             "masked_fraction",
         ):
@@ -189,6 +193,8 @@ class TrainingConfig:
             raise SettingError(f"levels is {self.levels}; it must lie between 1 and 4")
         if self.jitter_zoom < 1:
             raise SettingError(f"jitter_zoom is {self.jitter_zoom}; it must be at least 1")
+        if self.own_start_fraction + self.coarse_fraction > 1:
+            raise SettingError("own_start_fraction and coarse_fraction together must not exceed 1")
         if not 0 < self.smallest_crop <= 1:
             raise SettingError(f"smallest_crop is {self.smallest_crop}; it must lie in (0, 1]")
         if self.train_image_encoder and any(stage.variants for stage in self.stages):

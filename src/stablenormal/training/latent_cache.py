@@ -20,12 +20,12 @@ from stablenormal.io.array_file import create_array
 from stablenormal.models.autoencoder import encode, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.sampling.one_step import one_step
-from stablenormal.training.augmentation import Batch, in_native_frame, load_batch
+from stablenormal.training.augmentation import Batch, coarsened, in_native_frame, load_batch
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 16
 
-Extra = Literal["semantic", "normals", "start"]
+Extra = Literal["semantic", "normals", "start", "coarse"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class LatentBatch:
             or None where the cache holds none.
         normals: the model's native normals (B, 3, H, W) at the pixels, zero where invalid, or None.
         start: YOSO's own clean prediction (B, c, h, w), or None.
+        coarse: En of the normals with less detail (B, c, h, w), or None.
     """
 
     image_latent: Tensor
@@ -48,6 +49,7 @@ class LatentBatch:
     semantic: Tensor | None = None
     normals: Tensor | None = None
     start: Tensor | None = None
+    coarse: Tensor | None = None
 
 
 class LatentCache:
@@ -96,7 +98,8 @@ def build_latent_cache(
         variants: augmented versions of each sample.
         wanted: how many entries will be read at all; of a larger corpus an even choice is encoded.
         seed: decides the augmentation.
-        extras: what else to store: `semantic` features, the `normals` themselves, YOSO's own `start`.
+        extras: what else to store: `semantic` features, the `normals` themselves, YOSO's own `start`,
+            a `coarse` version.
         smallest_crop: crops show between this share and all of the image's side.
     """
     marker = folder / "cache.json"
@@ -116,7 +119,7 @@ def build_latent_cache(
             crops = (smallest_crop, 1.0)
             batch = in_native_frame(load_batch(corpus, index, size, rngs, crops).to(device), components.spec)
             with torch.autocast(device.type, torch.bfloat16):
-                new = encode_batch(components, batch, extras)
+                new = encode_batch(components, batch, rngs, extras)
             for name, values in new.items():
                 shapes.setdefault(name, (count, *values.shape[1:]))
             if not arrays:
@@ -136,13 +139,18 @@ def build_latent_cache(
 
 
 def encode_batch(
-    components: ModelComponents, batch: Batch, extras: Sequence[Extra] = (), tune_image: bool = False
+    components: ModelComponents,
+    batch: Batch,
+    rngs: Sequence[np.random.Generator],
+    extras: Sequence[Extra] = (),
+    tune_image: bool = False,
 ) -> dict[str, Tensor]:
     """The fields of a `LatentBatch` for images and normals in the model's frame, float32.
 
     Args:
         components: their encoders are run, without gradients.
         batch: what to encode.
+        rngs: one for each sample, decides what is lost in coarse versions.
         extras: which optional fields to fill.
         tune_image: let gradients through the photographs' encoder.
     """
@@ -150,7 +158,7 @@ def encode_batch(
         image_latent = components.encode_image(batch.image).float()
     with torch.no_grad():
         more: dict[str, Tensor] = {
-            name: _extra(name, components, batch, image_latent).float() for name in extras
+            name: _extra(name, components, batch, rngs, image_latent).float() for name in extras
         }
         valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
         return {
@@ -161,9 +169,17 @@ def encode_batch(
         }
 
 
-def _extra(name: Extra, components: ModelComponents, batch: Batch, image_latent: Tensor) -> Tensor:
+def _extra(
+    name: Extra,
+    components: ModelComponents,
+    batch: Batch,
+    rngs: Sequence[np.random.Generator],
+    image_latent: Tensor,
+) -> Tensor:
     if name == "normals":
         return batch.normals
+    if name == "coarse":
+        return encode(components.autoencoder, coarsened(batch.normals, rngs))
     if name == "semantic":
         return components.semantic_features(batch.image, (image_latent.shape[2], image_latent.shape[3]))
     spec = components.spec

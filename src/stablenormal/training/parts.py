@@ -196,7 +196,9 @@ class DenoiserTraining(PartTraining):
         crops = (self._config.smallest_crop, 1.0)
         batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs, crops).to(samples.device)
         native = in_native_frame(batch, self._components.spec)
-        return LatentBatch(**encode_batch(self._components, native, self._extras(), self.tunes_image))
+        return LatentBatch(
+            **encode_batch(self._components, native, samples.rngs, self._extras(), self.tunes_image)
+        )
 
     def validate(self) -> Validation:
         """Errors of turbo (YOSO) or full (refiner) on held-out images."""
@@ -291,7 +293,8 @@ class RefinerTraining(DenoiserTraining):
         normals: tuple[Extra, ...] = ("normals",) if self._config.angular_weight else ()
         start: tuple[Extra, ...] = ("start",) if self._config.own_start_fraction else ()
         semantic: tuple[Extra, ...] = ("semantic",) if self._config.semantics else ()
-        return (*semantic, *normals, *start)
+        coarse: tuple[Extra, ...] = ("coarse",) if self._config.coarse_fraction else ()
+        return (*semantic, *normals, *start, *coarse)
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """x_0 regression from x_t, with timesteps as `low_noise_fraction` says."""
@@ -306,10 +309,11 @@ class RefinerTraining(DenoiserTraining):
         def denoise(x: Tensor, t: Tensor) -> Tensor:
             return refiner.predict(x, t, batch.image_latent, semantic=batch.semantic)
 
-        clean = batch.x0
+        clean, share, config = batch.x0, samples.uniform()[:, None, None, None], self._config
         if batch.start is not None:
-            own = samples.uniform() < self._config.own_start_fraction
-            clean = torch.where(own[:, None, None, None], batch.start, clean)
+            clean = torch.where(share < config.own_start_fraction, batch.start, clean)
+        if batch.coarse is not None:
+            clean = torch.where(share > 1 - config.coarse_fraction, batch.coarse, clean)
         predicted = denoise(noised(clean, self._alphas, z, timestep), timestep)
         latent = masked_mean_square(predicted - batch.x0, batch.weight).mean()
         if not self._config.angular_weight:

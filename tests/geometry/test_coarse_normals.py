@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from stablenormal.errors import SettingError
+from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
+
+
+def two_walls() -> torch.Tensor:
+    """Left half faces left, right half right, and a column between has no normals, (3, 24, 33)."""
+    tilt = torch.where(torch.arange(33) < 16, -0.6, 0.6).expand(24, -1)
+    normals = torch.stack([tilt, torch.zeros(24, 33), torch.full((24, 33), 0.8)])
+    normals[:, :, 16] = 0
+    return normals
+
+
+@pytest.mark.parametrize("lose", [lambda n: blur_normals(n, 2.0), lambda n: reduce_normals(n, 4.0)])
+class TestBoth:
+    def test_an_edge_is_rounded_and_flat_parts_stay(self, lose):
+        coarse = lose(two_walls())
+        assert coarse[0, 12, 15].abs() < 0.5
+        assert torch.allclose(coarse[:, :, :4], two_walls()[:, :, :4], atol=1e-3)
+
+    def test_length_is_one_where_there_was_a_normal_and_zero_elsewhere(self, lose):
+        length = lose(two_walls()).norm(dim=0)
+        assert torch.allclose(length[:, torch.arange(33) != 16], torch.tensor(1.0), atol=1e-5)
+        assert (length[:, 16] == 0).all()
+
+    def test_what_has_no_normal_does_not_count(self, lose):
+        lonely = two_walls()
+        lonely[:, :, 16:] = 0
+        assert torch.allclose(lose(lonely), lonely, atol=1e-5)
+
+
+def test_wrong_strengths_are_refused():
+    with pytest.raises(SettingError, match="positive"):
+        blur_normals(two_walls(), 0)
+    with pytest.raises(SettingError, match="at least 1"):
+        reduce_normals(two_walls(), 0.5)
