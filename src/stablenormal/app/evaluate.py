@@ -136,8 +136,7 @@ def evaluate(
 
     Raises:
         SettingError, DataError, NormalMapError, FrameError, ImageReadError, ModelError: on the first thing
-        that is
-            wrong; nothing is resized or left out.
+            that is wrong; nothing is resized or left out.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     entries = list_benchmark(

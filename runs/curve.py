@@ -1,0 +1,84 @@
+"""Errors over the images seen: measure copies of a run's checkpoints on held-out renders and on photographs.
+
+python runs/curve.py --run models/angular-2 --checkpoints copies/*.pt --heldout PACKED --pairs DIR -o OUT.json
+
+The copies are of `checkpoint.pt`, made while the run went on; each is measured with its averaged weights.
+Run it in the folder in which the run was started.
+"""
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablenormal.data.packed import open_corpus
+from stablenormal.evaluation.pairs import Pair, read_pairs
+from stablenormal.evaluation.run import score
+from stablenormal.io.atomic import write_bytes
+from stablenormal.pipelines.stable_normal import StableNormal
+from stablenormal.training.checkpoint import load_checkpoint
+from stablenormal.training.config import read_config
+from stablenormal.training.run import build_part, starting_components, training_corpus
+
+
+def main() -> None:
+    """Print and write a row for each checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, required=True, help="run folder, for its configuration")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True)
+    parser.add_argument("--heldout", type=Path, required=True, help="packed corpus")
+    parser.add_argument("--pairs", type=Path, required=True, help="folder of NAME_rgb.jpg, NAME_normal.png")
+    parser.add_argument("--images", type=int, default=128, help="of the held-out ones")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args()
+    config = read_config(options.run / "config.yaml")
+    heldout, corpus = open_corpus(options.heldout), training_corpus(config)
+    pairs = list(read_pairs(options.pairs))
+    chosen = np.linspace(0, len(heldout) - 1, options.images).astype(np.int64)
+    unseen = [
+        Pair(str(i), heldout.kinds[i], (heldout.images[i] / 255).astype(np.float32), normals)
+        for i, normals in zip(chosen, heldout.normals(chosen), strict=True)
+    ]
+    rows = []
+    for path in options.checkpoints:
+        components = starting_components(config)
+        part = build_part(config, components, corpus, heldout, options.run)
+        saved = load_checkpoint(path, config.fingerprint())
+        assert saved is not None, f"{path}: missing"
+        part.module.load_state_dict(saved["module"])
+        trained = (parameter for parameter in part.module.parameters() if parameter.requires_grad)
+        with torch.no_grad():
+            for parameter, value in zip(trained, saved["average"]["shadow_params"], strict=True):
+                parameter.copy_(value)
+        part.module.eval()
+        pipeline, mode = StableNormal(components), "full" if config.part == "refiner" else "turbo"
+
+        def predict(image: Tensor, pipeline: StableNormal = pipeline, mode: str = mode) -> Tensor:
+            return pipeline([image], mode=mode).normals[0].cpu()
+
+        seen, left = 0, int(saved["step"])
+        for stage in config.stages:
+            seen += min(left, stage.steps) * stage.batch
+            left -= min(left, stage.steps)
+        found = [score(predict, of) for of in (unseen, pairs)]
+        row = {
+            "run": options.run.name,
+            "step": int(saved["step"]),
+            "images_seen": seen,
+            "mode": mode,
+            "heldout_deg": float(np.mean([one["mean"] for one in found[0].per_image.values()])),
+            "photographs_deg": found[1].mean_over_sources,
+        }
+        rows.append(row)
+        print(row, flush=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    record = {"commit": commit.stdout.strip(), "heldout_images": len(unseen), "rows": rows}
+    write_bytes(options.out, (json.dumps(record, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
