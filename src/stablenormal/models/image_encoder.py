@@ -15,6 +15,7 @@ from stablenormal.models.autoencoder import patch_size
 class ImageEncoder(nn.Module):
     """What stands in En's place for photographs: an encoder of En's kind, tuned for normals.
 
+    Beside its colour, each pixel's place enters, from -1 to 1 along the longer side.
     En must also rebuild photographs, so a small one spends its few channels on colour and texture.
     Normal maps still go through En.
 
@@ -48,7 +49,7 @@ class ImageEncoder(nn.Module):
         self.patch = patch
         self.reduction = int(2 ** (len(block_out_channels) - 1)) * patch
         self.network = Encoder(
-            in_channels=3 * patch**2,
+            in_channels=5 * patch**2,
             out_channels=latent_channels,
             down_block_types=("DownEncoderBlock2D",) * len(block_out_channels),
             block_out_channels=tuple(block_out_channels),
@@ -62,7 +63,7 @@ class ImageEncoder(nn.Module):
     def from_autoencoder(cls, autoencoder: AutoencoderKL) -> "ImageEncoder":
         """An encoder that gives what En gives, so that networks trained on En's latents go on from there.
 
-        En's last two convolutions and its scaling factor become one convolution.
+        En's last two convolutions and its scaling factor become one convolution; places have no weight yet.
         """
         config = autoencoder.config
         channels = int(config.latent_channels)
@@ -85,6 +86,9 @@ class ImageEncoder(nn.Module):
                 weight = torch.einsum("oi,ichw->ochw", mixing, weight)
                 bias = mixing @ bias + autoencoder.quant_conv.bias[:channels]
             state["conv_out.weight"], state["conv_out.bias"] = weight * scale, bias * scale
+            colour = state["conv_in.weight"]
+            places = colour.new_zeros(colour.shape[0], 2 * encoder.patch**2, *colour.shape[2:])
+            state["conv_in.weight"] = torch.cat([colour, places], dim=1)
         encoder.network.load_state_dict(state)
         return encoder
 
@@ -100,5 +104,19 @@ class ImageEncoder(nn.Module):
                 f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; "
                 "pad it first"
             )
-        latent: Tensor = self.network(functional.pixel_unshuffle(image, self.patch))
+        pixels = torch.cat([image, _places(image)], dim=1)
+        latent: Tensor = self.network(functional.pixel_unshuffle(pixels, self.patch))
         return latent
+
+
+def _places(image: Tensor) -> Tensor:
+    """Where pixel centres lie, right and down, for images (B, 3, H, W): (B, 2, H, W)."""
+    height, width = image.shape[2:]
+    longer = max(height, width)
+    down, right = (
+        ((2 * torch.arange(side, device=image.device) + 1 - side) / longer).to(image.dtype)
+        for side in (height, width)
+    )
+    return torch.stack([right.expand(height, width), down[:, None].expand(height, width)]).expand(
+        image.shape[0], -1, -1, -1
+    )

@@ -144,6 +144,7 @@ def encode_batch(
     rngs: Sequence[np.random.Generator],
     extras: Sequence[Extra] = (),
     tune_image: bool = False,
+    needs_x0: bool = True,
 ) -> dict[str, Tensor]:
     """The fields of a `LatentBatch` for images and normals in the model's frame, float32.
 
@@ -153,6 +154,7 @@ def encode_batch(
         rngs: one for each sample, decides what is lost in coarse versions.
         extras: which optional fields to fill.
         tune_image: let gradients through the photographs' encoder.
+        needs_x0: whether anyone looks at `x0`; otherwise it is zeros, and the encoding is saved.
     """
     with torch.set_grad_enabled(tune_image and torch.is_grad_enabled()):
         image_latent = components.encode_image(batch.image).float()
@@ -163,7 +165,9 @@ def encode_batch(
         valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
         return {
             "image_latent": image_latent,
-            "x0": encode(components.autoencoder, batch.normals).float(),
+            "x0": encode(components.autoencoder, batch.normals).float()
+            if needs_x0
+            else torch.zeros_like(image_latent),
             "weight": functional.avg_pool2d(valid, reduction(components.autoencoder)),
             **more,
         }

@@ -17,7 +17,7 @@ from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.pipelines.stable_normal import Mode, StableNormal
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.sampling.one_step import one_step
-from stablenormal.training.augmentation import in_native_frame, load_batch
+from stablenormal.training.augmentation import Batch, in_native_frame, load_batch
 from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.latent_cache import (
     Extra,
@@ -125,6 +125,8 @@ class DenoiserTraining(PartTraining):
     mode: Mode
     tunes_image = False
     """Whether gradients go through the photographs' encoder."""
+    needs_x0 = True
+    """Whether the loss looks at En of the normals."""
 
     def __init__(
         self,
@@ -193,12 +195,16 @@ class DenoiserTraining(PartTraining):
             if self._cache is None:
                 raise RuntimeError("samples() prepares the cache before loss() reads it")
             return self._cache.batch(samples.index, samples.device)
-        crops = (self._config.smallest_crop, 1.0)
-        batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs, crops).to(samples.device)
-        native = in_native_frame(batch, self._components.spec)
+        native, extras = self._fresh(stage, samples), self._extras()
         return LatentBatch(
-            **encode_batch(self._components, native, samples.rngs, self._extras(), self.tunes_image)
+            **encode_batch(self._components, native, samples.rngs, extras, self.tunes_image, self.needs_x0)
         )
+
+    def _fresh(self, stage: Stage, samples: StepSamples) -> Batch:
+        """The samples, augmented anew, in the model's frame."""
+        crops = (self._config.smallest_crop, 1.0)
+        batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs, crops)
+        return in_native_frame(batch.to(samples.device), self._components.spec)
 
     def validate(self) -> Validation:
         """Errors of turbo (YOSO) or full (refiner) on held-out images."""
@@ -251,6 +257,7 @@ class AngularTraining(DenoiserTraining):
     ) -> None:
         components.spec = replace(components.spec, start=config.start)
         super().__init__(components, corpus, heldout, config, caches)
+        self.needs_x0 = config.latent_weight > 0
         tuned: dict[str, nn.Module] = {}
         if config.train_decoder:
             tuned["decoder"] = components.autoencoder.decoder
@@ -270,7 +277,7 @@ class AngularTraining(DenoiserTraining):
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Mean angle, plus a little of the latent's mean square error."""
         batch, spec = self._read(stage, samples), self._components.spec
-        z = samples.normal(*batch.x0.shape[1:])
+        z = samples.normal(*batch.image_latent.shape[1:])
         shrink = samples.uniform() < self._config.shrinkage
         z = torch.where(shrink[:, None, None, None], torch.zeros_like(z), z)
 
@@ -278,10 +285,12 @@ class AngularTraining(DenoiserTraining):
             return self._components.yoso.predict(x, timestep, batch.image_latent)
 
         predicted = one_step(denoise, batch.image_latent, z, self._config.start, spec.turbo_t)
-        latent = masked_mean_square(predicted - batch.x0, batch.weight).mean()
         angle = self._angle(predicted, batch, samples).mean()
-        figures = {"angle_deg": float(torch.rad2deg(angle.detach())), "latent": float(latent.detach())}
-        return angle + self._config.latent_weight * latent, figures
+        figures = {"angle_deg": float(torch.rad2deg(angle.detach()))}
+        if not self._config.latent_weight:
+            return angle, figures
+        latent = masked_mean_square(predicted - batch.x0, batch.weight).mean()
+        return angle + self._config.latent_weight * latent, figures | {"latent": float(latent.detach())}
 
 
 class RefinerTraining(DenoiserTraining):
