@@ -39,6 +39,7 @@ from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.evaluation.edges import near_edges
 from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
 from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import write_image
 from stablenormal.io.wonder3d import View, read_views, write_view
 from stablenormal.pipelines import StableNormal
@@ -68,15 +69,21 @@ def main() -> None:
     samples = list(itertools.islice(iterate_samples(options.heldout), options.count))
     images = [channels(sample.image.astype(np.float32) / 255) for sample in samples]
     truths = [channels(sample.normals) for sample in samples]
-    rows = []
-    for name in DEGRADATIONS:
-        coarse = [degraded(truth, name) for truth in truths]
-        rows.append({"degradation": name, "strength": None, **scores(coarse, truths)})
+    # Rows of a run that was stopped, of the same weights and images.
+    kept_path = options.out.with_suffix(".partial.json")
+    same = {"weight_hash": pipeline.weight_hash, "count": len(samples), "heldout": str(options.heldout)}
+    kept = json.loads(kept_path.read_text()) if kept_path.is_file() else {}
+    rows = kept["rows"] if kept.get("same") == same else []
+    done = {(row["degradation"], row["strength"]) for row in rows}
+    for name, strength in itertools.product(DEGRADATIONS, [None, *options.strengths]):
+        if (name, strength) in done:
+            continue
+        maps = [degraded(truth, name) for truth in truths]
+        if strength is not None:
+            maps = enhance(pipeline, images, maps, t_plus=t_plus_of_strength(strength)).normals
+        rows.append({"degradation": name, "strength": strength, **scores(maps, truths)})
         print(rows[-1], flush=True)
-        for strength in options.strengths:
-            found = enhance(pipeline, images, coarse, t_plus=t_plus_of_strength(strength)).normals
-            rows.append({"degradation": name, "strength": strength, **scores(found, truths)})
-            print(rows[-1], flush=True)
+        write_bytes(kept_path, json.dumps({"same": same, "rows": rows}).encode())
     views = six_views(options, pipeline)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     record = {
@@ -89,6 +96,7 @@ def main() -> None:
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(record, indent=1) + "\n")
+    kept_path.unlink(missing_ok=True)
     plot(record, options.out.with_suffix(".svg"))
 
 
