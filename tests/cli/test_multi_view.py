@@ -13,6 +13,7 @@ from stablenormal.geometry.posed import PosedCamera
 from stablenormal.io import png
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import read_normal_map, write_normal_map
+from stablenormal.io.scene_formats import read_scene
 from stablenormal.io.transforms_json import write_transforms
 
 SIDE, VIEWS = 24, 6
@@ -171,6 +172,42 @@ def test_an_interrupted_reconstruction_goes_on(
     assert not (tmp_path / "parts.checkpoint.pt").exists()
 
 
+def test_a_step_that_broke_off_is_not_saved(
+    capsys: pytest.CaptureFixture[str], scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stablenormal.applications.mesh_reconstruction.fitting import SurfaceFit
+
+    whole, parts = tmp_path / "whole.ply", tmp_path / "parts.ply"
+    assert run(capsys, "reconstruct", scene, "-o", whole, *FAST)[0] == 0
+    refine = SurfaceFit._refine
+
+    def broken(self: SurfaceFit, resolution: int) -> None:
+        refine(self, resolution)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SurfaceFit, "_refine", broken)
+    assert run(capsys, "reconstruct", scene, "-o", parts, *FAST)[0] == 130
+    monkeypatch.setattr(SurfaceFit, "_refine", refine)
+    assert run(capsys, "reconstruct", scene, "-o", parts, *FAST, "--resume")[0] == 0
+    assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_a_mesh_that_cannot_be_extracted_loses_no_step(
+    capsys: pytest.CaptureFixture[str], scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stablenormal.app import reconstruct
+    from stablenormal.errors import SceneError
+
+    def failing(*unused: object) -> None:
+        raise SceneError("no surface")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reconstruct, "extract_mesh", failing)
+        assert run(capsys, "reconstruct", scene, "-o", tmp_path / "a.ply", *FAST)[0] == 1
+    assert (tmp_path / "a.checkpoint.pt").is_file()
+    assert run(capsys, "reconstruct", scene, "-o", tmp_path / "a.ply", *FAST, "--resume")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -204,3 +241,48 @@ def test_a_view_that_cannot_be_used_is_said_and_the_rest_goes_on(
     assert code == 1
     assert len(errors(err)) == 2
     assert (tmp_path / "a.ply").is_file()
+
+
+def test_priors_refuse_wrong_options_once_and_before_any_view(
+    capsys: pytest.CaptureFixture[str], scene: Path, tmp_path: Path, toy_model: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("priors", scene, "-o", out, "--model", toy_model, "--device", "cpu")
+    code, _, err = run(capsys, *words, "--mode", "turob")
+    assert code == 1 and len(errors(err)) == 1 and "turob" in errors(err)[0]
+    content = json.loads((scene / "transforms.json").read_text())
+    content["frames"][0] |= {"w": 2 * SIDE, "h": 2 * SIDE}
+    (scene / "transforms.json").write_text(json.dumps(content))
+    code, _, err = run(capsys, *words, "--mode", "turbo", "--layout", "nerfstudio")
+    assert code == 1 and len(errors(err)) == 1 and "one size" in errors(err)[0]
+    assert not out.exists()
+
+
+def test_depth_in_millimetres_scores_and_damaged_depth_costs_no_view(
+    capsys: pytest.CaptureFixture[str], scene: Path, tmp_path: Path, toy_model: Path
+) -> None:
+    content = json.loads((scene / "transforms.json").read_text())
+    for place, entry in enumerate(content["frames"]):
+        entry["depth_file_path"] = f"depth/{place}.png"
+        (scene / "depth").mkdir(exist_ok=True)
+        depth = png.encode(np.full((SIDE, SIDE), 2200, np.uint16), {})
+        (scene / f"depth/{place}.png").write_bytes(depth if place else depth[:40])
+    (scene / "transforms.json").write_text(json.dumps(content))
+    out = tmp_path / "out"
+    words = ("--model", toy_model, "--device", "cpu", "--mode", "turbo", "--ensemble", "1")
+    code, _, err = run(capsys, "priors", scene, "-o", out, *words)
+    assert code == 0, err
+    assert json.loads((out / "consistency.json").read_text())["points_from"] == "depth"
+
+
+def test_no_mask_means_every_pixel_that_the_lens_saw(scene: Path) -> None:
+    from stablenormal.app.view_masks import MaskChoice, masked_view
+
+    content = json.loads((scene / "transforms.json").read_text())
+    for entry in content["frames"]:
+        entry["mask_path"] = "nowhere.png"
+    for k1 in (0.0, 0.05):
+        content["k1"] = k1
+        (scene / "transforms.json").write_text(json.dumps(content))
+        picture, valid = masked_view(read_scene(scene).views[0], MaskChoice("none"))
+        assert valid.mean() > 0.9 > picture.photograph.valid.mean()

@@ -36,7 +36,7 @@ def test_points_behind_have_no_pixel() -> None:
 
 def test_the_middle_of_the_picture_is_looked_at() -> None:
     camera = PosedCamera(Intrinsics.centred(40, 41, 31), pose(5))
-    assert np.allclose(camera.directions()[15, 20], camera.looking)
+    assert np.allclose(camera.directions()[15, 20], -camera.rotation[:, 2])
 
 
 def test_resizing_keeps_what_is_seen() -> None:

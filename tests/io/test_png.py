@@ -22,6 +22,11 @@ def test_pixels_survive_bit_for_bit(dtype: type, channels: tuple[int, ...]) -> N
     assert png.size(data) == (13, 9)
 
 
+def test_a_single_pixel_of_a_turned_array_is_written() -> None:
+    planes = np.array([7, 8, 9], np.uint16).reshape(3, 1, 1)
+    assert png.decode(png.encode(planes.transpose(1, 2, 0), {})).tolist() == [[[7, 8, 9]]]
+
+
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50))
 def test_texts_survive(text: str) -> None:
     data = png.encode(np.zeros((2, 2, 3), np.uint16), {"stablenormal:frame": text, "Title": "a map"})

@@ -156,6 +156,18 @@ def test_nerfstudio_with_an_override(tmp_path: Path) -> None:
     assert np.allclose(a.camera.camera_to_world, POSE)
 
 
+def test_another_image_folder_keeps_subfolders(tmp_path: Path) -> None:
+    frames = [frame("images/left/a.png"), frame("images/right/a.png")]
+    root = transforms(tmp_path, frames, fl_x=40, w=32, h=24)
+    for side in ("left", "right"):
+        write_image(tmp_path / f"small/{side}/a.png", np.zeros((24, 32, 3), np.float32))
+    views = read_scene(root, tmp_path / "small").views
+    assert [view.name for view in views] == ["left/a", "right/a"]
+    assert [view.image.parent.name for view in views] == ["left", "right"]
+    with pytest.raises(SceneError, match="share a name"):
+        read_scene(root, tmp_path / "images")
+
+
 def test_blender_angle_without_ending(tmp_path: Path) -> None:
     scene = read_scene(transforms(tmp_path, [frame("./images/a")], camera_angle_x=0.7) / "transforms.json")
     lens = scene.views[0].camera.intrinsics
@@ -235,6 +247,7 @@ def test_distortion_is_undone(tmp_path: Path) -> None:
     content.update(k1=k1, k2=k2, p1=p1, p2=p2)
     (tmp_path / "transforms.json").write_text(json.dumps(content))
     found = read_view(read_scene(tmp_path).views[0])
+    assert found.seen[80, 100] and not found.seen.all()
     for u, v in straight:
         bright = found.photograph.rgb[v - 10 : v + 10, u - 10 : u + 10, 0]
         at = [

@@ -36,7 +36,7 @@ class EnhanceSettings:
     """
 
     strength: float | None = None
-    """0 keeps the coarse map, 1 forgets it; None with `t_plus` None: the model's own level."""
+    """0 stays near the coarse map, 1 forgets it; None with `t_plus` None: the model's own level."""
     t_plus: int | None = None
     """The noise level itself, 1 to 999."""
     steps: int | None = None

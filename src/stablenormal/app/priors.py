@@ -21,15 +21,24 @@ from stablenormal.io.atomic import write_bytes
 from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.image import Photograph, write_image
 from stablenormal.io.normal_map import read_normal_map, write_normal_map
-from stablenormal.io.prior_layout import LAYOUTS, check_layout, prior_files, write_index, write_prior
+from stablenormal.io.prior_layout import (
+    LAYOUTS,
+    check_layout,
+    check_one_size,
+    prior_files,
+    write_index,
+    write_prior,
+)
 from stablenormal.io.scene import PosedScene, SceneView
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.io.transforms_json import write_transforms
 from stablenormal.pipelines import StableNormal
-from stablenormal.pipelines.stable_normal import Mode
+from stablenormal.pipelines.stable_normal import MODES, Mode
 
 HALF_SURE_DEG = 10.0
 """Spread of the ensemble at which a normal has confidence one half."""
+
+_MILLIMETRE = 0.001
 
 RECORD, SCORE, CACHE = "run.json", "consistency.json", ".views"
 
@@ -67,6 +76,10 @@ class PriorSettings:
         check_layout(self.layout, self.space)
         if self.ensemble < 1:
             raise SettingError(f"ensemble = {self.ensemble}; choose 1 or more")
+        if self.mode not in MODES:
+            raise SettingError(f"mode: {self.mode!r} does not exist; choose one of {', '.join(MODES)}")
+        if self.resolution is not None and self.resolution < 0:
+            raise SettingError(f"resolution = {self.resolution}; choose 0 (the photograph's own) or more")
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,8 @@ def make_priors(
         StableNormalError: if no view could work.
     """
     posed = read_scene(scene, images)
+    if LAYOUTS[settings.layout].index:
+        check_one_size([view.camera for view in posed.views], settings.layout)
     pipeline = StableNormal.from_pretrained(settings.model, device=settings.device, offline=settings.offline)
     computed_with = _computed_with(pipeline, settings, masks)
     record = output / RECORD
@@ -125,6 +140,8 @@ def make_priors(
     results = [FileResult(line.split(": ")[0], "", "failed", error=line) for line in posed.missing]
 
     def note(status: RunStatus) -> None:
+        reached = {result.name for result in results}
+        kept = [result for result in earlier.values() if status != "complete" and result.name not in reached]
         write_record(
             record,
             status=status,
@@ -134,7 +151,7 @@ def make_priors(
             settings={**asdict(settings), "scene": str(scene), "masks": str(masks)},
             spec=asdict(pipeline.spec),
             device=str(pipeline.device),
-            results=results,
+            results=[*results, *kept],
         )
 
     on_start(len(posed.views) + len(results))
@@ -148,6 +165,7 @@ def make_priors(
         for view in posed.views:
             result, made = _one_view(pipeline, view, output, settings, masks, earlier)
             results.append(result)
+            note("running")
             on_result(result)
             if made is not None:
                 known.append((view, made[0]))
@@ -157,10 +175,14 @@ def make_priors(
     except BaseException:
         note("stopped")
         raise
-    score = consistency([normals for _, normals in known], posed.points)
-    _write_score(output / SCORE, posed, [view.name for view, _ in known], score)
-    if cameras:
-        _write_cameras(output, settings, posed, cameras)
+    try:
+        score = consistency([normals for _, normals in known], posed.points)
+        _write_score(output / SCORE, posed, [view.name for view, _ in known], score)
+        if cameras:
+            _write_cameras(output, settings, posed, cameras)
+    except BaseException:
+        note("stopped")
+        raise
     note("interrupted" if interrupted else "complete")
     return PriorReport(tuple(results), score, record, interrupted)
 
@@ -180,11 +202,9 @@ def _one_view(
     relative = tuple(path.relative_to(output).as_posix() for path in files)
     try:
         picture, valid = masked_view(view, masks)
-        depth = None if view.depth is None or not view.depth.is_file() else read_depth_map(view.depth)
-        if depth is not None and depth.shape != valid.shape:
-            depth = None
-        image = _pinhole_image(output, view, picture.photograph)
+        depth = _depth_of(view, valid.shape)
         done = view.name in earlier and all(path.is_file() for path in (*files, kept_map))
+        image = _pinhole_image(output, view, picture.photograph, done)
         if done:
             normals = read_normal_map(kept_map).normals
             result = replace(earlier[view.name], status="skipped")
@@ -200,6 +220,24 @@ def _one_view(
     except StableNormalError as error:
         return FileResult(str(view.image), view.name, "failed", error=str(error)), None
     return result, (ViewNormals(picture.camera, normals, depth, view.points), image)
+
+
+def _depth_of(view: SceneView, shape: tuple[int, ...]) -> npt.NDArray[np.float32] | None:
+    """The view's depth where it lies over the photograph; it serves the score alone, so others do without.
+
+    PNGs that do not say their unit are in millimetres, as nerfstudio has it.
+    """
+    if view.depth is None or view.distortion or not view.depth.is_file():
+        return None
+    for scale in (None, _MILLIMETRE):
+        try:
+            depth = read_depth_map(view.depth, scale)
+        except SettingError:
+            continue
+        except StableNormalError:
+            return None
+        return depth if depth.shape == shape else None
+    return None
 
 
 def _predict(
@@ -220,12 +258,12 @@ def _predict(
     return normals, np.where(valid, confidence_of(output.uncertainty_deg[0].numpy()), 0).astype(np.float32)
 
 
-def _pinhole_image(output: Path, view: SceneView, photograph: Photograph) -> str:
+def _pinhole_image(output: Path, view: SceneView, photograph: Photograph, done: bool) -> str:
     """The photograph that the priors lie over: the scene's own, or one without distortion, written here."""
     if not view.distortion:
         return str(view.image.resolve())
     path = output / "images" / f"{view.name}.png"
-    if not path.is_file():
+    if not (done and path.is_file()):
         write_image(path, photograph.rgb)
     return path.relative_to(output).as_posix()
 

@@ -14,7 +14,7 @@ import torch
 from stablenormal.app.run_record import versions
 from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.mesh_preview import render_row
-from stablenormal.applications.mesh_reconstruction.extraction import extract_mesh
+from stablenormal.applications.mesh_reconstruction.extraction import extract_mesh, require_marching_cubes
 from stablenormal.applications.mesh_reconstruction.fitting import Progress, SurfaceFit
 from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings
 from stablenormal.applications.mesh_reconstruction.views import ReconstructionView
@@ -29,6 +29,7 @@ from stablenormal.io.prior_layout import read_confidence
 from stablenormal.io.scene import SceneView
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.pipelines.placement import choose_device
+from stablenormal.training.interruption import Interruption
 
 TURN_DEG = (0.0, 90.0, 180.0, 270.0)
 """Views of the finished mesh."""
@@ -60,6 +61,7 @@ def reconstruct(
     device: str | None = None,
     resume: bool = False,
     save_every: int = 200,
+    interruption: Interruption | None = None,
     on_problem: Callable[[str], None] = lambda line: None,
     on_step: Callable[[Progress], None] = lambda progress: None,
 ) -> ReconstructionReport:
@@ -78,6 +80,7 @@ def reconstruct(
         device: "cpu" or "cuda"; None: the best there is.
         resume: go on from the checkpoint if there is one.
         save_every: steps between two checkpoints and previews.
+        interruption: stops it with a checkpoint after the step in which a signal came.
         on_problem: is told of each view that is left out, in one line.
         on_step: is told of each step.
 
@@ -90,6 +93,8 @@ def reconstruct(
         raise SettingError(f"save_every = {save_every}; choose 1 or more")
     if priors is not None and not priors.is_dir():
         raise SettingError(f"{priors}: no such folder; make it with `stablenormal priors`")
+    require_marching_cubes()
+    interruption = interruption or Interruption()
     views, problems = _read_views(scene, images, masks, priors, settings.image_size, on_problem)
     fit = SurfaceFit(views, settings, choose_device(device))
     checkpoint = output.with_suffix(".checkpoint.pt")
@@ -100,15 +105,20 @@ def reconstruct(
     with_prior = sum(view.normals is not None for view in views)
     progress: Progress | None = None
     try:
-        while not fit.finished:
-            progress = fit.step()
+        while not fit.finished and interruption.signal is None:
+            with interruption.held():
+                progress = fit.step()
             on_step(progress)
             if progress.done % save_every == 0 and not fit.finished:
                 fit.save(checkpoint)
                 write_image(preview, preview_picture(fit))
     except KeyboardInterrupt:
-        if progress is not None:
-            fit.save(checkpoint)
+        stopped = True
+    else:
+        stopped = not fit.finished
+    if progress is not None and fit.consistent:
+        fit.save(checkpoint)  # of the finished state too, as extracting or writing may still fail
+    if stopped:
         return ReconstructionReport((), len(views), with_prior, tuple(problems), interrupted=True)
     mesh, colours = extract_mesh(fit)
     write_image(preview, preview_picture(fit))
@@ -201,6 +211,6 @@ def _first_file(folder: Path, below: str, name: str, endings: tuple[str, ...]) -
 
 
 def _upright(mesh: TriangleMesh) -> TriangleMesh:
-    """With the world's z up, as scenes have it, instead of y."""
+    """With the world's z up, as most scenes have it, instead of y; COLMAP's worlds stand anyhow."""
     turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
     return replace(mesh, positions=mesh.positions @ turn.T, normals=mesh.normals @ turn.T)

@@ -1,6 +1,6 @@
 """Which pixels of a scene's photographs show the object."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +57,10 @@ def masked_view(view: SceneView, choice: MaskChoice) -> tuple[ViewPicture, npt.N
         ImageReadError, SceneError: if the photograph or the mask cannot be read or does not fit.
         SettingError: if the mask leaves no pixel, or `auto` finds no object.
     """
-    picture = read_view(view, choice.file(view))
+    picture = read_view(replace(view, mask=None) if choice.kind == "none" else view, choice.file(view))
     valid = picture.photograph.valid
-    if choice.kind == "none" and not view.distortion:
-        valid = np.ones_like(valid)
+    if choice.kind == "none":
+        valid = picture.seen
     elif choice.kind == "auto":
         valid = valid & foreground(picture.photograph.rgb)
     if not valid.any():

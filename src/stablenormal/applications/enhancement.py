@@ -28,7 +28,7 @@ _SINES = {0: 0.0, 45: math.sqrt(0.5), 90: 1.0, 180: 0.0}
 
 
 def t_plus_of_strength(strength: float) -> int:
-    """Noise level, 1 to 999, of a strength from 0 (keep the coarse map) to 1 (forget it).
+    """Noise level, 1 to 999, of a strength from 0 (stay near the coarse map) to 1 (forget it).
 
     Raises:
         SettingError: if the strength is out of range.

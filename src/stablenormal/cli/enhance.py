@@ -20,7 +20,7 @@ def enhance(
     ] = None,
     strength: Annotated[
         float | None,
-        typer.Option(show_default="the model's t+", help="0 keeps the coarse map, 1 forgets it."),
+        typer.Option(show_default="the model's t+", help="0 stays near the coarse map, 1 forgets it."),
     ] = None,
     t_plus: Annotated[int | None, typer.Option("--t-plus", help="The noise level itself, 1 to 999.")] = None,
     steps: Steps = None,

@@ -1,5 +1,6 @@
 """`stablenormal reconstruct`: a scene of posed photographs to a mesh."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,11 +49,13 @@ def reconstruct(
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("Reading the scene", total=None)
         from stablenormal.app.reconstruct import reconstruct as run
         from stablenormal.app.view_masks import MaskChoice
         from stablenormal.applications.mesh_reconstruction.settings import chosen_settings
+        from stablenormal.training.interruption import Interruption
 
         settings = chosen_settings(
             resolutions=resolutions,
@@ -66,6 +69,7 @@ def reconstruct(
             shown = f"{progress.resolution}^3, colour {progress.losses['colour']:.4f}"
             bar.update(task, total=progress.total, completed=progress.done, description=shown)
 
+        interruption = stack.enter_context(Interruption())
         report = run(
             scene,
             output,
@@ -76,6 +80,7 @@ def reconstruct(
             device=device,
             resume=resume,
             save_every=save_every,
+            interruption=interruption,
             on_problem=lambda line: console.print(
                 f"error: {line}", markup=False, highlight=False, soft_wrap=True
             ),

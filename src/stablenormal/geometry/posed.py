@@ -47,11 +47,6 @@ class PosedCamera:
         """Where the camera stands (3,)."""
         return self.camera_to_world[:3, 3]
 
-    @property
-    def looking(self) -> Array:
-        """Unit vector (3,) along the optical axis."""
-        return -self.rotation[:, 2]
-
     def resized(self, width: int, height: int) -> "PosedCamera":
         """The same camera with a picture of another size."""
         return PosedCamera(self.intrinsics.resize(width, height), self.camera_to_world)

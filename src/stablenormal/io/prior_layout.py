@@ -150,6 +150,20 @@ def read_confidence(path: Path) -> npt.NDArray[np.float32]:
     return (codes / np.float32(CONFIDENCE_STEPS)).astype(np.float32)
 
 
+def check_one_size(cameras: Sequence[PosedCamera], layout: str) -> tuple[int, int]:
+    """Width and height of all views, for a layout that has one size for all.
+
+    Raises:
+        SettingError: if the views differ in size.
+    """
+    sizes = {(camera.intrinsics.width, camera.intrinsics.height) for camera in cameras}
+    if len(sizes) != 1:
+        raise SettingError(
+            f"layout {layout} needs photographs of one size, got {len(sizes)}; resize them first"
+        )
+    return sizes.pop()
+
+
 def write_index(
     folder: Path,
     cameras: Mapping[str, PosedCamera],
@@ -170,12 +184,7 @@ def write_index(
         SettingError: if the views differ in size.
         OutputError: if a file cannot be written.
     """
-    sizes = {(camera.intrinsics.width, camera.intrinsics.height) for camera in cameras.values()}
-    if len(sizes) != 1:
-        raise SettingError(
-            f"layout nerfstudio needs photographs of one size, got {len(sizes)}; resize them first"
-        )
-    width, height = sizes.pop()
+    width, height = check_one_size(list(cameras.values()), "nerfstudio")
     frames = []
     for name, camera in cameras.items():
         depth = f"{name}_depth.npy"

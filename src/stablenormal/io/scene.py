@@ -66,6 +66,8 @@ class ViewPicture:
 
     photograph: Photograph
     camera: PosedCamera
+    seen: npt.NDArray[np.bool_]
+    """(H, W) what the lens saw, whatever masks say."""
 
 
 def read_view(view: SceneView, mask: Path | str | None = None) -> ViewPicture:
@@ -89,11 +91,11 @@ def read_view(view: SceneView, mask: Path | str | None = None) -> ViewPicture:
         )
     camera = view.camera.resized(width, height)
     if view.distortion:
-        photograph = _undistorted(photograph, camera, view.distortion)
-    return ViewPicture(photograph, camera)
+        return _undistorted(photograph, camera, view.distortion)
+    return ViewPicture(photograph, camera, np.ones_like(photograph.valid))
 
 
-def _undistorted(photograph: Photograph, camera: PosedCamera, distortion: Distortion) -> Photograph:
+def _undistorted(photograph: Photograph, camera: PosedCamera, distortion: Distortion) -> ViewPicture:
     """The photograph as a lens without distortion shows it; what it never saw is invalid."""
     height, width = photograph.valid.shape
     matrix = camera.intrinsics.matrix(pixel_centre=0.0)  # OpenCV's
@@ -101,5 +103,9 @@ def _undistorted(photograph: Photograph, camera: PosedCamera, distortion: Distor
         matrix, np.array(distortion.coefficients), np.eye(3), matrix, (width, height), cv2.CV_32FC1
     )
     rgb = cv2.remap(photograph.rgb, along_u, along_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    seen = cv2.remap(photograph.valid.astype(np.float32), along_u, along_v, cv2.INTER_LINEAR)
-    return replace(photograph, rgb=np.ascontiguousarray(rgb), valid=seen >= 0.5)
+    valid, seen = (
+        cv2.remap(flags.astype(np.float32), along_u, along_v, cv2.INTER_LINEAR) >= 0.5
+        for flags in (photograph.valid, np.ones_like(photograph.valid))
+    )
+    straight = replace(photograph, rgb=np.ascontiguousarray(rgb), valid=valid)
+    return ViewPicture(straight, camera, seen)

@@ -43,9 +43,10 @@ def _with_present_images(scene: PosedScene) -> PosedScene:
         raise SceneError(f"{scene.path}: the scene has no view; export it again")
     names: dict[str, Path] = {}
     for view in scene.views:
-        first = names.setdefault(view.name.lower(), view.image)
-        if first != view.image:
+        if view.name.lower() in names:
+            first = names[view.name.lower()]
             raise SceneError(f"{scene.path}: {first} and {view.image} share a name; rename one of them")
+        names[view.name.lower()] = view.image
     missing = tuple(
         f"{view.image}: no such image, named by {scene.path}; put it there or give --images"
         for view in scene.views

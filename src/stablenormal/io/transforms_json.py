@@ -98,7 +98,7 @@ def write_transforms(
 
 def _view(path: Path, entry: Mapping[str, Any], images: Path | None) -> SceneView:
     name = Path(str(entry["file_path"]))
-    image = _existing(path.parent / name) if images is None else _existing(images / name.name)
+    image = _existing(path.parent / name) if images is None else _below(images, name)
     model = str(entry.get("camera_model", "OPENCV"))
     bent = [key for key in _UNSUPPORTED_COEFFICIENTS if float(entry.get(key, 0.0))]
     if model not in _PINHOLE_MODELS or bent:
@@ -110,7 +110,7 @@ def _view(path: Path, entry: Mapping[str, Any], images: Path | None) -> SceneVie
     if pose.shape == (3, 4):
         pose = np.vstack([pose, [0, 0, 0, 1]])
     return SceneView(
-        name=_result_name(name if images is None else Path(name.name)),
+        name=_result_name(name if images is None or image.parent != images else Path(name.name)),
         image=image,
         camera=PosedCamera(_intrinsics(entry, image), _rigid(pose)),
         distortion=Distortion(*(float(entry.get(key, 0.0)) for key in ("k1", "k2", "p1", "p2"))),
@@ -138,6 +138,14 @@ def _result_name(image: Path) -> str:
         if part not in (".", "..", "/")
     ]
     return "/".join(parts[1:] if len(parts) > 1 and parts[0].startswith("images") else parts)
+
+
+def _below(images: Path, name: Path) -> Path:
+    """The photograph in another folder: at its path below the scene's image folder, or by its name alone."""
+    parts = [part for part in name.parts if part not in (".", "..", "/")]
+    inner = Path(*(parts[1:] if len(parts) > 1 and parts[0].startswith("images") else parts))
+    nested = _existing(images / inner)
+    return nested if nested.is_file() else _existing(images / name.name)
 
 
 def _unended(image: Path) -> bool:

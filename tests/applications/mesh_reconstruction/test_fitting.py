@@ -11,6 +11,7 @@ from stablenormal.applications.mesh_reconstruction.extraction import extract_mes
 from stablenormal.applications.mesh_reconstruction.fitting import SurfaceFit
 from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings, chosen_settings
 from stablenormal.errors import SceneError, SettingError
+from stablenormal.geometry.posed import PosedCamera
 
 QUICK = ReconstructionSettings(resolutions=(16, 24), iterations=(40, 70), patches=64, image_size=32)
 
@@ -97,9 +98,31 @@ def test_checkpoints_of_something_else(ball, tmp_path: Path) -> None:
         SurfaceFit(views, replace(QUICK, seed=4)).load(tmp_path / "a.pt")
     with pytest.raises(SettingError, match="other views"):
         SurfaceFit(ball(4, 24), QUICK).load(tmp_path / "a.pt")
+    moved = [replace(view, camera=_moved(view.camera)) for view in views]
+    with pytest.raises(SettingError, match="other views"):
+        SurfaceFit(moved, QUICK).load(tmp_path / "a.pt")
     (tmp_path / "b.pt").write_bytes(b"no checkpoint")
     with pytest.raises(SettingError, match="not a checkpoint"):
         SurfaceFit(views, QUICK).load(tmp_path / "b.pt")
+
+
+def _moved(camera: PosedCamera) -> PosedCamera:
+    pose = camera.camera_to_world.copy()
+    pose[:3, 3] += 5
+    return PosedCamera(camera.intrinsics, pose)
+
+
+def test_a_step_that_broke_off_says_so(ball, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = SurfaceFit(ball(3, 24), QUICK)
+
+    def broken(self: SurfaceFit, *unused: object) -> None:
+        raise KeyboardInterrupt
+
+    assert fit.consistent
+    monkeypatch.setattr(SurfaceFit, "_set_rates", broken)
+    with pytest.raises(KeyboardInterrupt):
+        fit.step()
+    assert not fit.consistent
 
 
 def test_nothing_is_left_to_do(ball) -> None:

@@ -41,6 +41,14 @@ def test_a_mask_that_fits_no_other_is_named(ball) -> None:
         find_cube(views)
 
 
+def test_a_view_with_an_empty_mask_says_nothing(ball) -> None:
+    views = ball(6, 32)
+    cube = find_cube(views[:5])
+    views[5] = replace(views[5], mask=np.zeros_like(views[5].mask))
+    assert np.array_equal(hull(views, cube, 24), hull(views[:5], cube, 24))
+    assert hull(views, cube, 24).any()
+
+
 def test_views_that_show_nothing(ball) -> None:
     views = [replace(view, mask=np.zeros_like(view.mask)) for view in ball(4, 16)]
     with pytest.raises(SceneError, match="only 0 of 4 views"):

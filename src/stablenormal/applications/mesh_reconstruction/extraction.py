@@ -22,6 +22,22 @@ SMALLEST_PART = 0.01
 """Of the faces; smaller loose parts are dropped."""
 
 
+def require_marching_cubes() -> Callable[..., tuple[Array, Array, Array, Array]]:
+    """scikit-image's marching cubes; ask before a long computation.
+
+    Raises:
+        SettingError: if scikit-image is missing.
+    """
+    try:
+        from skimage.measure import marching_cubes  # of the extra "reconstruct"; has no types
+    except ImportError:
+        raise SettingError(
+            "marching cubes need scikit-image; install it: pip install 'stablenormal[reconstruct]'"
+        ) from None
+    surface: Callable[..., tuple[Array, Array, Array, Array]] = marching_cubes
+    return surface
+
+
 @torch.no_grad()
 def extract_mesh(fit: SurfaceFit) -> tuple[TriangleMesh, npt.NDArray[np.float32]]:
     """The surface by marching cubes, in the world, without small loose parts.
@@ -33,17 +49,11 @@ def extract_mesh(fit: SurfaceFit) -> tuple[TriangleMesh, npt.NDArray[np.float32]
         SettingError: if scikit-image is missing.
         SceneError: if there is no surface.
     """
-    try:
-        from skimage.measure import marching_cubes  # of the extra "reconstruct"
-    except ImportError:
-        raise SettingError(
-            "marching cubes need scikit-image; install it: pip install 'stablenormal[reconstruct]'"
-        ) from None
+    surface = require_marching_cubes()
     distances = fit.dense_distances()
     if not (distances.min() < 0 < distances.max()):
         raise SceneError("the reconstruction holds no surface; check masks and poses")
     closed = np.pad(distances, 1, constant_values=1.0)
-    surface: Callable[..., tuple[Array, Array, Array, Array]] = marching_cubes  # scikit-image has no types
     vertices, faces, _, _ = surface(closed, 0.0, gradient_direction="descent")
     places = (vertices.astype(np.float64) - 1) * fit.field.grid.spacing - 1
     places, faces = _without_small_parts(places, faces)

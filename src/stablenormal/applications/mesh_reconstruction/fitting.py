@@ -27,6 +27,7 @@ from stablenormal.applications.mesh_reconstruction.settings import Reconstructio
 from stablenormal.applications.mesh_reconstruction.views import ReconstructionView, ray_table
 from stablenormal.applications.mesh_reconstruction.visual_hull import find_cube, hull, signed_distance
 from stablenormal.errors import SettingError
+from stablenormal.io.atomic import write_bytes
 
 GRID_EVERY = 60
 """Steps between two choices of the nodes that exist."""
@@ -82,6 +83,8 @@ class SurfaceFit:
         self.rays = ray_table(self.views, self.cube, self.device)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.done = 0
+        self.consistent = True
+        """False while a step is changing the state: then it must not be saved."""
         inside = hull(self.views, self.cube, settings.resolutions[0])
         self._dense = torch.from_numpy(signed_distance(inside).astype(np.float32))  # (R, R, R), on the CPU
         channels = 3 + 9 * (settings.colour_degree > 0)
@@ -91,11 +94,6 @@ class SurfaceFit:
     def finished(self) -> bool:
         """Whether all steps are done."""
         return self.done >= self.settings.total_iterations
-
-    @property
-    def level(self) -> int:
-        """Index of the resolution of the next step; the last one after all."""
-        return self._level_of(self.done)[0]
 
     @property
     def field(self) -> Field:
@@ -110,6 +108,7 @@ class SurfaceFit:
         """
         if self.finished:
             raise SettingError("the reconstruction is finished; give it more iterations")
+        self.consistent = False
         level, place = self._level_of(self.done)
         if place == 0 and level > 0:
             self._refine(self.settings.resolutions[level])
@@ -137,6 +136,7 @@ class SurfaceFit:
         torch.autograd.backward(terms.total(self.settings))
         self._optimiser.step()
         self.done += 1
+        self.consistent = True
         numbers = {name: float(value.detach()) for name, value in vars(terms).items()}
         return Progress(self.done, self.settings.total_iterations, self._grid.resolution, numbers)
 
@@ -179,8 +179,6 @@ class SurfaceFit:
         Raises:
             OutputError: if it cannot be written.
         """
-        from stablenormal.io.atomic import write_bytes
-
         buffer = io.BytesIO()
         torch.save(self._state(), buffer)
         write_bytes(path, buffer.getvalue())
@@ -195,10 +193,6 @@ class SurfaceFit:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             other = [name for name in ("settings", "views") if state[name] != self._identity()[name]]
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError) as error:
-            raise SettingError(
-                f"{path}: not a checkpoint of a reconstruction ({type(error).__name__}); {way_out}"
-            ) from error
         except Exception as error:  # pickle's own errors share no base
             raise SettingError(
                 f"{path}: not a checkpoint of a reconstruction ({type(error).__name__}); {way_out}"
@@ -212,14 +206,16 @@ class SurfaceFit:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self.settings).items()
         }
-        sums = [
-            self.rays.rgb.double().sum(),
-            self.rays.mask.double().sum(),
-            self.rays.normals.double().abs().sum(),
-        ]
+        rays = self.rays
+        told = (rays.rgb, rays.mask, rays.normals.abs(), rays.confidence, rays.origins, rays.directions)
+        sums = [values.cpu().double().sum() for values in told]
         return {
             "settings": settings,
-            "views": [[view.name for view in self.views], [round(float(value), 3) for value in sums]],
+            "views": [
+                [view.name for view in self.views],
+                [round(float(value), 3) for value in sums],
+                [round(value, 6) for value in (*self.cube.centre, self.cube.half)],
+            ],
         }
 
     def _state(self) -> dict[str, Any]:

@@ -131,11 +131,6 @@ class RayTable:
         below = self.row_length[self.view[anchors]]
         return torch.stack([anchors, anchors + 1, anchors + below, anchors + below + 1], dim=1)
 
-    @property
-    def has_prior(self) -> bool:
-        """Whether any pixel has a normal."""
-        return bool(self.normals.any())
-
 
 def ray_table(views: Sequence[ReconstructionView], cube: Cube, device: torch.device) -> RayTable:
     """Rays of all pixels of the views."""

@@ -54,8 +54,10 @@ def hull(views: Sequence[ReconstructionView], cube: Cube, resolution: int) -> np
     """Nodes (R, R, R) of the cube that lie inside every mask.
 
     A view whose mask stays clear of the picture's edge shows the whole object: what lies outside its picture
-    is no object. Otherwise the other views decide, of which at least two must have the point in theirs.
+    is no object. Otherwise the other views decide, of which at least two must have the point in theirs. A
+    view with an empty mask says nothing.
     """
+    views = [view for view in views if (view.mask > 0.5).any()]
     places = node_places(resolution)
     possible = np.ones(len(places), np.bool_)
     seen = np.zeros(len(places), np.int64)
