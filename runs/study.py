@@ -50,8 +50,8 @@ from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
 from stablenormal.sampling.refine import trailing_ddim
 from stablenormal.training.augmentation import load_batch
-from stablenormal.training.config import PARTS, Stage, TrainingConfig, write_config
-from stablenormal.training.latent_cache import build_latent_cache
+from stablenormal.training.config import Stage, TrainingConfig, write_config
+from stablenormal.training.latent_cache import LatentCache, build_latent_cache
 from stablenormal.training.loop import PartTraining, fit
 from stablenormal.training.parallel import Processes
 from stablenormal.training.parts import RefinerTraining, YosoTraining
@@ -179,19 +179,14 @@ class Study:
         )
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
-    def _latents(self, components: ModelComponents) -> Path:
-        """The folder of caches: one cache under the names of all parts, so that all see the same samples."""
-        folder, budget = self.out / "latents", self.budget
-        shared = folder / f"shared-{budget.size}"
+    def _latents(self, components: ModelComponents) -> LatentCache:
+        """One cache for all networks, so that all see the same samples."""
+        budget, extras = self.budget, ("semantic", "normals")
         wanted = min(len(self.corpus), budget.corpus_images) * budget.variants
-        build_latent_cache(
-            shared, self.corpus, components, budget.size, budget.variants, wanted, 0, ("semantic", "normals")
+        folder = self.out / "latents"
+        return build_latent_cache(
+            folder, self.corpus, components, budget.size, budget.variants, wanted, 0, extras
         )
-        for part in PARTS:
-            link = folder / f"{part}-{budget.size}"
-            if not link.is_symlink():
-                link.symlink_to(shared.name, target_is_directory=True)
-        return folder
 
     # Measuring
 

@@ -3,7 +3,7 @@ import torch
 
 from stablenormal.errors import ImageShapeError, SettingError
 from stablenormal.models.architecture import SD21, SMALL, SMALL_SPEC, TOY
-from stablenormal.models.building import build_concatenating_denoiser, build_guided_denoiser, build_unet
+from stablenormal.models.building import build_components, build_concatenating_denoiser, build_unet
 from stablenormal.models.condition_encoder import ConditionResiduals
 from stablenormal.models.denoiser import ConcatenatingDenoiser, guided_forward
 from stablenormal.models.unet_stages import stage_channels
@@ -121,7 +121,7 @@ class TestConcatenatingDenoiser:
     @pytest.mark.parametrize("noisy_latent", [True, False])
     def test_has_the_parameters_of_the_guided_one_within_a_tenth(self, architecture, noisy_latent):
         with torch.device("meta"):
-            ours = build_guided_denoiser(architecture, SMALL_SPEC)
+            ours = build_components(architecture, SMALL_SPEC).yoso
             rival = build_concatenating_denoiser(architecture, noisy_latent)
         sizes = [sum(p.numel() for p in one.parameters()) for one in (ours, rival)]
         assert abs(sizes[1] / sizes[0] - 1) < 0.1

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -36,6 +37,13 @@ class TestModelFolder:
         loaded = load_components(save_components(toy, tmp_path / "model", torch.float32))
         image = torch.rand(1, 3, 16, 16, generator=generator) * 2 - 1
         torch.testing.assert_close(loaded.encode_image(image), encode(toy.autoencoder, image) + 1)
+
+    def test_one_that_is_missing_is_an_error(self, toy, tmp_path):
+        toy.image_encoder = ImageEncoder.from_autoencoder(toy.autoencoder)
+        folder = save_components(toy, tmp_path / "model")
+        shutil.rmtree(folder / "image_encoder")
+        with pytest.raises(ModelError, match="image_encoder"):
+            load_components(folder)
 
     def test_without_one_they_go_through_the_autoencoder(self, toy, generator, tmp_path):
         loaded = load_components(save_components(toy, tmp_path / "model", torch.float32))

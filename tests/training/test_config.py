@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stablenormal.data.mixture import SourceConfig
 from stablenormal.errors import SettingError
 from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
 from stablenormal.training.loop import epoch_indices, images_left, learning_rate_factor
@@ -67,9 +68,44 @@ def test_configuration_of_another_part_is_refused(tmp_path):
         read_config(tmp_path / "none.yaml")
 
 
-def test_fingerprint_changes_with_every_field():
-    assert CONFIG.fingerprint() != dataclasses.replace(CONFIG, seed=1).fingerprint()
+OTHER_VALUES = {
+    "part": "refiner",
+    "stages": (Stage(64, 5, 4),),
+    "decay": "constant",
+    "supervision": "self_distillation",
+    "alignment": "upsampler",
+    "start": "zeros",
+    "jitter_zoom": 2.0,
+}
+"""Where a larger number, another word or the opposite will not do."""
+NEED_OTHERS = ("sources", "train_image_encoder")
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(TrainingConfig) if field.name not in NEED_OTHERS]
+)
+def test_fingerprint_changes_with_every_field(field):
+    value = getattr(CONFIG, field)
+    usual = {bool: lambda: not value, int: lambda: value + 1, str: lambda: value + "x"}
+    other = OTHER_VALUES.get(field) or usual.get(type(value), lambda: 0.5 + value / 4)()
+    assert CONFIG.fingerprint() != dataclasses.replace(CONFIG, **{field: other}).fingerprint()
     assert CONFIG.fingerprint() == dataclasses.replace(CONFIG).fingerprint()
+
+
+def test_fingerprint_changes_with_fields_that_need_others():
+    fresh = dataclasses.replace(CONFIG, stages=(Stage(64, 5, 4, 0),))
+    assert fresh.fingerprint() != dataclasses.replace(fresh, train_image_encoder=True).fingerprint()
+    sources = tuple(SourceConfig(reader="folder", root=root) for root in ("a", "b"))
+    drawn = [dataclasses.replace(CONFIG, data="", sources=(one,)).fingerprint() for one in sources]
+    assert len({CONFIG.fingerprint(), *drawn}) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": -1}, {"warmup_steps": -1}, {"source_size": 0}, {"roll_deg": -1.0}]
+)
+def test_numbers_that_no_run_can_use_are_refused(change):
+    with pytest.raises(SettingError, match=next(iter(change))):
+        dataclasses.replace(CONFIG, **change)
 
 
 def test_stages_follow_each_other():

@@ -12,7 +12,6 @@ from stablenormal.training.objectives import (
     diffusion_loss,
     kl_divergence,
     masked_mean_square,
-    noised,
     patch_label_loss,
     reconstruction_loss,
     yoso_loss,
@@ -71,7 +70,7 @@ def test_each_sample_is_noised_to_its_own_level():
     x0, noise = _latents()
     timestep = torch.tensor([1, 101, 401, 900])
 
-    x_t = noised(x0, ALPHAS, noise, timestep)
+    x_t = NoiseSchedule().add_noise(x0, noise, timestep)
     a = ALPHAS[timestep][:, None, None, None]
     torch.testing.assert_close((x_t - (1 - a).sqrt() * noise) / a.sqrt(), x0)
     moved = masked_mean_square(x_t - x0, torch.ones(4, 1, 4, 4))

@@ -21,7 +21,8 @@ from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components, save_components
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
-from stablenormal.training.run import quieten, sine_positions, train
+from stablenormal.training.run import build_part, quieten, sine_positions, starting_components, train
+from stablenormal.training.samples import divide_step
 
 SUBJECTS = {
     "autoencoder": "autoencoder",
@@ -146,6 +147,13 @@ def test_an_image_encoder_is_never_tuned_on_old_latents(config):
 @pytest.mark.parametrize("part", ["yoso", "angular", "refiner"])
 def test_samples_without_a_cache_are_augmented_anew(config, part, tmp_path):
     fresh = dataclasses.replace(config, part=part, stages=(Stage(32, 3, 4, 0),))
+    corpus = open_corpus(Path(config.data))
+    trained = build_part(fresh, starting_components(fresh), corpus, corpus, tmp_path)
+    assert trained.samples(0, fresh.stages[0]) == len(corpus)
+    draws = [divide_step(np.arange(4), 0, step, 0, 1, 1, torch.device("cpu"))[0] for step in (0, 0, 1)]
+    first, again, later = (trained._read(fresh.stages[0], one).image_latent for one in draws)
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, later, atol=1e-3)
     assert load_components(train(fresh, tmp_path))
     assert not list((tmp_path / "latents").glob("**/*.npy"))
 
@@ -313,6 +321,77 @@ def test_a_loss_that_is_not_finite_stops_with_one_line_and_a_good_checkpoint(con
     with pytest.raises(SettingError, match="step 1: the loss is nan") as caught:
         train(dataclasses.replace(config, base=str(base)), tmp_path / "other")
     assert "\n" not in str(caught.value)
+    assert "checkpoint" not in str(caught.value)
+    assert train(config, tmp_path / "run", stop_after=3) is None
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_used(config, tmp_path, monkeypatch):
+    from stablenormal.training.parts import YosoTraining
+
+    train(config, tmp_path, stop_after=2)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    loss = YosoTraining.loss
+
+    def steep(self, stage, samples):
+        value, figures = loss(self, stage, samples)
+        return value + torch.sqrt(value * 0), figures
+
+    monkeypatch.setattr(YosoTraining, "loss", steep)
+    with pytest.raises(SettingError, match=r"step 3: the norm of the gradient is nan.*last good state"):
+        train(config, tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_refused_configuration_leaves_the_runs_own(config, tmp_path):
+    train(config, tmp_path, stop_after=2)
+    before = (tmp_path / "config.yaml").read_bytes()
+    with pytest.raises(DataError, match="another configuration"):
+        train(dataclasses.replace(config, seed=1), tmp_path)
+    assert (tmp_path / "config.yaml").read_bytes() == before
+
+
+def test_latents_of_other_things_are_computed_again(config, tmp_path):
+    one = dataclasses.replace(config, stages=(Stage(32, 1, 4),))
+    train(one, tmp_path, stop_after=1)
+    cached = tmp_path / "latents" / "yoso-32" / "x0.npy"
+    before, written = np.load(cached), cached.stat().st_mtime_ns
+    (tmp_path / "checkpoint.pt").unlink()
+    train(one, tmp_path)
+    assert cached.stat().st_mtime_ns == written
+    (tmp_path / "checkpoint.pt").unlink()
+    train(dataclasses.replace(one, seed=5), tmp_path)
+    assert not np.array_equal(np.load(cached), before)
+
+
+def test_yoso_is_run_as_it_was_trained(config, toy_model, tmp_path):
+    other = load_components(toy_model)
+    other.spec = dataclasses.replace(other.spec, start="image_latent", turbo_t=7)
+    base = save_components(other, tmp_path / "base", torch.float32)
+    short = dataclasses.replace(config, base=str(base), stages=(Stage(32, 1, 4),))
+    spec = load_components(train(short, tmp_path / "noise")).spec
+    assert (spec.start, spec.turbo_t) == ("noise", 0)
+    zeros = dataclasses.replace(short, shrinkage=1.0)
+    assert load_components(train(zeros, tmp_path / "zeros")).spec.start == "zeros"
+
+
+def test_a_refiner_takes_a_text_condition_of_another_length(config, toy_model, tmp_path):
+    other = load_components(toy_model)
+    other.spec = dataclasses.replace(other.spec, text="zeros")
+    base = save_components(other, tmp_path / "base", torch.float32)
+    short = dataclasses.replace(config, part="refiner", base=str(base), stages=(Stage(32, 1, 4),))
+    trained = load_components(train(short, tmp_path / "run"))
+    assert trained.refiner.text.shape == trained.yoso.text.shape
+
+
+def test_rolls_and_blurs_reach_the_samples(config, tmp_path):
+    found = []
+    for name, change in (("plain", {}), ("rolled", {"roll_deg": 20.0}), ("blurred", {"blur_px": 3.0})):
+        changed = dataclasses.replace(config, stages=(Stage(32, 1, 4),), **change)
+        train(changed, tmp_path / name)
+        cache = tmp_path / name / "latents" / "yoso-32"
+        found.append([np.load(cache / f"{one}.npy") for one in ("x0", "image_latent")])
+    assert not np.array_equal(found[0][0], found[1][0])
+    assert not np.array_equal(found[0][1], found[2][1])
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(config, tmp_path):

@@ -179,15 +179,6 @@ def build_condition_encoder(
     return ConditionEncoder(network, zero_convolutions)
 
 
-def build_guided_denoiser(
-    architecture: Architecture, spec: ModelSpec, generator: Generator | None = None
-) -> GuidedDenoiser:
-    """Build one more network of YOSO's shape, with fresh weights."""
-    with _seeded(generator):
-        latent_channels = architecture.autoencoder.latent_channels
-        return _build_pair(architecture.yoso, latent_channels, spec, spec.text, injector=None)
-
-
 def build_concatenating_denoiser(
     architecture: Architecture, noisy_latent: bool, generator: Generator | None = None
 ) -> ConcatenatingDenoiser:

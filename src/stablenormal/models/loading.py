@@ -152,7 +152,9 @@ def load_components(
         feature_upsampler=_load_optional(
             folder / UPSAMPLER_FOLDER, dtype, needed=spec.alignment == "upsampler"
         ),
-        image_encoder=_load_optional(folder / IMAGE_ENCODER_FOLDER, dtype),
+        image_encoder=_load_optional(
+            folder / IMAGE_ENCODER_FOLDER, dtype, IMAGE_ENCODER_FOLDER in read_json(folder / INDEX_FILE)
+        ),
     )
     check_fit(components, folder)
     for part in components.parts().values():

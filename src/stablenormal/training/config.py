@@ -11,6 +11,7 @@ import yaml
 
 from stablenormal.data.mixture import SourceConfig, source_config
 from stablenormal.errors import SettingError
+from stablenormal.io.atomic import write_bytes
 from stablenormal.models.spec import Alignment, Start
 
 Part = Literal["autoencoder", "semantic", "upsampler", "yoso", "refiner", "angular"]
@@ -79,6 +80,10 @@ class TrainingConfig:
     """Autocast to bfloat16; parameters and optimiser state stay float32."""
     smallest_crop: float = 0.6
     """Denoisers: crops show between this share and all of the image's side."""
+    roll_deg: float = 0.0
+    """Denoisers: standard deviation of a roll of the whole image, which turns the normals with it."""
+    blur_px: float = 0.0
+    """Denoisers: largest standard deviation of a blur, which one image in five gets."""
     accumulate: int = 1
     """Passes over which a step's batch is divided: the gradients of a large one in a small memory."""
     gradient_checkpointing: bool = False
@@ -177,6 +182,7 @@ class TrainingConfig:
                 raise SettingError(f"{name} is {value}; it must lie in [0, 1]")
         for name in (
             "latent_weight", "angular_weight", "decode_cells", "koleo_weight", "local_crops", "pictures",
+            "seed", "warmup_steps", "roll_deg", "blur_px",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must not be negative")
@@ -189,6 +195,8 @@ class TrainingConfig:
         for name in ("accumulate", "validate_every", "checkpoint_every", "validation_images", "prototypes"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.source_size < 16:
+            raise SettingError(f"source_size is {self.source_size}; it must be at least 16")
         if not 1 <= self.levels <= 4:
             raise SettingError(f"levels is {self.levels}; it must lie between 1 and 4")
         if self.jitter_zoom < 1:
@@ -221,7 +229,7 @@ class TrainingConfig:
     def fingerprint(self) -> str:
         """Short hash of every field that is not as by default; a checkpoint with another one is refused.
 
-        Fields of later versions, at their default, change nothing.
+        Fields of later versions, at their default, change nothing, unless they are of stages or sources.
         """
         chosen = {
             field.name: value
@@ -287,7 +295,7 @@ def write_config(config: TrainingConfig, path: Path) -> None:
         "stages": [asdict(stage) for stage in config.stages],
         "sources": [asdict(source) for source in config.sources],
     }
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    write_bytes(path, yaml.safe_dump(content, sort_keys=False).encode())
 
 
 def _build(cls: type[Built], values: Any, path: Path) -> Built:

@@ -1,5 +1,6 @@
 """Latents computed once: the frozen encoders run over the corpus before a stage trains."""
 
+import hashlib
 import json
 import logging
 import time
@@ -11,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.errors import SettingError
 from stablenormal.io.array_file import create_array
+from stablenormal.io.atomic import write_bytes
 from stablenormal.models.autoencoder import encode, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.sampling.one_step import one_step
@@ -86,9 +88,9 @@ def build_latent_cache(
     wanted: int,
     seed: int,
     extras: Sequence[Extra] = (),
-    smallest_crop: float = 0.6,
+    augmentation: tuple[float, float, float] = (0.6, 0.0, 0.0),
 ) -> LatentCache:
-    """Encode the corpus at one size, or open the folder if that was done already.
+    """Encode the corpus at one size, or open the folder if that was done already of the same things.
 
     Args:
         folder: where the arrays go; complete once it holds `cache.json`.
@@ -100,14 +102,28 @@ def build_latent_cache(
         seed: decides the augmentation.
         extras: what else to store: `semantic` features, the `normals` themselves, YOSO's own `start`,
             a `coarse` version.
-        smallest_crop: crops show between this share and all of the image's side.
+        augmentation: smallest crop, roll in degrees and blur in pixels, as `load_batch` takes them.
     """
     marker = folder / "cache.json"
+    used = min(len(corpus), -(-wanted // variants))
+    made_of = {
+        "encoders": _weights_hash(components, extras),
+        "corpus": _corpus_hash(corpus),
+        "size": size,
+        "variants": variants,
+        "used": used,
+        "seed": seed,
+        "extras": sorted(extras),
+        "augmentation": list(augmentation),
+    }
     if marker.exists():
-        return LatentCache(folder)
+        if json.loads(marker.read_text()) == made_of:
+            return LatentCache(folder)
+        marker.unlink()
+        for path in folder.glob("*.npy"):
+            path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     device = components.autoencoder.device
-    used = min(len(corpus), -(-wanted // variants))
     chosen = np.linspace(0, len(corpus) - 1, used).astype(np.int64)
     count, shapes = used * variants, dict[str, tuple[int, ...]]()
     started = time.monotonic()
@@ -116,8 +132,9 @@ def build_latent_cache(
         for start in range(0, used, _BATCH):
             index = chosen[start : start + _BATCH]
             rngs = [np.random.default_rng((seed, size, variant, int(sample))) for sample in index]
-            crops = (smallest_crop, 1.0)
-            batch = in_native_frame(load_batch(corpus, index, size, rngs, crops).to(device), components.spec)
+            smallest_crop, roll_deg, blur_px = augmentation
+            batch = load_batch(corpus, index, size, rngs, (smallest_crop, 1.0), roll_deg, blur_px)
+            batch = in_native_frame(batch.to(device), components.spec)
             with torch.autocast(device.type, torch.bfloat16):
                 new = encode_batch(components, batch, rngs, extras)
             for name, values in new.items():
@@ -134,8 +151,31 @@ def build_latent_cache(
         _LOG.info("latents %d px: %d of %d, %.0f/s", size, done, count, done / (time.monotonic() - started))
     for array in arrays.values():
         array.flush()
-    marker.write_text(json.dumps({"size": size, "variants": variants, "seed": seed, "count": count}))
+    write_bytes(marker, json.dumps(made_of).encode())
     return LatentCache(folder)
+
+
+def _weights_hash(components: ModelComponents, extras: Sequence[Extra]) -> str:
+    """Of every network that the entries go through."""
+    used: list[nn.Module | None] = [components.autoencoder, components.image_encoder]
+    if "semantic" in extras:
+        used += [components.semantic_encoder, components.feature_upsampler]
+    if "start" in extras:
+        used.append(components.yoso)
+    digest = hashlib.sha256(repr(components.spec).encode())
+    for part in used:
+        for value in part.state_dict().values() if part is not None else ():
+            digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _corpus_hash(corpus: Corpus) -> str:
+    """Of the size, the number and a few of the samples."""
+    digest = hashlib.sha256(f"{corpus.size} {len(corpus)}".encode())
+    for sample in np.linspace(0, len(corpus) - 1, min(4, len(corpus))).astype(np.int64):
+        for values in corpus.view(sample, (slice(None), slice(None))):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def encode_batch(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,15 @@ def epoch_indices(seed: int, step: int, batch: int, count: int) -> NDArray[np.in
     """Samples (B,) of a step: every epoch is a new permutation, and the step alone decides."""
     positions = np.arange(step * batch, (step + 1) * batch)
     chosen = [
-        np.random.default_rng((seed, epoch)).permutation(count)[
-            positions[positions // count == epoch] % count
-        ]
+        _permutation(seed, int(epoch), count)[positions[positions // count == epoch] % count]
         for epoch in np.unique(positions // count)
     ]
     return np.concatenate(chosen)
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def fit(
@@ -258,12 +262,9 @@ class TrainingRun:
         means = {name: float(np.mean([one[name] for one in passes])) for name in passes[0]}
         means = self.processes.mean(means)
         loss = means.pop("loss")
-        if not math.isfinite(loss):
-            raise SettingError(
-                f"step {self.step + 1}: the loss is {loss}; lower learning_rate or clip_norm, or look for "
-                f"damaged samples; {self.folder / CHECKPOINT_FILE} holds the last good state"
-            )
-        torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
+        self._refuse_infinite("loss", loss)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
+        self._refuse_infinite("norm of the gradient", float(whole(norm)))
         self._optimiser.step()
         self._average.step(self._parameters)
         self.part.after_step(self.step, config.total_steps)
@@ -271,6 +272,16 @@ class TrainingRun:
         self._pace.images += stage.batch
         self._losses.append(loss)
         self._figures = means
+
+    def _refuse_infinite(self, what: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        checkpoint = self.folder / CHECKPOINT_FILE
+        kept = f"; {checkpoint} holds the last good state" if checkpoint.exists() else ""
+        raise SettingError(
+            f"step {self.step + 1}: the {what} is {value}; lower learning_rate or clip_norm, or look for "
+            f"damaged samples{kept}"
+        )
 
     def _pass(self, stage: Stage, share: StepSamples, last: bool) -> dict[str, float]:
         found: dict[str, float] = {}

@@ -110,12 +110,6 @@ def yoso_loss(
     return masked_mean_square(denoise(z, t_plus) - target, weight)
 
 
-def noised(x0: Tensor, alphas_cumprod: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-    """x_t of a latent (B, c, h, w) at timesteps (B,), each sample at its own."""
-    a = alphas_cumprod[timestep][:, None, None, None]
-    return a.sqrt() * x0 + (1 - a).sqrt() * noise
-
-
 def diffusion_loss(
     network: Denoise,
     predicts: Prediction,

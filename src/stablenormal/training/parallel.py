@@ -7,11 +7,12 @@ nothing without GPUs).
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
@@ -21,6 +22,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Layer
+
+_PATIENCE = timedelta(hours=24)
+"""For which processes wait for another, as while the first one encodes a corpus."""
 
 _SHARDED = (ResnetBlock2D, BasicTransformerBlock, Downsample2D, Upsample2D, Dinov2Layer)
 """The repeated blocks; each is gathered while it runs, the rest of a part for the whole step."""
@@ -37,7 +41,8 @@ class Processes:
         unused = DistributedDataParallelKwargs(
             find_unused_parameters=True
         )  # DINOv2's mask token, for example
-        self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
+        patient = InitProcessGroupKwargs(timeout=_PATIENCE)
+        self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[unused, patient])
         self.sharded = shard and self.count > 1
 
     @property

@@ -1,6 +1,5 @@
 """The autoencoder and the denoisers as parts that are trained, each in terms of the objectives."""
 
-from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from stablenormal.models.building import ModelComponents
 from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.pipelines.stable_normal import Mode, StableNormal
 from stablenormal.sampling.noise_schedule import NoiseSchedule
-from stablenormal.sampling.one_step import one_step
+from stablenormal.sampling.one_step import Start, one_step
 from stablenormal.training.augmentation import Batch, in_native_frame, load_batch
 from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.latent_cache import (
@@ -31,7 +30,6 @@ from stablenormal.training.objectives import (
     angular_loss,
     kl_divergence,
     masked_mean_square,
-    noised,
     reconstruction_loss,
     yoso_loss,
 )
@@ -134,7 +132,7 @@ class DenoiserTraining(PartTraining):
         corpus: Corpus,
         heldout: PackedCorpus,
         config: TrainingConfig,
-        caches: Path,
+        caches: Path | LatentCache,
     ) -> None:
         denoiser = components.refiner if config.part == "refiner" else components.yoso
         super().__init__(denoiser)
@@ -142,7 +140,8 @@ class DenoiserTraining(PartTraining):
             denoiser.unet.enable_gradient_checkpointing()
             denoiser.condition_encoder.network.enable_gradient_checkpointing()
         self._components, self._corpus, self._heldout, self._config = components, corpus, heldout, config
-        self._caches, self._alphas = caches, NoiseSchedule().alphas_cumprod.float()
+        self._caches, self._schedule = caches, NoiseSchedule()
+        self._alphas = self._schedule.alphas_cumprod.float()
         self._cache: LatentCache | None = None
 
     def samples(self, stage_index: int, stage: Stage) -> int:
@@ -150,6 +149,9 @@ class DenoiserTraining(PartTraining):
         if not stage.variants:
             self._cache = None
             return len(self._corpus)
+        if isinstance(self._caches, LatentCache):
+            self._cache = self._caches
+            return len(self._cache)
         self._cache = build_latent_cache(
             self._caches / f"{self._config.part}-{stage.size}",
             self._corpus,
@@ -159,17 +161,13 @@ class DenoiserTraining(PartTraining):
             stage.steps * stage.batch,
             self._config.seed,
             self._extras(),
-            self._config.smallest_crop,
+            (self._config.smallest_crop, self._config.roll_deg, self._config.blur_px),
         )
         return len(self._cache)
 
     def _extras(self) -> tuple[Extra, ...]:
         """What the cache holds beside latents."""
         return ()
-
-    @abstractmethod
-    def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
-        """As `PartTraining.loss`."""
 
     def _angle(self, prediction: Tensor, batch: LatentBatch, samples: StepSamples) -> Tensor:
         """Mean angles (B,) in radians of the decoded prediction, in random windows of `decode_cells`."""
@@ -202,8 +200,16 @@ class DenoiserTraining(PartTraining):
 
     def _fresh(self, stage: Stage, samples: StepSamples) -> Batch:
         """The samples, augmented anew, in the model's frame."""
-        crops = (self._config.smallest_crop, 1.0)
-        batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs, crops)
+        config = self._config
+        batch = load_batch(
+            self._corpus,
+            samples.index,
+            stage.size,
+            samples.rngs,
+            (config.smallest_crop, 1.0),
+            config.roll_deg,
+            config.blur_px,
+        )
         return in_native_frame(batch.to(samples.device), self._components.spec)
 
     def validate(self) -> Validation:
@@ -219,9 +225,24 @@ class DenoiserTraining(PartTraining):
 
 
 class YosoTraining(DenoiserTraining):
-    """The one-step start, with the shrinkage regulariser."""
+    """The one-step start, with the shrinkage regulariser.
+
+    The trained model is fed what its network saw: noise, or zeros where `shrinkage` leaves nothing else.
+    """
 
     mode = "turbo"
+
+    def __init__(
+        self,
+        components: ModelComponents,
+        corpus: Corpus,
+        heldout: PackedCorpus,
+        config: TrainingConfig,
+        caches: Path | LatentCache,
+    ) -> None:
+        start: Start = "zeros" if config.shrinkage == 1 else "noise"
+        components.spec = replace(components.spec, start=start, turbo_t=0)
+        super().__init__(components, corpus, heldout, config, caches)
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """x_{t+} regression with t+ random."""
@@ -253,7 +274,7 @@ class AngularTraining(DenoiserTraining):
         corpus: Corpus,
         heldout: PackedCorpus,
         config: TrainingConfig,
-        caches: Path,
+        caches: Path | LatentCache,
     ) -> None:
         components.spec = replace(components.spec, start=config.start)
         super().__init__(components, corpus, heldout, config, caches)
@@ -323,7 +344,7 @@ class RefinerTraining(DenoiserTraining):
             clean = torch.where(share < config.own_start_fraction, batch.start, clean)
         if batch.coarse is not None:
             clean = torch.where(share > 1 - config.coarse_fraction, batch.coarse, clean)
-        predicted = denoise(noised(clean, self._alphas, z, timestep), timestep)
+        predicted = denoise(self._schedule.add_noise(clean, z, timestep), timestep)
         latent = masked_mean_square(predicted - batch.x0, batch.weight).mean()
         if not self._config.angular_weight:
             return latent, {}

@@ -31,6 +31,7 @@ from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.sampling.predictions import Prediction
 from stablenormal.sampling.refine import Step, plain_ddim, trailing_ddim
 from stablenormal.training.config import Part, Stage, TrainingConfig
+from stablenormal.training.latent_cache import LatentCache
 from stablenormal.training.loop import PartTraining, Validation
 from stablenormal.training.objectives import diffusion_loss
 from stablenormal.training.parts import (
@@ -116,7 +117,7 @@ def rival_training(
     corpus: PackedCorpus,
     heldout: PackedCorpus,
     config: TrainingConfig,
-    caches: Path,
+    caches: Path | LatentCache,
 ) -> PartTraining:
     """The training of a rival's network, which stands in YOSO's place in `components`."""
     if rival.predicts is not None:
@@ -134,7 +135,7 @@ class DiffusionTraining(DenoiserTraining):
         corpus: PackedCorpus,
         heldout: PackedCorpus,
         config: TrainingConfig,
-        caches: Path,
+        caches: Path | LatentCache,
         rival: Rival,
     ) -> None:
         super().__init__(components, corpus, heldout, config, caches)

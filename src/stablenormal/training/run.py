@@ -24,9 +24,10 @@ from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.stable_diffusion import StableDiffusionBase, from_stable_diffusion
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.augmentation import in_native_frame, load_batch
+from stablenormal.training.checkpoint import load_checkpoint
 from stablenormal.training.config import TrainingConfig, write_config
 from stablenormal.training.interruption import Interruption
-from stablenormal.training.loop import PartTraining, Progress, fit
+from stablenormal.training.loop import CHECKPOINT_FILE, PartTraining, Progress, fit
 from stablenormal.training.parallel import Processes
 from stablenormal.training.parts import AngularTraining, AutoencoderTraining, RefinerTraining, YosoTraining
 from stablenormal.training.semantic_parts import (
@@ -95,6 +96,7 @@ def _train(
     processes = Processes(config.shard)
     components = starting_components(config)
     out.mkdir(parents=True, exist_ok=True)
+    load_checkpoint(out / CHECKPOINT_FILE, config.fingerprint())  # refused before anything is written
     if processes.is_first:
         write_config(config, out / "config.yaml")
     part = build_part(config, components, corpus, heldout, out)
@@ -238,9 +240,15 @@ def _from_stable_diffusion(config: TrainingConfig, generator: torch.Generator) -
 
 def _copy_yoso(components: ModelComponents) -> None:
     """Give the refiner YOSO's denoiser, condition encoder and text condition."""
-    components.refiner.unet.load_state_dict(components.yoso.unet.state_dict())
-    components.refiner.condition_encoder.load_state_dict(components.yoso.condition_encoder.state_dict())
-    components.refiner.text.copy_(components.yoso.text)
+    yoso, refiner = components.yoso, components.refiner
+    try:
+        refiner.unet.load_state_dict(yoso.unet.state_dict())
+        refiner.condition_encoder.load_state_dict(yoso.condition_encoder.state_dict())
+    except RuntimeError as error:
+        raise SettingError(
+            "start_from_yoso: YOSO and the refiner of this base have different shapes; set it to false"
+        ) from error
+    refiner.text = yoso.text.clone()
 
 
 def build_part(

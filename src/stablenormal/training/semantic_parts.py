@@ -61,16 +61,17 @@ class SemanticTraining(PartTraining):
 
     def validate(self) -> Validation:
         """Share of held-out pixels whose patch is given their class."""
-        right, rows = [], []
+        right, pixels, rows = 0, 0, []
         device = self._encoder.mean.device
         for batch in heldout_batches(self._heldout, self._config, device):
             with torch.autocast(device.type, torch.bfloat16):
                 logits = self._head(self._encoder(batch.image)).float()
             guess = functional.interpolate(logits, batch.labels.shape[1:], mode="bilinear").argmax(1)
             known = batch.labels < len(CLASSES)
-            right.append(float((guess == batch.labels)[known].float().mean()))
+            right, pixels = right + int((guess == batch.labels)[known].sum()), pixels + int(known.sum())
             rows += _label_rows(batch, guess)
-        return Validation({"label_accuracy": float(np.mean(right))}, picture_of(rows, self._config))
+        accuracy = right / pixels if pixels else float("nan")
+        return Validation({"label_accuracy": accuracy}, picture_of(rows, self._config))
 
 
 class SelfDistillationTraining(PartTraining):
@@ -299,6 +300,8 @@ def nearest_mean_accuracy(features: Tensor, labels: Tensor) -> float:
     if not len(asked):
         return float("nan")
     classes = torch.unique(known[known < len(CLASSES)])
+    if not len(classes):
+        return float("nan")
     means = torch.stack([even[known == one].mean(0) for one in classes])
     likeness = functional.normalize(odd, dim=1) @ functional.normalize(means, dim=1).T
     right = classes[likeness.argmax(1)] == asked
