@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stablenormal.data.checking import PROBLEMS, Limits, ViewReport, check_view, majority_axes, unreadable
+from stablenormal.data.checking import (
+    PROBLEMS,
+    Finding,
+    Limits,
+    ViewReport,
+    check_view,
+    majority_axes,
+    unreadable,
+)
 from stablenormal.data.readers.source import View
 from stablenormal.errors import SettingError
 from stablenormal.geometry.camera import Intrinsics
@@ -48,7 +56,6 @@ def room() -> View:
 def ball() -> View:
     """The first ball alone on black, without depth: only its curvature can tell how it was mirrored."""
     view = room()
-    alone = np.linalg.norm(view.vectors - view.vectors[40:41, 64:65], axis=-1) > -1
     u, v = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     camera = view.intrinsics
     rays = np.stack([(u - camera.cx) / camera.fx, -(v - camera.cy) / camera.fy, -np.ones_like(u)], -1)
@@ -59,7 +66,7 @@ def ball() -> View:
     normals = np.where(hit[..., None], depth[..., None] * rays - centre, 0).astype(np.float32)
     image = np.where(hit[..., None], 90 + 150 * np.clip(normals @ [0.4, 0.6, 0.7], 0, 1)[..., None], 0)
     return replace(
-        view, image=np.repeat(image, 3, -1).astype(np.uint8), vectors=normals, valid=alone & hit, depth=None
+        view, image=np.repeat(image, 3, -1).astype(np.uint8), vectors=normals, valid=hit, depth=None
     )
 
 
@@ -184,7 +191,17 @@ def test_the_majority_decides_for_the_set() -> None:
     assert majority_axes([]) == ("", 0, 0)
 
 
+def test_depth_that_knows_nothing_hides_no_wrong_frame() -> None:
+    wrong = flipped(room(), 1, -1, -1)
+    found = check(replace(wrong, depth=np.zeros_like(wrong.depth)))
+    alone = check(replace(wrong, depth=None))
+    assert "frame" in found.problems
+    assert (found.better_axes, found.depth_cosine) == (alone.better_axes, None)
+
+
 def test_every_finding_is_a_known_problem() -> None:
+    with pytest.raises(ValueError, match="no problem is named 'fram'"):
+        Finding("fram", "")
     assert set(unreadable("x", "two\nlines").problems) <= set(PROBLEMS)
     assert unreadable("x", "two\nlines").findings[0].detail == "two lines"
     with pytest.raises(SettingError):

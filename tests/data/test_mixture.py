@@ -203,6 +203,25 @@ def test_broken_configurations_are_refused(text: str, message: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+def test_two_ways_to_read_one_folder_are_two_sets(tmp_path: Path) -> None:
+    write_shard(tmp_path / "shard-000000.tar", [tiny(f"s{k}") for k in range(4)], "png")
+    plain, other = (
+        SourceConfig("shards", str(tmp_path), options=options) for options in ({}, {"depth_scale": 2.0})
+    )
+    assert len(Mixture.open([plain, other], batch=1).names) == 2
+    with pytest.raises(SettingError, match="named twice"):
+        Mixture.open([other, other], batch=1)
+
+
+def test_a_set_of_which_nothing_can_be_used_says_why() -> None:
+    class Broken(Numbered):
+        def __getitem__(self, index: int) -> Sample:
+            raise DataError("h5py is missing")
+
+    with pytest.raises(DataError, match="the last one: h5py is missing"):
+        Mixture({"a": Broken("a", 3)}, [1], 1).sample(0, 0, 0)
+
+
 def test_what_makes_no_mixture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="a mixture needs sets"):
         Mixture({"a": Numbered("a", 1)}, [0], 1)

@@ -100,6 +100,16 @@ def test_a_shard_cut_short_is_refused(folder: Path) -> None:
         list(iterate_samples(folder))
 
 
+def test_a_shard_cut_between_samples_is_refused(folder: Path) -> None:
+    path = shard_path(folder, 0)
+    with tarfile.open(path) as tar:
+        keys = [member.name.partition(".")[0] for member in tar]
+        second = next(member for member, key in zip(tar.getmembers(), keys, strict=True) if key != keys[0])
+    path.write_bytes(path.read_bytes()[: second.offset])
+    with pytest.raises(DataError, match="shard-000000.tar: damaged shard"):
+        list(read_shard(path))
+
+
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", [sample_of(0)], "png")
     with tarfile.open(tmp_path / "a.tar") as tar, tarfile.open(tmp_path / "b.tar", "w") as out:

@@ -97,6 +97,10 @@ class Finding:
     detail: str
     """How bad it is, in one line."""
 
+    def __post_init__(self) -> None:
+        if self.problem not in PROBLEMS:
+            raise ValueError(f"no problem is named {self.problem!r}")
+
 
 @dataclass(frozen=True)
 class ViewReport:
@@ -201,8 +205,11 @@ def check_view(view: View, key: str, frame: str | None, derived: bool, limits: L
         )
         if away > limits.away_share:
             found("inward" if away > 0.5 else "away", f"{100 * away:.2g} % of the normals")
+        compared = None
         if view.depth is not None and view.depth.shape == (height, width) and not derived:
-            cosine, best, gain, order, signs = _against_depth(normals, view.depth, camera)
+            compared = _against_depth(normals, view.depth, camera)
+        if compared is not None:
+            cosine, best, gain, order, signs = compared
             # Where other axes fit three times as well, less of a gain is sure enough.
             sure = gain > limits.frame_gain or (gain > limits.frame_gain / 4 and 3 * (1 - best) < 1 - cosine)
             if sure and best > limits.least_cosine:
@@ -270,8 +277,8 @@ def _named(frame: str | None, order: tuple[int, ...], signs: tuple[int, int, int
 
 def _against_depth(
     normals: Vectors, depth: Depth, camera: Intrinsics
-) -> tuple[float, float, float, tuple[int, ...], tuple[int, int, int]]:
-    """Mean cosine as declared, under the best axes, their difference, and those axes."""
+) -> tuple[float, float, float, tuple[int, ...], tuple[int, int, int]] | None:
+    """Mean cosine as declared, under the best axes, their difference, and those axes; None without depth."""
     step = max(1, max(depth.shape) // _COMPARED_SIDE)
     step += 1 - step % 2  # odd: then every taken pixel is the middle of its block
     rows, columns = (side // step * step for side in depth.shape)
@@ -282,7 +289,7 @@ def _against_depth(
     stored = normals[:rows, :columns][middle, middle]
     both = expected.any(-1) & stored.any(-1)
     if both.sum() < 50:
-        return 0.0, 1.0, 0.0, (0, 1, 2), (1, 1, 1)  # nothing to say
+        return None
     # Mean of expected_i stored_j: the mean cosine of any choice of axes is a sum of three of its entries.
     products = expected[both].T.astype(np.float64) @ stored[both] / both.sum()
     scores = [

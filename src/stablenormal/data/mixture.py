@@ -76,8 +76,10 @@ class SourceConfig:
 
     @property
     def name(self) -> str:
-        """Of the set, in logs and counts."""
-        return f"{self.reader} {self.root}"
+        """Of the set, in logs and counts; another keep-list or other options make another set."""
+        said = [f"keep={self.keep}"] if self.keep else []
+        said += [f"{key}={value}" for key, value in sorted(self.options.items())]
+        return " ".join([self.reader, self.root, *said])
 
 
 @dataclass
@@ -209,14 +211,19 @@ class Mixture:
         source, name = self._sources[chosen], self.names[chosen]
         self.damage.drawn += 1
         rng = np.random.default_rng((seed, _REPLACEMENT, step, position))
+        reason = ""
         for attempt in range(_TRIES):
             try:
                 return source[index]
             except (StableNormalError, OSError) as error:
                 note = self.damage.record if attempt == 0 else self.damage.note
                 note(name, source.keys[index], error)
+                reason = str(error)
                 index = int(rng.integers(len(source)))
-        raise DataError(f"{name}: {_TRIES} samples in a row are damaged; run `stablenormal data check` on it")
+        raise DataError(
+            f"{name}: {_TRIES} samples in a row are damaged, the last one: {reason}; "
+            "run `stablenormal data check` on the set"
+        )
 
     def counts(self, seed: int, draws: int) -> list[int]:
         """How often each set is drawn among the first `draws` draws; a replacement is of the same set."""

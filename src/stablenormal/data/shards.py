@@ -91,6 +91,19 @@ def _image_bytes(suffix: str, image: npt.NDArray[Any], options: list[int]) -> by
     return bytes(data)
 
 
+def require_end(path: Path) -> None:
+    """Refuse a tar file without the empty blocks at its end: `tarfile` takes one cut in a header as whole.
+
+    Raises:
+        tarfile.ReadError: if they are missing.
+    """
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - 2 * tarfile.BLOCKSIZE))
+        if file.read() != bytes(2 * tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("unexpected end of data")
+
+
 def read_shard(path: Path) -> Iterator[Sample]:
     """The samples of one shard, in order.
 
@@ -98,6 +111,7 @@ def read_shard(path: Path) -> Iterator[Sample]:
         DataError: if the shard is cut short or a sample is damaged.
     """
     try:
+        require_end(path)
         with tarfile.open(path) as tar:
             key, parts = "", dict[str, bytes]()
             for member in tar:

@@ -236,7 +236,7 @@ def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation) ->
     if settings.noise and rng.random() < 0.4:
         image = noisy(image, rng, rng.uniform(0, settings.noise))
     if settings.jpeg_loss and rng.random() < 1 / 3:
-        image = compressed(image, 100 - rng.uniform(0, settings.jpeg_loss))
+        image = compressed(image, round(100 - rng.uniform(0, settings.jpeg_loss)))
     return replace(sample, image=image)
 
 
@@ -256,9 +256,9 @@ def blurred(image: Image, deviation_px: float) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), deviation_px), np.uint8)
 
 
-def compressed(image: Image, quality: float) -> Image:
+def compressed(image: Image, quality: int) -> Image:
     """The image (H, W, 3) after JPEG of a quality in [1, 100]."""
-    good, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, round(quality)])
+    good, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if good else None
     assert decoded is not None, "JPEG takes every 8-bit picture"
     return np.ascontiguousarray(decoded[..., ::-1], np.uint8)

@@ -317,6 +317,47 @@ def test_a_shard_cut_short_gives_what_is_whole_and_names_the_rest(copy_of) -> No
         source[1]
 
 
+@pytest.mark.parametrize("into", [0, 200])
+def test_a_shard_cut_in_a_header_is_noticed(copy_of, into: int) -> None:
+    root = copy_of("shards")
+    path = root / "generic-000000.tar"
+    with tarfile.open(path) as tar:
+        last = tar.getmembers()[-1]
+    path.write_bytes(path.read_bytes()[: last.offset + into])
+    source = open_source("shards", root, frame="opencv")
+    with pytest.raises(DataError, match=r"generic-000000.tar, room/b: the shard is cut short"):
+        source[len(source) - 1]
+
+
+def test_a_mask_of_another_size_is_named(copy_of) -> None:
+    root = copy_of("replica")
+    masks = sorted((root / "mask_valid").rglob("*.png"))
+    assert masks
+    for path in masks:
+        cv2.imwrite(str(path), np.full((9, 11), 255, np.uint8))
+    with pytest.raises(DataError, match=r"is 11 x 9 px, the normals"):
+        open_source("replica", root)[0]
+
+
+def test_objects_whose_frames_name_absolute_paths(copy_of) -> None:
+    root = copy_of("objaverse")
+    file = next(root.rglob("transforms*.json"))
+    content = json.loads(file.read_text())
+    before = open_source("objaverse", root)[0]
+    for frame in content["frames"]:
+        frame["file_path"] = str((file.parent / frame["file_path"]).resolve())
+    file.write_text(json.dumps(content))
+    np.testing.assert_array_equal(open_source("objaverse", root)[0].normals, before.normals)
+    file.write_text('"not cameras"')
+    with pytest.raises(DataError, match="not cameras with frames"):
+        open_source("objaverse", root)
+
+
+def test_a_window_that_fits_no_plane_is_refused(copy_of) -> None:
+    with pytest.raises(SettingError, match="window is 4"):
+        open_source("sintel", copy_of("sintel"), window=4)
+
+
 def test_a_shard_that_is_no_tar_at_all_is_one_damaged_sample(copy_of) -> None:
     root = copy_of("shards")
     (root / "generic-000001.tar").write_bytes(b"not a tar file" * 100)

@@ -28,6 +28,7 @@ from stablenormal.data.synthetic.renderers import RendererSettings, check_render
 from stablenormal.data.synthetic.scene import Scene, SceneBuilder
 from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.errors import DataError, SettingError
+from stablenormal.geometry.camera import rays
 
 SIZE, LITTLE = 32, 0.01
 CAMERA = Camera(
@@ -109,7 +110,8 @@ def test_sunlit_plane_follows_lambert_and_the_shadow_is_dark(tracer: PathTracer)
     camera = Camera(np.array([0, -4.0, 1.0]), looking(np.array([0, 4.0, -1.0])), 50.0, 0.1, 30.0, "test")
     geometry = tracer.gbuffer(camera)
     colour, coverage = tracer.colour(camera, 0.5)
-    points = camera.eye + (tracer._rays(camera) * geometry.depth[..., None]) @ camera.world_to_camera
+    directions = rays(camera.intrinsics(tracer.size))[0].permute(1, 2, 0).numpy()
+    points = camera.eye + (directions * geometry.depth[..., None]) @ camera.world_to_camera
     floor = (np.abs(points[..., 2]) < 1e-3) & (geometry.depth > 0)
     reach = np.abs(points[..., :2]).max(-1)
     lit_floor, dark = floor & (reach < 2.5) & (reach > 0.9), floor & (reach < 0.2)

@@ -10,13 +10,18 @@ ROOT/.../NAME_intrinsics.txt        optional, or .npy: 3 x 3, the top left pixel
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.data.readers.source import (
+    Source,
+    View,
+    first_existing,
+    picture,
+    stored_vectors,
+    surface_flags,
+)
 from stablenormal.errors import DataError
 from stablenormal.io.camera_file import read_camera_matrix
 from stablenormal.io.depth_map import DEPTH_SUFFIXES, read_depth_map
-from stablenormal.io.image import SUFFIXES, read_mask
+from stablenormal.io.image import SUFFIXES
 
 NORMAL_SUFFIXES = (".png", ".exr", ".npy")
 MATRIX_SUFFIXES = (".txt", ".npy")
@@ -89,15 +94,7 @@ def read_pair(pair: Pair, frame: str | None, depth_scale: float | None) -> View:
     """
     image, opaque = picture(pair.image)
     vectors = stored_vectors(pair.normals, frame)
-    valid = opaque if opaque.shape == vectors.shape[:2] else np.ones(vectors.shape[:2], np.bool_)
-    if pair.mask is not None:
-        mask = read_mask(pair.mask)
-        if mask.shape != valid.shape:
-            raise DataError(
-                f"{pair.mask}: is {mask.shape[1]} x {mask.shape[0]} px, the normals {valid.shape[1]} x "
-                f"{valid.shape[0]} px; make them the same size"
-            )
-        valid = valid & mask
+    valid = surface_flags(vectors, opaque, pair.mask)
     intrinsics = None
     if pair.intrinsics is not None:
         intrinsics = read_camera_matrix(pair.intrinsics, image.shape[1], image.shape[0])

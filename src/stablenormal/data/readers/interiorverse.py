@@ -10,12 +10,16 @@ Also there, and not read: `000_albedo.exr`, `000_material.exr`. The two releases
 
 from pathlib import Path
 
-import numpy as np
-
-from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.data.readers.source import (
+    Source,
+    View,
+    first_existing,
+    picture,
+    stored_vectors,
+    surface_flags,
+)
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import read_depth_map
-from stablenormal.io.image import read_mask
 
 
 class InteriorVerse(Source[Path]):
@@ -52,15 +56,14 @@ class InteriorVerse(Source[Path]):
 
     def read(self, entry: Path) -> View:
         """Photograph, normals, depth and mask of one number."""
-        image, valid = picture(Path(f"{entry}_im.exr"))
+        image, opaque = picture(Path(f"{entry}_im.exr"))
         vectors = stored_vectors(Path(f"{entry}_normal.exr"), self.frame)
         mask = first_existing(Path(f"{entry}_mask.png"), Path(f"{entry}_mask.exr"))
         depth = first_existing(Path(f"{entry}_depth.exr"))
-        valid = np.ones(vectors.shape[:2], np.bool_) if valid.shape != vectors.shape[:2] else valid
         return View(
             image=image,
             vectors=vectors,
-            valid=valid & read_mask(mask) if mask else valid,
+            valid=surface_flags(vectors, opaque, mask),
             depth=None if depth is None else read_depth_map(depth, self._depth_unit_m),
             intrinsics=Intrinsics.from_fov(self._fov_deg, image.shape[1], image.shape[0]),
             meta={"scene": entry.parent.name},

@@ -15,6 +15,7 @@ names, which `normal_path` and `depth_path` can give.
 
 import json
 from dataclasses import dataclass, field
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.data.readers.source import (
+    Source,
+    View,
+    first_existing,
+    picture,
+    stored_vectors,
+    surface_flags,
+)
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import read_depth_map
@@ -70,15 +78,15 @@ class Objaverse(Source[_Frame]):
         found = {}
         for path in sorted(root.rglob("transforms*.json")):
             try:
-                content = json.loads(path.read_text())
-                frames = content.pop("frames")
+                content = dict(json.loads(path.read_text()))
+                frames = [dict(frame) for frame in content.pop("frames")]
                 stems = [path.parent / frame["file_path"] for frame in frames]
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}: not cameras with frames and file_path; export it again") from error
             for stem, facts in zip(stems, frames, strict=True):
                 image = first_existing(*(Path(f"{stem}{ending}") for ending in _IMAGE_ENDINGS))
                 image = image or stem.with_suffix(".png")  # missing: reading it says so
-                key = image.with_suffix("").relative_to(root).as_posix()
+                key = Path(relpath(image.with_suffix(""), root)).as_posix()  # it may lie anywhere
                 found[key] = _Frame(path.parent, image, facts, content)
         return found
 
@@ -89,11 +97,10 @@ class Objaverse(Source[_Frame]):
         turn = None if rotation is None else torch.from_numpy(rotation)
         vectors = stored_vectors(self._normals(entry), self.frame, turn)
         depth = _named(entry, "depth", (".exr", ".npy"))
-        same = opaque.shape == vectors.shape[:2]
         return View(
             image=image,
             vectors=vectors,
-            valid=opaque if same else np.ones(vectors.shape[:2], np.bool_),
+            valid=surface_flags(vectors, opaque, None),
             depth=None if depth is None else read_depth_map(depth, self._depth_unit_m),
             intrinsics=_intrinsics(entry, image.shape[1], image.shape[0]),
             meta={"scene": entry.folder.name, "kind": "object"},

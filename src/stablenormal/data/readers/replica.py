@@ -17,10 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.data.readers.source import (
+    Source,
+    View,
+    first_existing,
+    picture,
+    stored_vectors,
+    surface_flags,
+)
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import read_depth_map
-from stablenormal.io.image import read_mask
 
 _UNKNOWN_CODE = 65535
 
@@ -73,9 +79,8 @@ class Replica(Source[_Point]):
 
     def read(self, entry: _Point) -> View:
         """Picture, normals and what else is there."""
-        image, _ = picture(entry.file("rgb", "rgb"))
+        image, opaque = picture(entry.file("rgb", "rgb"))
         vectors = stored_vectors(entry.file("normal", "normal"), self.frame)
-        valid = np.ones(vectors.shape[:2], np.bool_)
         mask = first_existing(
             *(entry.file("mask_valid", domain) for domain in ("depth_zbuffer", "mask_valid"))
         )
@@ -87,7 +92,7 @@ class Replica(Source[_Point]):
         return View(
             image=image,
             vectors=vectors,
-            valid=valid & read_mask(mask) if mask else valid,
+            valid=surface_flags(vectors, opaque, mask),
             depth=depth,
             intrinsics=self._intrinsics(entry, image.shape[1], image.shape[0]),
             meta={"scene": entry.place.parent.as_posix()},

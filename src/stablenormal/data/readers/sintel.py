@@ -64,6 +64,8 @@ class Sintel(Source[_Frame]):
     ) -> None:
         if rendering not in PASSES:
             raise SettingError(f"Sintel has no pass '{rendering}'; choose one of {', '.join(PASSES)}")
+        if window < 3 or window % 2 == 0:
+            raise SettingError(f"Sintel's window is {window}; choose an odd number of 3 or more")
         self._rendering, self._window, self._far = rendering, window, far
         super().__init__(root, keep)
 

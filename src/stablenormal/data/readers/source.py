@@ -17,7 +17,7 @@ from stablenormal.errors import DataError, FrameError, SettingError, StableNorma
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.depth import depth_from_distance, normals_from_depth
 from stablenormal.geometry.normals import FRAMES, check_frame, convert_frame
-from stablenormal.io.image import read_image
+from stablenormal.io.image import read_image, read_mask
 from stablenormal.io.normal_map import NO_DIRECTION, read_stored_normals
 
 Image = npt.NDArray[np.uint8]
@@ -131,6 +131,30 @@ class Source(ABC, Generic[Entry]):
         """
         key = self.keys[index]
         return to_sample(self.view(index), self.reader, key, f"{self.root}, {key}")
+
+
+def surface_flags(vectors: Vectors, opaque: Flags, mask: Path | None) -> Flags:
+    """Where a picture's transparency and its mask file say that there is a surface, (H, W) of the normals.
+
+    Args:
+        vectors: normals (H, W, 3).
+        opaque: of the picture; does not count where it has another size, which `to_sample` refuses.
+        mask: a picture, bright is valid.
+
+    Raises:
+        DataError: if the mask has another size than the normals.
+    """
+    shape = vectors.shape[:2]
+    valid = opaque if opaque.shape == shape else np.ones(shape, np.bool_)
+    if mask is None:
+        return valid
+    kept = read_mask(mask)
+    if kept.shape != shape:
+        raise DataError(
+            f"{mask}: is {kept.shape[1]} x {kept.shape[0]} px, the normals {shape[1]} x {shape[0]} px; "
+            "make them the same size"
+        )
+    return valid & kept
 
 
 def to_sample(view: View, reader: str, key: str, where: str) -> Sample:

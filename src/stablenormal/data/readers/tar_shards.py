@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from stablenormal.data.readers.folder import MATRIX_SUFFIXES, NORMAL_SUFFIXES, Pair, read_pair
 from stablenormal.data.readers.source import Source, View, has_direction
 from stablenormal.data.sample import Sample
-from stablenormal.data.shards import decode_sample, is_ours, list_shards, stored_normals
+from stablenormal.data.shards import decode_sample, is_ours, list_shards, require_end, stored_normals
 from stablenormal.errors import DataError, StableNormalError
 from stablenormal.io.depth_map import DEPTH_SUFFIXES
 
@@ -141,6 +141,7 @@ def _scan(path: Path) -> list[_Record]:
                 if member.offset_data + member.size > length:
                     raise tarfile.ReadError("unexpected end of data")
                 members[suffix.lower()] = _Member(member.offset_data, member.size)
+        require_end(path)
     except (tarfile.TarError, OSError, EOFError) as error:
         damage = f"the shard is cut short or damaged ({error})"
     records = [_Record(path, key, tuple(members.items())) for key, members in found.items()]

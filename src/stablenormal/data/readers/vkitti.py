@@ -78,7 +78,7 @@ class VirtualKitti(Source[_Frame]):
 
     def read(self, entry: _Frame) -> View:
         """Fit planes to the depth."""
-        image, valid = picture(self._file(entry, "rgb", f"rgb_{entry.number}.jpg"))
+        image, _ = picture(self._file(entry, "rgb", f"rgb_{entry.number}.jpg"))
         depth = read_depth_map(
             self._file(entry, "depth", f"depth_{entry.number}.png"), self.convention.depth_unit_m
         )

@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 from stablenormal.data.synthetic.draws import Array, Rng, chance, surface_colour
 from stablenormal.data.synthetic.rasteriser import Map
+from stablenormal.data.transforms import compressed
 
 Image = npt.NDArray[np.uint8]
 
@@ -115,10 +116,3 @@ def _noise(rng: Rng, picture: Array) -> Array:
         strength = rng.uniform(0.003, 0.03)
         picture = picture + rng.normal(0, strength, (*picture.shape[:2], channels))
     return picture
-
-
-def compressed(image: Image, quality: int) -> Image:
-    """The image after a JPEG round trip."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    return np.ascontiguousarray(decoded[..., ::-1])

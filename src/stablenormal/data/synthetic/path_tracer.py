@@ -20,6 +20,7 @@ from stablenormal.data.synthetic.lighting import Lighting
 from stablenormal.data.synthetic.rasteriser import GBuffer, Map
 from stablenormal.data.synthetic.scene import Scene
 from stablenormal.errors import SettingError
+from stablenormal.geometry.camera import rays
 
 DEFAULT_VARIANT = "scalar_rgb"
 """Runs everywhere and repeats bit for bit."""
@@ -133,7 +134,8 @@ class PathTracer:
             batches.append(np.where(covered > 0, np.maximum(surfaces, 0), 0))
             coverages.append(covered)
         albedo = self._render(self._load(self._dressed_shapes()[1]), camera, _PAINT, _FEW, seed)
-        clean = denoised(combined(np.stack(batches)), albedo, self.gbuffer(camera), self._rays(camera))
+        directions = rays(camera.intrinsics(self.size))[0].permute(1, 2, 0).numpy()
+        clean = denoised(combined(np.stack(batches)), albedo, self.gbuffer(camera), directions)
         seen = np.mean(coverages, 0)
         if self._loaded().outdoors:
             clean, seen = clean + behind * (1 - seen), np.ones_like(seen)
@@ -258,13 +260,6 @@ class PathTracer:
             seed=seed,
         )
         return np.array(image, np.float32)
-
-    def _rays(self, camera: Camera) -> Map:
-        """Rays (H, W, 3) through the pixel centres in the camera's frame, of unit depth."""
-        intrinsics = camera.intrinsics(self.size)
-        u, v = np.meshgrid(np.arange(self.size) + 0.5, np.arange(self.size) + 0.5)
-        x, y = (u - intrinsics.cx) / intrinsics.fx, (v - intrinsics.cy) / intrinsics.fy
-        return np.stack([x, -y, -np.ones_like(x)], -1).astype(np.float32)
 
     def _freed(self, place: Array) -> Array:
         """The place (3,), or one under the ceiling where something is all around it."""
