@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--predictions", type=Path, required=True)
     parser.add_argument("--flip", type=float, nargs=3, default=(1, 1, 1))
+    parser.add_argument("-o", "--out", type=Path, help="JSON of both computations")
     options = parser.parse_args()
     angles: dict[str, list[np.ndarray]] = {"everywhere": [], "on_edges": [], "off_edges": []}
     for path in sorted(options.root.glob("*_normal.png")):
@@ -38,7 +39,7 @@ def main() -> None:
         for region, mask in (("everywhere", valid), ("on_edges", valid & near), ("off_edges", valid & ~near)):
             angles[region].append(angle[mask])
     summary = json.loads((options.evaluation / "evaluation.json").read_text())["summary"]
-    largest = 0.0
+    largest, both = 0.0, dict[str, dict[str, list[float]]]()
     for region, parts in angles.items():
         pooled, ours = np.sort(np.concatenate(parts)), summary[region]
         checked = {"mean": pooled.mean(), "median": np.median(pooled), "rmse": np.sqrt((pooled**2).mean())}
@@ -48,8 +49,13 @@ def main() -> None:
         assert ours["count"] == len(pooled), (region, ours["count"], len(pooled))
         for key, value in checked.items():
             largest = max(largest, abs(value - reported[key]))
+            both.setdefault(region, {})[key] = [float(reported[key]), float(value)]
             print(f"{region:12}{key:>8}{reported[key]:14.6f}{value:14.6f}{reported[key] - value:12.1e}")
     print(f"largest difference {largest:.1e}")
+    if options.out:
+        pixels = {region: int(sum(map(len, parts))) for region, parts in angles.items()}
+        record = {"largest_difference": largest, "pixels": pixels, "reported_and_recomputed": both}
+        options.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def decode(path: Path) -> tuple[np.ndarray, np.ndarray]:

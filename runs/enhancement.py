@@ -3,8 +3,8 @@
 python runs/enhancement.py --heldout SHARDS -o results/enhancement.json [--count 60] [--sets 4]
 
 Ground truth is blurred (sigma 2 and 4 px) or reduced (to 1/4 and 1/8, bilinear) and enlarged again, then
-enhanced with its image at several strengths. Reported: mean angular error, that near edges, and the share of
-the true edges' turn that is left (sharpness: mean angle between neighbours near edges over the true one).
+enhanced with its image at several strengths. Reported: mean angular error, that near edges, and the sharpness
+(`evaluation.edges.sharpness`: squared turns near true edges over the truth's).
 The six views are rendered orthographically at 256 px, laid out as Wonder3D writes them, blurred, and go
 through `enhance_wonder3d`. About 5 s of one core per map and strength on a CPU.
 """
@@ -36,7 +36,7 @@ from stablenormal.data.synthetic.corpus import dress
 from stablenormal.data.synthetic.draws import generator
 from stablenormal.data.synthetic.rasteriser import Rasteriser
 from stablenormal.data.synthetic.scenes import BUILDERS
-from stablenormal.evaluation.edges import near_edges
+from stablenormal.evaluation.edges import near_edges, sharpness
 from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
 from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.io.atomic import write_bytes
@@ -116,20 +116,12 @@ def scores(found: list[Tensor], truths: list[Tensor]) -> dict[str, float | None]
         edges = near_edges(truth) & valid
         if edges.any():
             near.append(float(angles[edges].mean()))
-            sharp.append(turning_deg(one, edges) / turning_deg(truth, edges))
+            sharp.append(sharpness(one, truth))
     return {
         "error_deg": float(np.mean(overall)),
         "edge_error_deg": float(np.mean(near)) if near else None,
         "sharpness": float(np.mean(sharp)) if sharp else None,
     }
-
-
-def turning_deg(normals: Tensor, where: Tensor) -> float:
-    """Mean angle between right-hand neighbours, and between lower ones, in a region (H, W)."""
-    across = angular_error_deg(normals[None, :, :, 1:], normals[None, :, :, :-1])[0]
-    down = angular_error_deg(normals[None, :, 1:], normals[None, :, :-1])[0]
-    both = [across[where[:, 1:] & where[:, :-1]], down[where[1:] & where[:-1]]]
-    return max(float(torch.cat(both).mean()), 1e-6)
 
 
 def six_views(options: argparse.Namespace, pipeline: StableNormal) -> list[dict[str, float | None]]:

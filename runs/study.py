@@ -51,6 +51,7 @@ from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
 from stablenormal.sampling.refine import trailing_ddim
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig, write_config
+from stablenormal.training.interruption import Interruption
 from stablenormal.training.latent_cache import LatentCache, build_latent_cache
 from stablenormal.training.loop import PartTraining, fit
 from stablenormal.training.parallel import Processes
@@ -71,13 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     if not options.page_only:
-        study = Study(options)
-        for seed in range(study.budget.training_seeds):
-            study.train_all(seed)
-            study.measure_all(seed)
-            study_page.write(options.out, options.docs)  # of what is there so far
-        study.measure_times()
+        try:
+            with Interruption() as interruption:
+                _run(Study(options, interruption), options)
+        except KeyboardInterrupt:
+            raise SystemExit("stopped; run the same command again to go on") from None
     study_page.write(options.out, options.docs)
+
+
+def _run(study: "Study", options: argparse.Namespace) -> None:
+    """Train and measure what is not there yet."""
+    for seed in range(study.budget.training_seeds):
+        study.train_all(seed)
+        study.measure_all(seed)
+        study_page.write(options.out, options.docs)  # of what is there so far
+    study.measure_times()
 
 
 class Study:
@@ -85,9 +94,11 @@ class Study:
 
     Args:
         options: of the command line.
+        interruption: stops a training with a checkpoint.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, interruption: Interruption) -> None:
+        self.interruption = interruption
         self.out: Path = options.out
         self.budget: Budget = BUDGETS[options.budget]
         self.pipeline = StableNormal.from_pretrained(
@@ -161,8 +172,9 @@ class Study:
         write_config(config, folder / "config.yaml")
         started, cpu = time.monotonic(), time.process_time()
         LOG.info("training %s, seed %d", name, seed)
-        averaged = fit(part, config, folder, Processes(shard=False))
-        assert averaged is not None, "without a limit a training runs to its end"
+        averaged = fit(part, config, folder, Processes(shard=False), interruption=self.interruption)
+        if averaged is None:
+            raise KeyboardInterrupt  # with a checkpoint; the same command goes on
         weights = {key: value.contiguous() for key, value in averaged.items()}
         save_file(weights, folder / "weights.safetensors")
         _finish(
@@ -260,7 +272,7 @@ class Study:
             )
             if not network.semantics:
                 components.refiner.injector = None
-            folder = self.out / "networks" / f"{name}-s{seed if seed < network.seeds else 0}"
+            folder = self.out / "networks" / f"{name}-s{seed}"
             module = components.refiner if network.kind == "refiner" else components.yoso
             module.load_state_dict(load_file(folder / "weights.safetensors"))
             module.eval()
@@ -325,7 +337,9 @@ class Study:
             numbers = {metric: float(np.mean(values)) for metric, values in each.items()}
             numbers["variance"] = float(np.var(each["error"], ddof=1))
             numbers["spread"] = _mean(spread[image], valid[image])
-            numbers["softness"] = 1 - float(np.mean([sharpness(one[image], truth[image]) for one in found]))
+            sharp = [sharpness(one[image], truth[image]) for one in found]
+            numbers["sharpness"] = float(np.mean(sharp))
+            numbers["sharpness_gap"] = float(np.mean(np.abs(1 - np.array(sharp))))
             for metric, value in numbers.items():
                 result.setdefault(metric, []).append(None if np.isnan(value) else round(value, 6))
         return result
@@ -335,8 +349,6 @@ class Study:
         prepared = prepare(planes(pair.image), self.budget.size, reduction(self.base.autoencoder))
         latent = encode(self.base.autoencoder, prepared.image)
         semantic = self.base.semantic_encoder(prepared.image)
-        if row.semantics == "shuffled":
-            raise DataError("semantics of another photograph are not asked for")
         normals = self._estimate(row, self._sampler(row, networks, latent, semantic), latent, 0)
         prediction = restore(unpad(normals, prepared), prepared, self.base.spec.native_frame)
         truth = planes(pair.normals)
@@ -421,4 +433,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DataError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -234,9 +234,9 @@ CLAIMS: tuple[Claim, ...] = (
         _below("near_edges", "full", *ONE_STEP_ROWS),
     ),
     Claim(
-        "soft-one-step",
-        "Full turns more sharply at edges than one-step networks do (closer to the sharpness of the truth).",
-        _below("softness", "full", *ONE_STEP_ROWS),
+        "sharpness-one-step",
+        "Full's edges are closer to the sharpness of the truth than those of one-step networks.",
+        _below("sharpness_gap", "full", *ONE_STEP_ROWS),
     ),
     Claim("refine-error", "The refinement lowers YOSO's error.", _below("error", "full", "turbo")),
     Claim(
@@ -244,7 +244,11 @@ CLAIMS: tuple[Claim, ...] = (
         "The refinement lowers YOSO's error near edges.",
         _below("near_edges", "full", "turbo"),
     ),
-    Claim("refine-softness", "The refinement sharpens YOSO's edges.", _below("softness", "full", "turbo")),
+    Claim(
+        "refine-sharpness",
+        "The refinement brings YOSO's edges closer to the sharpness of the truth.",
+        _below("sharpness_gap", "full", "turbo"),
+    ),
     Claim(
         "stable-diffusion",
         "Full varies less over seeds than diffusion estimators (variance of the image-mean error).",
@@ -334,8 +338,9 @@ METRICS = {
     "error": "mean angular error, degrees",
     "near_edges": "mean angular error within 3 px of edges, degrees",
     "away": "mean angular error away from edges, degrees",
-    "softness": "1 - sharpness; sharpness: squared turns near edges, prediction over truth",
-    "variance": "variance of the image-mean error over noise seeds, degrees squared",
+    "sharpness": "squared turns near edges, prediction over truth",
+    "sharpness_gap": "distance of the sharpness from 1, blur and noise alike",
+    "variance": "variance of the image-mean error over K noise seeds, degrees squared, divided by K - 1",
     "spread": "mean angle of the noise seeds' normals to their mean, degrees",
     "photographs": "mean angular error on photographs, degrees",
     "seconds": "seconds for one image",
@@ -344,7 +349,8 @@ METRICS = {
 AXES = {
     "error": "error, degrees",
     "near_edges": "near edges, degrees",
-    "softness": "1 - sharpness",
+    "sharpness": "sharpness",
+    "sharpness_gap": "distance of the sharpness from 1",
     "variance": "variance, degrees squared",
     "spread": "spread, degrees",
 }

@@ -38,10 +38,15 @@ class TestJudge:
         assert verdict(slightly_worse, base, margin=0.1) == "no"
 
     def test_the_difference_is_that_of_the_means_and_paired(self):
-        finding = judge(Comparison("a", "b", "m"), {"a": {"m": rows(0, 0)}, "b": {"m": rows(2, 3)}})
+        finding = judge(
+            Comparison("a", "b", "m"), {"a": {"m": rows(0, 0, 0)}, "b": {"m": rows(2.4, 2.5, 2.6)}}
+        )
         assert finding.difference.mean == pytest.approx(-2.5, abs=0.1)
-        assert finding.per_seed == pytest.approx((-2, -3), abs=0.1)
+        assert finding.per_seed == pytest.approx((-2.4, -2.5, -2.6), abs=0.1)
         assert finding.difference.high - finding.difference.low < 1.5
+
+    def test_two_seeds_that_differ_widely_cannot_tell(self):
+        assert verdict(rows(0, 0), rows(2, 3)) == "cannot tell"
 
     def test_one_seed_is_compared_with_every_seed(self):
         finding = judge(Comparison("a", "b", "m"), {"a": {"m": rows(0)}, "b": {"m": rows(1, 2, 3)}})

@@ -120,7 +120,10 @@ def _show(report: "CheckReport", output: Path | None) -> None:
             table.add_row(problem, str(times), f"{100 * times / total:.1f} %", what)
         screen.print(table)
     lines = [
-        f"{view.key}: {finding.problem}: {finding.detail}" for view in report.bad for finding in view.findings
+        f"{view.key}: {finding.problem}: {finding.detail}"
+        for view in report.bad
+        for finding in view.findings
+        if finding.problem not in report.ignored
     ]
     if len(lines) > _SHOWN:
         where = f"in {output / 'views.csv'}" if output else "with -o"

@@ -30,13 +30,14 @@ class Interval:
 def bootstrap_mean(
     values: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Mean of a table of values with its bootstrap interval, over rows and columns.
+    """Mean of a table of values with its interval, over rows and columns.
 
-    Rows are training seeds, columns images. Each resample draws as many rows and, independently, as many
-    columns with replacement, and takes the mean of the cells where they cross (the pigeonhole bootstrap, Owen
-    2007): what images have in common over seeds, and seeds over images, does not count as repeated evidence.
-    One row is the ordinary bootstrap over images. For the difference of two methods on the same images give
-    the table of differences: it is paired.
+    Rows are training seeds, columns images. Each resample draws as many columns with replacement, as the
+    ordinary bootstrap over images does. Rows are too few to be resampled (of three, a bootstrap knows little
+    more than the range): their means get Student's t with one degree of freedom less than there are rows,
+    drawn independently and added. What images have in common over seeds, and seeds over images, does not
+    count as repeated evidence. One row is the bootstrap over images alone. For the difference of two methods
+    on the same images give the table of differences: it is paired.
 
     Args:
         values: (images,) or (training seeds, images); columns with a NaN are left out.
@@ -53,11 +54,11 @@ def bootstrap_mean(
     table = _table(values)
     rows, columns = table.shape
     rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for place in range(resamples):
-        row_weights = np.bincount(rng.integers(rows, size=rows), minlength=rows) / rows
-        column_weights = np.bincount(rng.integers(columns, size=columns), minlength=columns) / columns
-        means[place] = row_weights @ table @ column_weights
+    draws = rng.multinomial(columns, np.full(columns, 1 / columns), size=resamples)
+    means = draws @ table.mean(axis=0) / columns
+    if rows > 1:
+        deviation = float(table.mean(axis=1).std(ddof=1)) / np.sqrt(rows)
+        means = means + deviation * rng.standard_t(rows - 1, size=resamples)
     mean = float(table.mean())
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, min(float(low), mean), max(float(high), mean))

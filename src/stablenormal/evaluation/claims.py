@@ -17,10 +17,11 @@ Measurements = Mapping[str, Mapping[str, NDArray[np.float64]]]
 
 RULE = (
     "For every comparison the difference is taken image by image and training seed by training seed, and "
-    "its mean gets a 95 % bootstrap interval over images and training seeds (both resampled). **Yes**: "
+    "its mean gets a 95 % interval: a bootstrap over images, and Student's t over training seeds. **Yes**: "
     "the whole interval lies on the claimed side of zero (or of the stated margin), and so does every "
     "training seed's own mean. **No**: the same on the other side. **Cannot tell**: anything else. A "
-    "claim of several comparisons is yes if all are, no if one is no, and otherwise cannot tell."
+    "claim of several comparisons is yes if all are, no if one is no, not measured if one is not, and "
+    "otherwise cannot tell."
 )
 """The rule in words, for pages."""
 

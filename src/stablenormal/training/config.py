@@ -87,7 +87,7 @@ class TrainingConfig:
     accumulate: int = 1
     """Passes over which a step's batch is divided: the gradients of a large one in a small memory."""
     gradient_checkpointing: bool = False
-    """Compute features again in the backward pass instead of keeping them: less memory, a third more time."""
+    """Compute features again in the backward pass instead of keeping them: less memory, more time."""
     shard: bool = False
     """With several processes, divide weights and optimiser state among them (FSDP), as sd21 needs."""
     seed: int = 0

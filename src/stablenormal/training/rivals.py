@@ -73,12 +73,15 @@ class Rival:
         return trailing_ddim(steps) if self.trailing else plain_ddim(steps)
 
 
+_WHOLE_ANGLE = {"decode_cells": 0, "latent_weight": 0.0}
+"""The angle of all decoded pixels and nothing else, as E2E-FT has it."""
+
 RIVALS: dict[str, Rival] = {
     "diffusion": Rival("guided", "yoso", predicts="epsilon"),
     "marigold": Rival("beside", "yoso", predicts="velocity", trailing=True),
     "genpercept": Rival("guided", "yoso", {"shrinkage": 1.0, "clean_fraction": 1.0}),
-    "end_to_end": Rival("guided", "angular", {"start": "zeros"}),
-    "feed_forward": Rival("alone", "angular", {"start": "image_latent"}),
+    "end_to_end": Rival("guided", "angular", {"start": "zeros", **_WHOLE_ANGLE}),
+    "feed_forward": Rival("alone", "angular", {"start": "image_latent", **_WHOLE_ANGLE}),
 }
 
 

@@ -93,7 +93,7 @@ def place_camera(rng: Rng, scene: Scene) -> Camera:
 
 
 def _roll(rng: Rng) -> float:
-    """Radians: level within 3 degrees three times in five, else tilted, seldom on its side."""
+    """Radians: nearly level (about 3 degrees) three times in five, else tilted, seldom on its side."""
     choice = rng.random()
     if choice < 0.6:
         return float(rng.normal(0, 0.05))
