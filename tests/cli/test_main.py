@@ -41,8 +41,8 @@ def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
     for command in (
-        "predict", "integrate", "mesh", "enhance", "priors", "reconstruct", "evaluate", "variance", "convert", "synth", "data",
-        "pack", "train",
+        "predict", "integrate", "mesh", "enhance", "priors", "reconstruct", "evaluate", "variance",
+        "convert", "synth", "data", "pack", "train",
     ):  # fmt: skip
         assert command in result.output
 
