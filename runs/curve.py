@@ -2,7 +2,8 @@
 
 python runs/curve.py --run models/angular-2 --checkpoints copies/*.pt --heldout PACKED --pairs DIR -o OUT.json
 
-The copies are of `checkpoint.pt`, made while the run went on; each is measured with its averaged weights.
+The copies are of `checkpoint.pt`, made while the run went on; each is measured with its averaged weights, at
+the image size that it was trained at.
 Run it in the folder in which the run was started.
 """
 
@@ -57,8 +58,12 @@ def main() -> None:
         part.module.eval()
         pipeline, mode = StableNormal(components), "full" if config.part == "refiner" else "turbo"
 
-        def predict(image: Tensor, pipeline: StableNormal = pipeline, mode: str = mode) -> Tensor:
-            return pipeline([image], mode=mode).normals[0].cpu()
+        size = config.stage_at(int(saved["step"]) - 1)[1].size
+
+        def predict(
+            image: Tensor, pipeline: StableNormal = pipeline, mode: str = mode, size: int = size
+        ) -> Tensor:
+            return pipeline([image], mode=mode, processing_resolution=size).normals[0].cpu()
 
         seen, left = 0, int(saved["step"])
         for stage in config.stages:
@@ -70,6 +75,7 @@ def main() -> None:
             "step": int(saved["step"]),
             "images_seen": seen,
             "mode": mode,
+            "size": size,
             "heldout_deg": float(np.mean([one["mean"] for one in found[0].per_image.values()])),
             "photographs_deg": found[1].mean_over_sources,
         }

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import study_page
@@ -59,7 +60,7 @@ from stablenormal.training.parts import RefinerTraining, YosoTraining
 from stablenormal.training.rivals import RIVALS, rival_components, rival_training
 
 ARCHITECTURES = {"small": SMALL, "toy": TOY}
-LEARNING_RATE = 1e-3
+OPTIMISER: dict[str, Any] = {"optimiser": "muon", "learning_rate": 3e-3, "muon_learning_rate": 0.02}
 LOG = logging.getLogger("study")
 
 Sampler = Callable[[NoiseSource], Tensor]
@@ -113,14 +114,14 @@ class Study:
         self.pairs: list[Pair] = list(read_pairs(options.pairs)) if options.pairs else []
         self.truths, self.images = _heldout_images(self.heldout, self.budget)
         with torch.inference_mode():
-            self.image_latents = torch.cat([encode(self.base.autoencoder, i) for i in self.images.split(8)])
+            self.image_latents = torch.cat([self.base.encode_image(i) for i in self.images.split(8)])
             self.semantics = torch.cat([self.base.semantic_encoder(i) for i in self.images.split(8)])
         self.settings = {
             "budget": asdict(self.budget),
             "corpus": [len(self.corpus), _hash_of_array(self.corpus.images[:4])],
             "heldout": [len(self.heldout), _hash_of_array(self.heldout.images[:4])],
             "base": self.pipeline.weight_hash,
-            "learning_rate": LEARNING_RATE,
+            "optimiser": OPTIMISER,
         }
         self.evidence = {"commit": _commit(), "torch": torch.__version__, "threads": torch.get_num_threads()}
 
@@ -146,7 +147,7 @@ class Study:
             data=self.corpus_folders[0],
             heldout=self.corpus_folders[1],
             stages=(Stage(self.budget.size, steps, self.budget.batch, self.budget.variants),),
-            learning_rate=LEARNING_RATE,
+            **OPTIMISER,
             warmup_steps=max(1, self.budget.steps // 15),
             ema_decay=0.995 if steps >= 100 else 0.5,
             seed=seed,
@@ -250,7 +251,7 @@ class Study:
                 for name, row in rows.items():
                     started = time.perf_counter()
                     image = self.images[:1]
-                    latent = encode(self.base.autoencoder, image)
+                    latent = self.base.encode_image(image)
                     semantic = self.base.semantic_encoder(image) if row.kind == "two_stage" else None
                     self._estimate(row, self._sampler(row, networks[name], latent, semantic), latent, 0)
                     if round_number:  # the first warms up
@@ -347,7 +348,7 @@ class Study:
     def _photograph_error(self, row: Row, networks: list[ModelComponents], pair: Pair) -> float:
         """Mean error of one draw at the photograph's own size, the networks working at the study's."""
         prepared = prepare(planes(pair.image), self.budget.size, reduction(self.base.autoencoder))
-        latent = encode(self.base.autoencoder, prepared.image)
+        latent = self.base.encode_image(prepared.image)
         semantic = self.base.semantic_encoder(prepared.image)
         normals = self._estimate(row, self._sampler(row, networks, latent, semantic), latent, 0)
         prediction = restore(unpad(normals, prepared), prepared, self.base.spec.native_frame)

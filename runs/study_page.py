@@ -124,7 +124,7 @@ def _summary(
         )
         networks[path.parent.name] = {key: found[key] for key in kept}
     every_run = [run for seeds in runs.values() for run in seeds.values()]
-    shared = ("budget", "corpus", "heldout", "base", "learning_rate")
+    shared = ("budget", "corpus", "heldout", "base", "optimiser")
     rows = {
         name: {
             "title": ROWS[name].title,

@@ -50,6 +50,11 @@ def test_written_configuration_reads_back_equal(tmp_path):
             "stages: [{size: 64, steps: 1, batch: 1}]",
             "accumulate is 0; it must be at least 1",
         ),
+        (
+            "part: yoso\nbase: new\ndata: d\nheldout: h\noptimiser: muon\nshard: true\n"
+            "stages: [{size: 64, steps: 1, batch: 1}]",
+            "use adamw with shard",
+        ),
         ("part: yoso\nstages: [{size: 64, steps: 1, batch: 1}]", "missing"),
     ],
 )
@@ -75,6 +80,7 @@ OTHER_VALUES = {
     "supervision": "self_distillation",
     "alignment": "upsampler",
     "start": "zeros",
+    "optimiser": "muon",
     "jitter_zoom": 2.0,
 }
 """Where a larger number, another word or the opposite will not do."""

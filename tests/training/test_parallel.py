@@ -16,7 +16,7 @@ from stablenormal.training.config import Stage, TrainingConfig, write_config
 from stablenormal.training.parallel import Processes
 from stablenormal.training.run import train
 
-RUNS = ("yoso", "autoencoder", "self_distillation", "sharded_and_stopped")
+RUNS = ("yoso", "autoencoder", "self_distillation", "muon_and_stopped", "sharded_and_stopped")
 
 
 def config_part(name):
@@ -36,6 +36,7 @@ def _config(name, corpus_folder, toy_model):
         validation_images=4,
         bf16=False,
         shard=name.startswith("sharded"),
+        optimiser="muon" if name.startswith("muon") else "adamw",
         supervision="self_distillation" if name == "self_distillation" else "labels",
         local_crops=1,
         prototypes=16,
@@ -97,7 +98,7 @@ def test_a_sharded_checkpoint_is_whole(runs):
     )
     assert one["module"].keys() == two["module"].keys()
     assert all(value.shape == two["module"][key].shape for key, value in one["module"].items())
-    moments = [state["optimiser"]["state"] for state in (one, two)]
+    moments = [state["optimisers"][0]["state"] for state in (one, two)]
     assert all(moments[0][i]["exp_avg"].shape == moments[1][i]["exp_avg"].shape for i in moments[0])
     assert all(isinstance(value, torch.Tensor) for value in two["average"]["shadow_params"])
 

@@ -84,6 +84,15 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(config, tmp_path):
         assert all(torch.equal(one[key], two[key]) for key in one), file
 
 
+def test_muon_resumes_bit_for_bit(config, tmp_path):
+    muon = dataclasses.replace(config, optimiser="muon")
+    whole = load_components(train(muon, tmp_path / "whole"))
+    assert train(muon, tmp_path / "parts", stop_after=2) is None
+    parts = load_components(train(muon, tmp_path / "parts"))
+    for name, value in whole.yoso.state_dict().items():
+        assert torch.equal(value, parts.yoso.state_dict()[name])
+
+
 @pytest.mark.parametrize("start", ["noise", "zeros", "image_latent"])
 def test_angular_writes_its_start_into_the_spec(config, start, tmp_path):
     short = dataclasses.replace(config, part="angular", start=start, stages=(Stage(32, 1, 2),))

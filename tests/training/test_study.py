@@ -65,7 +65,7 @@ def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkey
     assert {path for path in runs if before[path] != after[path]} == {lost}
     assert json.loads(lost.read_text())["values"] == content
 
-    monkeypatch.setattr(study, "LEARNING_RATE", 1e-4)
+    monkeypatch.setattr(study, "OPTIMISER", {"learning_rate": 1e-4})
     with pytest.raises(DataError, match="another study"):
         study.main(arguments)
 

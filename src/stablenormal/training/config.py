@@ -17,6 +17,7 @@ from stablenormal.models.spec import Alignment, Start
 Part = Literal["autoencoder", "semantic", "upsampler", "yoso", "refiner", "angular"]
 Decay = Literal["cosine", "exponential", "constant"]
 Supervision = Literal["labels", "self_distillation"]
+Optimiser = Literal["adamw", "muon"]
 Built = TypeVar("Built")
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -62,8 +63,13 @@ class TrainingConfig:
     options of each. A packed mixture (`stablenormal pack --mixture`) is faster to read."""
     source_size: int = 256
     """Side in pixels to which the middle square of each of their views is resized."""
+    optimiser: Optimiser = "adamw"
+    """AdamW for everything, or Muon for the matrices of hidden layers and AdamW for the rest: fewer samples
+    from nothing, but each process holds every weight (not with `shard`)."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
+    muon_learning_rate: float = 0.02
+    """Peak learning rate of Muon."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
     warmup_steps: int = 100
@@ -188,6 +194,7 @@ class TrainingConfig:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must not be negative")
         for name, choices in (
             ("start", Start), ("decay", Decay), ("supervision", Supervision), ("alignment", Alignment),
+            ("optimiser", Optimiser),
         ):  # fmt: skip
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))
@@ -209,7 +216,9 @@ class TrainingConfig:
             raise SettingError(
                 "train_image_encoder: give every stage variants: 0, as a cache keeps old latents"
             )
-        for name in ("learning_rate", "clip_norm"):
+        if self.optimiser == "muon" and self.shard:
+            raise SettingError("optimiser: muon needs whole matrices; use adamw with shard")
+        for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be positive")
 

@@ -20,6 +20,7 @@ from stablenormal.errors import SettingError
 from stablenormal.training.checkpoint import load_checkpoint, save_checkpoint
 from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.interruption import Interruption
+from stablenormal.training.muon import Muon, split_parameters
 from stablenormal.training.parallel import Processes, divided, whole
 from stablenormal.training.records import RunRecords
 from stablenormal.training.samples import StepSamples, divide_step
@@ -211,13 +212,10 @@ class TrainingRun:
         self._step_module = _Step(part)
         self._distributed = processes.distribute(self._step_module)
         self._parameters = [p for p in part.module.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(
-            self._parameters,
-            lr=config.learning_rate,
-            betas=_BETAS,
-            weight_decay=config.weight_decay,
-            fused=not processes.sharded,
-        )
+        self._optimisers = _optimisers(part.module, config, processes)
+        self._peaks = [
+            [float(group["lr"]) for group in optimiser.param_groups] for optimiser in self._optimisers
+        ]
         self._average = EMAModel(self._parameters, decay=config.ema_decay, foreach=not processes.sharded)
         saved = load_checkpoint(folder / CHECKPOINT_FILE, config.fingerprint())
         if saved is not None:
@@ -242,8 +240,10 @@ class TrainingRun:
     def advance(self) -> None:
         """One optimiser step."""
         config, (stage_index, stage) = self.config, self.config.stage_at(self.step)
-        for group in self._optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
+        factor = learning_rate_factor(config, self.step)
+        for optimiser, peaks in zip(self._optimisers, self._peaks, strict=True):
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
         index = epoch_indices(
             config.seed + stage_index, self.step - self._stage_start, stage.batch, self._samples
         )
@@ -257,7 +257,8 @@ class TrainingRun:
             self.processes.device,
         )
         self.part.module.train()
-        self._optimiser.zero_grad(set_to_none=True)
+        for optimiser in self._optimisers:
+            optimiser.zero_grad(set_to_none=True)
         passes = [self._pass(stage, share, share is shares[-1]) for share in shares]
         means = {name: float(np.mean([one[name] for one in passes])) for name in passes[0]}
         means = self.processes.mean(means)
@@ -265,7 +266,8 @@ class TrainingRun:
         self._refuse_infinite("loss", loss)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
         self._refuse_infinite("norm of the gradient", float(whole(norm)))
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         self._average.step(self._parameters)
         self.part.after_step(self.step, config.total_steps)
         self.step += 1
@@ -310,7 +312,7 @@ class TrainingRun:
                 "loss": float(np.mean(self._losses)),
                 "images_per_s": self._pace.speed(),
                 "hours_left": images_left(config, step) / self._pace.speed() / 3600,
-                "learning_rate": self._optimiser.param_groups[0]["lr"],
+                "learning_rate": self._optimisers[0].param_groups[0]["lr"],
             }
             records.figures(step, "training", figures | self._figures)
             self._losses = []
@@ -348,7 +350,7 @@ class TrainingRun:
     def _save(self) -> None:
         state: dict[str, Any] = {
             "module": whole(self.part.module.state_dict()),
-            "optimiser": whole(self._optimiser.state_dict()),
+            "optimisers": [whole(optimiser.state_dict()) for optimiser in self._optimisers],
             "average": whole(self._average.state_dict()),
             "step": self.step,
         }
@@ -361,11 +363,13 @@ class TrainingRun:
         self.part.module.load_state_dict(
             {name: divided(value, like[name]) for name, value in saved["module"].items()}
         )
-        moments = saved["optimiser"]["state"]
-        for index, values in moments.items():
-            for name in ("exp_avg", "exp_avg_sq"):
-                values[name] = divided(values[name], self._parameters[index])
-        self._optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, state in zip(self._optimisers, saved["optimisers"], strict=True):
+            parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+            for index, values in state["state"].items():
+                for name, value in values.items():
+                    if isinstance(value, Tensor) and value.ndim:
+                        values[name] = divided(value, parameters[index])
+            optimiser.load_state_dict(state)
         average = dict(saved["average"])
         average["shadow_params"] = [
             divided(value, parameter)
@@ -373,6 +377,38 @@ class TrainingRun:
         ]
         self._average.load_state_dict(average)
         self.step = int(saved["step"])
+
+
+def _optimisers(
+    module: nn.Module, config: TrainingConfig, processes: Processes
+) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the matrices and AdamW for the rest."""
+    matrices, others = split_parameters(module)
+    if config.optimiser == "adamw":
+        matrices, others = [], [p for p in module.parameters() if p.requires_grad]
+    built: list[torch.optim.Optimizer] = []
+    if others:
+        built.append(
+            torch.optim.AdamW(
+                others,
+                lr=config.learning_rate,
+                betas=_BETAS,
+                weight_decay=config.weight_decay,
+                fused=not processes.sharded,
+            )
+        )
+    if matrices:
+        built.append(
+            Muon(
+                matrices,
+                lr=config.muon_learning_rate,
+                weight_decay=config.weight_decay,
+                rank=processes.rank,
+                count=processes.count,
+                total=processes.total,
+            )
+        )
+    return built
 
 
 def _check_division(config: TrainingConfig, processes: int) -> None:

@@ -17,7 +17,7 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -105,6 +105,12 @@ class Processes:
         values = torch.tensor(list(figures.values()), dtype=torch.float64, device=self.device)
         reduced: Tensor = self._accelerator.reduce(values, reduction="mean")
         return dict(zip(figures, reduced.tolist(), strict=True))
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over the processes, in place."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values
 
     def any(self, wish: bool) -> bool:
         """Whether any process wishes it."""

@@ -143,9 +143,11 @@ class DenoiserTraining(PartTraining):
         self._caches, self._schedule = caches, NoiseSchedule()
         self._alphas = self._schedule.alphas_cumprod.float()
         self._cache: LatentCache | None = None
+        self._size: int | None = None
 
     def samples(self, stage_index: int, stage: Stage) -> int:
         """Every cached variant of every sample, or every sample where the stage has no cache."""
+        self._size = stage.size
         if not stage.variants:
             self._cache = None
             return len(self._corpus)
@@ -213,11 +215,16 @@ class DenoiserTraining(PartTraining):
         return in_native_frame(batch.to(samples.device), self._components.spec)
 
     def validate(self) -> Validation:
-        """Errors of turbo (YOSO) or full (refiner) on held-out images."""
+        """Errors of turbo (YOSO) or full (refiner) on held-out images, seen at the stage's size."""
         pipeline, metrics, rows = StableNormal(self._components), [], []
         for batch in heldout_batches(self._heldout, self._config, pipeline.device):
             with torch.autocast(pipeline.device.type, torch.bfloat16):
-                output = pipeline(list(batch.image / 2 + 0.5), mode=self.mode, batch_size=VALIDATION_BATCH)
+                output = pipeline(
+                    list(batch.image / 2 + 0.5),
+                    mode=self.mode,
+                    batch_size=VALIDATION_BATCH,
+                    processing_resolution=self._size,
+                )
             normals = torch.stack(output.normals).to(pipeline.device)
             metrics += image_metrics(normals, batch.normals)
             rows += normal_rows(batch, normals)

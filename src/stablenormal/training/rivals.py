@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from stablenormal.data.packed import PackedCorpus
 from stablenormal.geometry.normals import unit_length
 from stablenormal.models.architecture import Architecture
-from stablenormal.models.autoencoder import decode, encode
+from stablenormal.models.autoencoder import decode
 from stablenormal.models.building import ModelComponents, build_components, build_concatenating_denoiser
 from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.pipelines.diffusion import DiffusionSampler
@@ -88,7 +88,7 @@ RIVALS: dict[str, Rival] = {
 def rival_components(
     base: ModelComponents, architecture: Architecture, kind: NetworkKind, seed: int
 ) -> ModelComponents:
-    """A model with the base's frozen autoencoder and semantic encoder and fresh denoisers.
+    """A model with the base's frozen autoencoder and encoders, and fresh denoisers.
 
     Guided networks of one seed are equal, whatever they are trained for.
 
@@ -100,7 +100,12 @@ def rival_components(
     """
     generator = Generator().manual_seed(seed)
     fresh = build_components(architecture, replace(base.spec, start="noise", turbo_t=0), generator)
-    components = replace(fresh, autoencoder=base.autoencoder, semantic_encoder=base.semantic_encoder)
+    components = replace(
+        fresh,
+        autoencoder=base.autoencoder,
+        image_encoder=base.image_encoder,
+        semantic_encoder=base.semantic_encoder,
+    )
     if kind != "guided":
         network = build_concatenating_denoiser(architecture, kind == "beside", generator)
         components.yoso = cast(
@@ -163,7 +168,7 @@ class DiffusionTraining(DenoiserTraining):
         device = self._components.autoencoder.device
         for batch in heldout_batches(self._heldout, self._config, device):
             with torch.autocast(device.type, torch.bfloat16):
-                image_latent = encode(self._components.autoencoder, batch.image)
+                image_latent = self._components.encode_image(batch.image)
                 table = self._rival.table(10)
                 sampler = DiffusionSampler(self._components.yoso, image_latent, table, self._predicts)
                 latent = sampler(seeded_noise(0, image_latent))

@@ -93,12 +93,12 @@ def place_camera(rng: Rng, scene: Scene) -> Camera:
 
 
 def _roll(rng: Rng) -> float:
-    """Radians: nearly level (about 3 degrees) three times in five, else tilted, seldom on its side."""
+    """Radians: nearly level (about 3 degrees) two times in three, else tilted, very seldom on its side."""
     choice = rng.random()
-    if choice < 0.6:
+    if choice < 0.66:
         return float(rng.normal(0, 0.05))
-    if choice < 0.94:
-        return float(rng.normal(0, 0.25))
+    if choice < 0.985:
+        return float(rng.normal(0, 0.2))
     return float(rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0, 0.2))
 
 
@@ -113,20 +113,22 @@ def _inside(scene: Scene, eye: Array, margin: float = 0.12) -> bool:
 
 
 def _around_object(rng: Rng, scene: Scene, roll: float) -> Camera:
-    fov_deg = log_uniform(rng, 8, 60)
+    fov_deg = log_uniform(rng, 15, 80)
     away = direction(rng)
     if scene.has_ground:
         away[2] = abs(away[2]) * rng.uniform(0.3, 1.3) + rng.uniform(0.02, 0.3)
     elif chance(rng, 0.5):
         away[2] *= 0.3
     away /= np.linalg.norm(away)
-    distance = scene.radius / np.sin(np.radians(fov_deg) / 2) * rng.uniform(0.6, 1.15)
+    distance = scene.radius * max(1.2, rng.uniform(0.6, 1.15) / np.sin(np.radians(fov_deg) / 2))
     eye = scene.centre + away * distance
     if scene.has_ground:
         eye[2] = max(eye[2], scene.low[2] + 0.1)
     near = max(0.02, 0.2 * (distance - scene.radius * 1.6))
     aim = scene.centre - eye + rng.normal(0, 0.05, 3) * scene.radius
-    return _camera(eye, aim, roll * (3 if chance(rng, 0.2) else 1), fov_deg, "object", near, distance + 30)
+    if not scene.has_ground and chance(rng, 0.2):
+        roll *= 3
+    return _camera(eye, aim, roll, fov_deg, "object", near, distance + 30)
 
 
 def _over_table(rng: Rng, scene: Scene, roll: float) -> Camera:
