@@ -164,8 +164,9 @@ SMALL_SPEC = ModelSpec(
     name="small",
     start="noise",
     native_frame="opengl",
-    processing_resolution=160,
-    steps=4,
+    processing_resolution=144,
+    t_plus=101,
+    steps=2,
     semantic_input_size=224,
 )
 

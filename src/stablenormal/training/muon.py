@@ -6,7 +6,6 @@ common ones. A network of ours from nothing needs less than half of AdamW's samp
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +32,8 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x if wide else x.mT
+    result: Tensor = x if wide else x.mT
+    return result
 
 
 def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -42,7 +42,7 @@ def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Par
     Muon takes the weights of hidden layers, as matrices of outputs and inputs; first and last
     convolutions, embeddings, biases and the scales of normalisations stay with AdamW.
     """
-    matrices, others = [], []
+    matrices, others = list[nn.Parameter](), list[nn.Parameter]()
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             hidden = parameter.ndim in (2, 4) and not any(end in name for end in _ENDS)
@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
         self._rank, self._count, self._total = rank, count, total
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step with the gradients that are there.
 
         Raises:
@@ -93,6 +93,7 @@ class Muon(torch.optim.Optimizer):
             for parameter, update in zip(chosen, updates, strict=True):
                 tall = max(1.0, parameter.shape[0] / (parameter.numel() / parameter.shape[0])) ** 0.5
                 parameter.add_(update.view_as(parameter), alpha=-group["lr"] * tall)
+        return None
 
     def _momentum(self, parameter: nn.Parameter, momentum: float) -> Tensor:
         """The gradient, averaged over steps, as a matrix (outputs, inputs)."""

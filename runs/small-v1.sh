@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The bundled weights, version 1, from nothing: renders, trainings, export, measurement. Three hours on two cores.
+# Run it in an empty folder with `stablenormal` and `torchrun` on the path; every step resumes where it stopped.
+# bash REPO/runs/small-v1.sh REPO [PAIRS]     PAIRS: a folder of NAME_rgb.jpg and NAME_normal.png, measured only
+set -euo pipefail
+repo=$(realpath "$1")
+pairs=${2:-}
+export OMP_NUM_THREADS=1
+stablenormal synth -o shards/heldout-2 --count 512 --seed 900002 --size 256 --workers 2
+stablenormal synth -o shards/v1 --count 16384 --seed 101 --size 256 --workers 2
+stablenormal synth -o shards/one --count 6144 --seed 1 --size 256 --workers 2
+[ -f corpus/heldout-2/corpus.json ] || stablenormal pack shards/heldout-2 -o corpus/heldout-2 --count 512
+[ -f corpus/train-2-128/corpus.json ] ||
+  stablenormal pack shards/v1 shards/one -o corpus/train-2-128 --count 22528 --size 128
+train() { # PART CONFIG RUN
+  torchrun --standalone --nproc-per-node 2 -m stablenormal train "$1" "$repo/configs/small-v1/$2.yaml" -o "models/$3"
+}
+train autoencoder autoencoder ae-1
+train angular angular angular-3
+train semantic semantic semantic-3
+train refiner refiner refiner-3
+python "$repo/runs/export.py" models/refiner-3/model small
+python "$repo/runs/measure.py" --model small --heldout corpus/heldout-2 ${pairs:+--pairs "$pairs"} -o small-v1.json
