@@ -92,7 +92,7 @@ def test_cameras_are_cameras(scenes: dict[str, list[Scene]], kind: str) -> None:
                 assert camera.eye[1] <= scene.high[1]  # on this side of the wall behind
             if scene.has_ground and kind not in ("foliage", "object"):
                 assert camera.eye[2] > 0
-    low, high = (8, 60) if kind == "object" else (30, 100)
+    low, high = (15, 80) if kind == "object" else (30, 100)
     assert low <= min(fovs) and max(fovs) <= high and np.ptp(fovs) > 0.6 * (min(high, 78) - low)
     assert np.std(pitches) > 3 and np.std(rolls) > 1
 
