@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The bundled weights, version 0, from nothing: renders, trainings, export, measurement. Two and a half CPU hours.
+# At commit 063339b: later the small architecture is lighter and its settings are version 1's.
 # Run it in an empty folder with `stablenormal` on the path; every step resumes where it stopped.
 # bash REPO/runs/small-v0.sh REPO [PAIRS]     PAIRS: a folder of NAME_rgb.jpg and NAME_normal.png, measured only
 set -euo pipefail
