@@ -19,6 +19,7 @@ from stablenormal.models.architecture import TOY, TOY_SPEC
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components, save_components
+from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
 from stablenormal.training.run import build_part, quieten, sine_positions, starting_components, train
@@ -498,3 +499,16 @@ class TestSources:
             dataclasses.replace(config, sources=sources)
         with pytest.raises(SettingError, match="not both and not neither"):
             dataclasses.replace(config, data="")
+
+
+def test_denoisers_are_validated_at_the_size_of_the_stage(config, tmp_path, monkeypatch):
+    sizes, call = [], StableNormal.__call__
+
+    def spied(self, images, **options):
+        sizes.append(options["processing_resolution"])
+        return call(self, images, **options)
+
+    monkeypatch.setattr(StableNormal, "__call__", spied)
+    stages = (Stage(32, 1, 2), Stage(64, 1, 2))
+    train(dataclasses.replace(config, stages=stages, validate_every=1), tmp_path)
+    assert set(sizes) == {32, 64}
