@@ -19,6 +19,11 @@ CONFIG = TrainingConfig(
 def test_written_configuration_reads_back_equal(tmp_path):
     write_config(CONFIG, tmp_path / "c.yaml")
     assert read_config(tmp_path / "c.yaml") == CONFIG
+    fresh = dataclasses.replace(
+        CONFIG, stages=(Stage(64, 5, 4, 0),), train_image_encoder=True, image_encoder_channels=(8, 16)
+    )
+    write_config(fresh, tmp_path / "fresh.yaml")
+    assert read_config(tmp_path / "fresh.yaml") == fresh
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ OTHER_VALUES = {
     "jitter_zoom": 2.0,
 }
 """Where a larger number, another word or the opposite will not do."""
-NEED_OTHERS = ("sources", "train_image_encoder")
+NEED_OTHERS = ("sources", "train_image_encoder", "image_encoder_channels")
 
 
 @pytest.mark.parametrize(
@@ -100,15 +105,21 @@ def test_fingerprint_changes_with_every_field(field):
 
 def test_fingerprint_changes_with_fields_that_need_others():
     fresh = dataclasses.replace(CONFIG, stages=(Stage(64, 5, 4, 0),))
-    assert fresh.fingerprint() != dataclasses.replace(fresh, train_image_encoder=True).fingerprint()
+    tuned = dataclasses.replace(fresh, train_image_encoder=True)
+    anew = dataclasses.replace(tuned, image_encoder_channels=(8, 8))
+    assert len({each.fingerprint() for each in (fresh, tuned, anew)}) == 3
     sources = tuple(SourceConfig(reader="folder", root=root) for root in ("a", "b"))
     drawn = [dataclasses.replace(CONFIG, data="", sources=(one,)).fingerprint() for one in sources]
     assert len({CONFIG.fingerprint(), *drawn}) == 3
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": -1}, {"warmup_steps": -1}, {"source_size": 0}, {"roll_deg": -1.0}]
-)
+    "change",
+    [
+        {"seed": -1}, {"warmup_steps": -1}, {"source_size": 0}, {"roll_deg": -1.0},
+        {"image_encoder_channels": (8, 0)}, {"image_encoder_channels": (8, 8)}, {"image_encoder_layers": 0},
+    ],
+)  # fmt: skip
 def test_numbers_that_no_run_can_use_are_refused(change):
     with pytest.raises(SettingError, match=next(iter(change))):
         dataclasses.replace(CONFIG, **change)

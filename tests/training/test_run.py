@@ -149,6 +149,35 @@ def test_angular_may_tune_an_image_encoder_and_a_refiner_then_sees_through_it(co
     assert right < off / 2
 
 
+def test_a_fresh_image_encoder_takes_its_shape_and_first_weights_from_the_settings(config, tmp_path):
+    tuning = dataclasses.replace(
+        config, part="angular", train_image_encoder=True, image_encoder_channels=(8, 8, 16, 24),
+        image_encoder_layers=2, stages=(Stage(32, 2, 4, 0),),
+    )  # fmt: skip
+    first, again, other = (
+        starting_components(dataclasses.replace(tuning, seed=seed)).image_encoder.network.conv_in.weight
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    tuned = load_components(train(tuning, tmp_path / "fresh")).image_encoder
+    assert (tuned.config["block_out_channels"], tuned.config["layers_per_block"]) == ([8, 8, 16, 24], 2)
+    assert not torch.equal(tuned.network.conv_in.weight, first)
+    further = dataclasses.replace(tuning, base=str(tmp_path / "fresh" / "model"), image_encoder_channels=())
+    assert torch.equal(
+        starting_components(further).image_encoder.network.conv_in.weight, tuned.network.conv_in.weight
+    )
+
+
+def test_a_fresh_image_encoder_of_other_levels_is_refused(config):
+    tuning = dataclasses.replace(
+        config, part="angular", train_image_encoder=True, image_encoder_channels=(8, 8),
+        stages=(Stage(32, 2, 4, 0),),
+    )  # fmt: skip
+    with pytest.raises(SettingError, match="4 levels"):
+        starting_components(tuning)
+
+
 def test_an_image_encoder_is_never_tuned_on_old_latents(config):
     with pytest.raises(SettingError, match="variants: 0"):
         dataclasses.replace(config, part="angular", train_image_encoder=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import gcd
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -10,8 +11,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
+from stablenormal.errors import SettingError
 from stablenormal.models.architecture import Architecture, AutoencoderShape, DenoiserShape, SemanticShape
-from stablenormal.models.autoencoder import encode
+from stablenormal.models.autoencoder import encode, patch_size
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import ConcatenatingDenoiser, GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
@@ -21,6 +23,9 @@ from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import ModelSpec, TextCondition
 from stablenormal.models.text import text_constant
 from stablenormal.models.unet_stages import stage_channels
+
+_IMAGE_ENCODER_GROUPS = 8
+"""Of each normalisation of a fresh image encoder, where its channels divide."""
 
 
 @dataclass
@@ -196,6 +201,43 @@ def build_concatenating_denoiser(
     with _seeded(generator):
         unet = build_unet(shape, channels, in_channels=channels * (2 if noisy_latent else 1))
         return ConcatenatingDenoiser(unet, _text(shape, "prompt"))
+
+
+def build_image_encoder(
+    autoencoder: AutoencoderKL,
+    block_out_channels: tuple[int, ...],
+    layers_per_block: int,
+    generator: Generator | None = None,
+) -> ImageEncoder:
+    """Build an encoder of photographs with fresh weights, of En's patch, latent channels and reduction.
+
+    Networks trained on En's latents of photographs cannot go on from it.
+
+    Args:
+        autoencoder: En and De.
+        block_out_channels: channels of each level, finest first, as many levels as En has.
+        layers_per_block: residual blocks of each level.
+        generator: the source of every initial weight; the global random state stays untouched.
+
+    Raises:
+        SettingError: if there are not as many levels as En has.
+    """
+    config = autoencoder.config
+    levels = len(config.block_out_channels)
+    if len(block_out_channels) != levels:
+        raise SettingError(
+            f"an image encoder for this autoencoder needs channels of {levels} levels, got "
+            f"{list(block_out_channels)}"
+        )
+    with _seeded(generator):
+        return ImageEncoder(
+            latent_channels=int(config.latent_channels),
+            patch=patch_size(autoencoder),
+            block_out_channels=block_out_channels,
+            layers_per_block=layers_per_block,
+            norm_num_groups=gcd(_IMAGE_ENCODER_GROUPS, *block_out_channels),
+            mid_block_add_attention=bool(config.mid_block_add_attention),
+        )
 
 
 def build_semantic_encoder(shape: SemanticShape, input_size: int) -> SemanticEncoder:

@@ -157,6 +157,11 @@ class TrainingConfig:
     train_image_encoder: bool = False
     """Angular: give photographs an encoder of their own, which begins as En, and tune it too; needs stages
     without a cache (variants: 0). Normal maps keep En, so latents and decoder stay as they are."""
+    image_encoder_channels: tuple[int, ...] = ()
+    """Angular with `train_image_encoder`: channels of each level of a fresh encoder, finest first, as many
+    levels as En has; with none the base's goes on, or one that begins as En."""
+    image_encoder_layers: int = 1
+    """Residual blocks of each level of a fresh image encoder."""
     latent_weight: float = 0.1
     """Angular: weight of the mean square error of the latent, which keeps it where the decoder works."""
     angular_weight: float = 0.0
@@ -199,7 +204,10 @@ class TrainingConfig:
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))
                 raise SettingError(f"unknown {name} {getattr(self, name)!r}; choose one of {known}")
-        for name in ("accumulate", "validate_every", "checkpoint_every", "validation_images", "prototypes"):
+        for name in (
+            "accumulate", "validate_every", "checkpoint_every", "validation_images", "prototypes",
+            "image_encoder_layers",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.source_size < 16:
@@ -216,6 +224,11 @@ class TrainingConfig:
             raise SettingError(
                 "train_image_encoder: give every stage variants: 0, as a cache keeps old latents"
             )
+        channels = self.image_encoder_channels
+        if any(not isinstance(count, int) or count < 1 for count in channels):
+            raise SettingError(f"image_encoder_channels are {list(channels)}; give positive whole numbers")
+        if channels and not self.train_image_encoder:
+            raise SettingError("image_encoder_channels: set train_image_encoder too")
         if self.optimiser == "muon" and self.shard:
             raise SettingError("optimiser: muon needs whole matrices; use adamw with shard")
         for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
@@ -292,6 +305,8 @@ def read_config(path: Path, part: str | None = None) -> TrainingConfig:
     content["sources"] = tuple(source_config(source, str(path)) for source in sources)
     if sources:
         content.setdefault("data", "")
+    if isinstance(content.get("image_encoder_channels"), list):
+        content["image_encoder_channels"] = tuple(content["image_encoder_channels"])
     config = _build(TrainingConfig, content, path)
     if part is not None and config.part != part:
         raise SettingError(f"{path}: is for part {config.part!r}, not {part!r}")

@@ -18,7 +18,7 @@ from stablenormal.io.atomic import reason
 from stablenormal.io.hub import resolve_model
 from stablenormal.models.architecture import SD21, SD21_SPEC, SMALL, SMALL_SPEC
 from stablenormal.models.autoencoder import encode
-from stablenormal.models.building import ModelComponents, build_components
+from stablenormal.models.building import ModelComponents, build_components, build_image_encoder
 from stablenormal.models.loading import save_components
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.stable_diffusion import StableDiffusionBase, from_stable_diffusion
@@ -199,6 +199,14 @@ def starting_components(config: TrainingConfig) -> ModelComponents:
         components.spec = replace(components.spec, alignment=config.alignment)
         if config.start_from_yoso:
             _copy_yoso(components)
+    if config.part == "angular" and config.image_encoder_channels:
+        components.image_encoder = build_image_encoder(
+            components.autoencoder,
+            config.image_encoder_channels,
+            config.image_encoder_layers,
+            torch.Generator().manual_seed(config.seed),
+        )
+        quieten_blocks(components.image_encoder)
     for name, module in components.parts().items():
         module.eval()
         if name != _SUBJECTS[config.part]:
