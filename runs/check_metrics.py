@@ -4,16 +4,19 @@ python runs/check_metrics.py EVALUATION --root SET --predictions DIR --flip X Y 
 
 EVALUATION is the output of `stablenormal evaluate --benchmark folder --predictions DIR --format npy` for
 photographs NAME_rgb.* with 8- or 16-bit truths NAME_normal.png (OpenGL) and predictions NAME.npy, whose
-axes times the flips are OpenGL. Nothing of the package is used: other decoding, arc tangent in place of arc
-cosine, sorting in place of a histogram, edges by loops over shifts in place of a distance transform.
+axes times the flips are OpenGL. The numbers use nothing of the package: other decoding, arc tangent in
+place of arc cosine, sorting in place of a histogram, edges by loops over shifts in place of a distance
+transform.
 """
 
 import argparse
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
 import numpy as np
+from evidence import commit, write_record
 
 LIMITS = (5.0, 7.5, 11.25, 22.5, 30.0)
 
@@ -54,8 +57,19 @@ def main() -> None:
     print(f"largest difference {largest:.1e}")
     if options.out:
         pixels = {region: int(sum(map(len, parts))) for region, parts in angles.items()}
-        record = {"largest_difference": largest, "pixels": pixels, "reported_and_recomputed": both}
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        digest = sha256()
+        for path in sorted(options.predictions.glob("*.npy")):
+            digest.update(path.read_bytes())
+        write_record(
+            options.out,
+            {
+                "commit": commit(),
+                "predictions_sha256": digest.hexdigest(),
+                "largest_difference": largest,
+                "pixels": pixels,
+                "reported_and_recomputed": both,
+            },
+        )
 
 
 def decode(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -8,18 +8,16 @@ Run it in the folder in which the run was started.
 """
 
 import argparse
-import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import torch
+from evidence import commit, write_record
 from torch import Tensor
 
 from stablenormal.data.packed import open_corpus
 from stablenormal.evaluation.pairs import Pair, read_pairs
 from stablenormal.evaluation.run import score
-from stablenormal.io.atomic import write_bytes
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.checkpoint import load_checkpoint
 from stablenormal.training.config import read_config
@@ -81,9 +79,8 @@ def main() -> None:
         }
         rows.append(row)
         print(row, flush=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    record = {"commit": commit.stdout.strip(), "heldout_images": len(unseen), "rows": rows}
-    write_bytes(options.out, (json.dumps(record, indent=1) + "\n").encode())
+    record = {"commit": commit(), "heldout_images": len(unseen), "rows": rows}
+    write_record(options.out, record)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ only the normals, the picture and the field of view can tell.
 
 import argparse
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from evidence import commit
 
 from stablenormal.data.checking import Limits, check_view
 from stablenormal.data.readers.catalogue import open_source
@@ -87,9 +87,8 @@ def main() -> None:
                 report = check_view(change(view), source.keys[index], "opengl", False, limits)
                 noticed[f"{depth}: {damage}"] += bool(set(problems) & set(report.problems))
                 named[f"{depth}: {damage}"] += "frame" in report.problems
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     result = {
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "views": count,
         "false_alarms": {name: times / count for name, times in sorted(alarms.items())},
         "noticed": {name: noticed[name] / count for name in noticed},

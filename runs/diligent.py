@@ -8,13 +8,12 @@ The error is the mean absolute difference in mm after one scale, the median rati
 """
 
 import argparse
-import json
-import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from evidence import commit, write_record
 
 from stablenormal.applications.normal_integration import IntegrationSettings, integrate_normals
 from stablenormal.io.camera_file import read_camera_matrix
@@ -39,10 +38,8 @@ def main() -> None:
         shown = {key: round(value, 4) for key, value in rows[name].items()}
         print(name, " ".join(f"{key} {value}" for key, value in shown.items()), flush=True)
     if options.out:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        record = {"commit": commit.stdout.strip(), "settings": asdict(settings), "objects": rows}
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        record = {"commit": commit(), "settings": asdict(settings), "objects": rows}
+        write_record(options.out, record)
 
 
 def measure(folder: Path, settings: IntegrationSettings, repeats: int) -> dict[str, float]:

@@ -12,12 +12,12 @@ through `enhance_wonder3d`. About 5 s of one core per map and strength on a CPU.
 import argparse
 import itertools
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from evidence import commit, write_record
 from torch import Tensor
 
 from stablenormal.app.enhance import EnhanceSettings, enhance_wonder3d
@@ -85,17 +85,15 @@ def main() -> None:
         print(rows[-1], flush=True)
         write_bytes(kept_path, json.dumps({"same": same, "rows": rows}).encode())
     views = six_views(options, pipeline)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     record = {
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "weight_hash": pipeline.weight_hash,
         "count": len(samples),
         "sets": options.sets,
         "heldout": rows,
         "six_views": views,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(options.out, record)
     kept_path.unlink(missing_ok=True)
     plot(record, options.out.with_suffix(".svg"))
 

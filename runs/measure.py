@@ -4,12 +4,11 @@ python runs/measure.py --pairs DIR --heldout PACKED -o results/NAME.json [--mode
 """
 
 import argparse
-import json
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from evidence import commit, write_record
 from torch import Tensor
 
 from stablenormal.data.packed import open_corpus
@@ -45,9 +44,7 @@ def main() -> None:
         ]
     report: dict[str, object] = {"model": options.model, "seed": options.seed, "dtype": str(pipeline.dtype)}
     report["weight_hash"] = pipeline.weight_hash
-    report["commit"] = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    report["commit"] = commit()
     constant = {name: score(_facing, pairs).mean_over_sources for name, pairs in sets.items()}
     report["constant_normal"] = constant
     print("constant", constant)
@@ -62,8 +59,7 @@ def main() -> None:
             images = [values["mean"] for values in scores.per_image.values()]
             mean = scores.mean_over_sources
             print(f"{mode} {name}: {mean:.2f} over sources, {np.mean(images):.2f} over images")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_record(options.out, report, rows="per_image")
 
 
 def _facing(image: Tensor) -> Tensor:

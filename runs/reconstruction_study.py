@@ -9,7 +9,6 @@ where it was stopped. Lengths: the objects have radius 1. Also writes OUT.png: t
 
 import argparse
 import json
-import subprocess
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
+from evidence import commit, write_record
 
 from stablenormal.app.priors import PriorSettings, make_priors
 from stablenormal.app.reconstruct import reconstruct
@@ -30,6 +30,7 @@ from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import read_image, write_image
 from stablenormal.io.normal_map import read_normal_map
+from stablenormal.pipelines.stable_normal import StableNormal
 
 KINDS = ("none", "truth", "predicted")
 SHOWN = ("chamfer", "f_score", "normal_consistency")
@@ -51,14 +52,21 @@ def main() -> None:
         key: tuple(value) if isinstance(value, list) else value
         for key, value in config["reconstruction"].items()
     }
+    of_weights = StableNormal.from_pretrained(options.model).weight_hash[:12]
     rows: list[dict[str, Any]] = []
     priors: dict[str, dict[str, Any]] = {}
     for scene in config["scenes"]:
         folder = options.work / f"scene-{scene}"
         if not (folder / MESH_NAME).is_file():  # the last file of a scene
             write_posed_scene(folder, scene, config["views"], config["size"])
-        priors[str(scene)] = predict(folder, options.model, options.mode, config["ensemble"])
-        sources = {"none": None, "truth": folder / NORMALS_FOLDER, "predicted": folder / "priors"}
+        priors[str(scene)] = predict(
+            folder, folder / f"priors-{of_weights}", options.model, options.mode, config["ensemble"]
+        )
+        sources = {
+            "none": None,
+            "truth": folder / NORMALS_FOLDER,
+            "predicted": folder / f"priors-{of_weights}",
+        }
         for seed in config["seeds"]:
             settings = ReconstructionSettings(**chosen, seed=seed)
             for kind in KINDS:
@@ -69,21 +77,23 @@ def main() -> None:
     summary = {kind: summarise([row for row in rows if row["prior"] == kind]) for kind in KINDS}
     for kind, numbers in summary.items():
         print(kind, " ".join(f"{name} {numbers[name]:.5f}" for name in SHOWN))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     settings_used = asdict(ReconstructionSettings(**chosen))
-    record = {"commit": commit.stdout.strip(), "config": config, "settings": settings_used, "priors": priors,
+    record = {"commit": commit(), "config": config, "settings": settings_used, "priors": priors,
               "summary": summary, "runs": rows}  # fmt: skip
-    write_bytes(options.out, (json.dumps(record, indent=1) + "\n").encode())
-    write_image(options.out.with_suffix(".png"), picture(options.work, config["scenes"], config["seeds"][0]))
+    write_record(options.out, record)
+    write_image(
+        options.out.with_suffix(".png"),
+        picture(options.work, config["scenes"], config["seeds"][0], of_weights),
+    )
 
 
-def predict(folder: Path, model: str, mode: str, ensemble: int) -> dict[str, Any]:
+def predict(folder: Path, priors: Path, model: str, mode: str, ensemble: int) -> dict[str, Any]:
     """Priors of a scene, kept if they are there, and how far they are off."""
     settings = PriorSettings(model=model, mode=mode, ensemble=ensemble, skip_existing=True)
-    report = make_priors(folder, folder / "priors", settings)
+    report = make_priors(folder, priors, settings)
     angles = []
     for result in report.results:
-        found = read_normal_map(folder / "priors/normals" / f"{result.name}_normal.png")
+        found = read_normal_map(priors / "normals" / f"{result.name}_normal.png")
         truth = read_normal_map(folder / NORMALS_FOLDER / f"{result.name}_normal.png")
         both = found.valid & truth.valid
         pair = [torch_map(values.normals) for values in (found, truth)]
@@ -106,7 +116,7 @@ def run(
     folder: Path, kind: str, priors: Path | None, settings: ReconstructionSettings, threshold: float
 ) -> dict[str, Any]:
     """One reconstruction and its numbers, kept if they are there with the same settings."""
-    mesh = folder / f"{kind}-{settings.seed}.ply"
+    mesh = folder / mesh_name(kind, priors, settings.seed)
     kept = mesh.with_suffix(".metrics.json")
     wanted = json.loads(json.dumps(asdict(settings)))
     if kept.is_file():
@@ -122,6 +132,11 @@ def run(
     return metrics
 
 
+def mesh_name(kind: str, priors: Path | None, seed: int) -> str:
+    """Of a run; predictions of other weights make other meshes."""
+    return f"{priors.name if priors and kind == 'predicted' else kind}-{seed}.ply"
+
+
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Means over scenes and seeds, and the spread of the Chamfer distance over seeds."""
     names = [name for name, value in rows[0].items() if isinstance(value, float)]
@@ -132,7 +147,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {**means, "chamfer_seed_spread": float(np.mean([np.std(values) for values in by_scene]))}
 
 
-def picture(work: Path, scenes: list[int], seed: int) -> np.ndarray:
+def picture(work: Path, scenes: list[int], seed: int, of_weights: str) -> np.ndarray:
     """A row per scene: photograph, true mesh, and those without, with true and with predicted normals."""
     rows = []
     for scene in scenes:
@@ -140,7 +155,7 @@ def picture(work: Path, scenes: list[int], seed: int) -> np.ndarray:
         photo = np.rint(read_image(folder / "images/004.png").rgb * 255).astype(np.uint8)
         rim = (256 - len(photo)) // 2
         tiles = [np.pad(photo, [(rim, rim), (rim, rim), (0, 0)], constant_values=255)]
-        for name in (MESH_NAME, *(f"{kind}-{seed}.ply" for kind in KINDS)):
+        for name in (MESH_NAME, f"none-{seed}.ply", f"truth-{seed}.ply", f"priors-{of_weights}-{seed}.ply"):
             solid = trimesh.load_mesh(folder / name, process=False)
             turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
             mesh = TriangleMesh(

@@ -13,11 +13,11 @@ stopped; run the command again until it prints the table. Writes FOLDER/study.js
 import argparse
 import json
 import logging
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
+from evidence import commit, write_record
 
 from stablenormal.models.architecture import SMALL
 from stablenormal.models.building import build_injector, build_semantic_encoder
@@ -55,13 +55,11 @@ def main() -> None:
         return
     report = {
         "base": options.base,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
+        "commit": commit(),
         "options": {name: str(value) for name, value in vars(options).items()},
         "rows": rows,
     }
-    (options.out / "study.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_record(options.out / "study.json", report)
     print(f"{'encoder':20}{'alignment':12}{'mean':>8}{'median':>8}{'11.25':>8}")
     for row in rows:
         print(

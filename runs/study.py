@@ -17,7 +17,6 @@ import argparse
 import json
 import logging
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import study_page
 import torch
+from evidence import commit
 from safetensors.torch import load_file, save_file
 from study_plan import BUDGETS, NETWORKS, ROWS, Budget, Network, Row
 from torch import Tensor
@@ -123,7 +123,7 @@ class Study:
             "base": self.pipeline.weight_hash,
             "optimiser": OPTIMISER,
         }
-        self.evidence = {"commit": _commit(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+        self.evidence = {"commit": commit(), "torch": torch.__version__, "threads": torch.get_num_threads()}
 
     # Training
 
@@ -400,20 +400,6 @@ def _finish(
 
 def _hash_of_array(array: np.ndarray) -> str:
     return sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
-
-
-def _commit() -> str:
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

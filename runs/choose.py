@@ -1,0 +1,84 @@
+"""Errors of one model at several sizes, t+ and steps, on held-out renders: what its spec's defaults rest on.
+
+python runs/choose.py MODEL --heldout PACKED -o results/NAME.json [--count 256]
+    [--sizes 128 144 160] [--t-plus 51 101 201] [--steps 1 2 4]
+
+Turbo is measured at every size; full at every t+ and number of steps at turbo's best size. Autocast to
+bfloat16, which is fast; `runs/measure.py` reports the chosen setting in float32.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from evidence import commit, write_record
+
+from stablenormal.data.packed import open_corpus
+from stablenormal.evaluation.edges import near_edges
+from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.pipelines.stable_normal import StableNormal
+
+
+def main() -> None:
+    """Print a line per setting, write everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--heldout", type=Path, required=True, help="packed corpus of unseen scenes")
+    parser.add_argument("--count", type=int, default=256)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 144, 160])
+    parser.add_argument("--t-plus", type=int, nargs="+", default=[51, 101, 201])
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args()
+    pipeline = StableNormal.from_pretrained(options.model, dtype="float32")
+    corpus = open_corpus(options.heldout)
+    chosen = np.linspace(0, len(corpus) - 1, min(options.count, len(corpus))).astype(int)
+    images = [torch.from_numpy(corpus.images[i] / 255).float().permute(2, 0, 1) for i in chosen]
+    truths = [torch.from_numpy(corpus.normals(np.array([i]))[0]).float().permute(2, 0, 1) for i in chosen]
+    rows: list[dict[str, Any]] = []
+
+    def measure(**settings: Any) -> float:
+        rows.append(settings | errors(pipeline, images, truths, settings))
+        print(rows[-1], flush=True)
+        return float(rows[-1]["mean_deg"])
+
+    turbo = {size: measure(mode="turbo", processing_resolution=size) for size in options.sizes}
+    size = min(turbo, key=lambda each: turbo[each])
+    for t_plus in options.t_plus:
+        for steps in options.steps:
+            measure(mode="full", processing_resolution=size, t_plus=t_plus, steps=steps)
+    record = {
+        "commit": commit(),
+        "weight_hash": pipeline.weight_hash,
+        "heldout": str(options.heldout),
+        "images": len(chosen),
+        "rows": rows,
+    }
+    write_record(options.out, record)
+
+
+def errors(
+    pipeline: StableNormal,
+    images: list[torch.Tensor],
+    truths: list[torch.Tensor],
+    settings: Mapping[str, Any],
+) -> dict[str, float]:
+    """Means over images of the mean error, everywhere and within 3 px of true edges, in degrees."""
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pipeline(images, batch_size=8, seed=0, **settings).normals
+    everywhere, on_edges = [], []
+    for normals, truth in zip(found, truths, strict=True):
+        angles = angular_error_deg(normals[None].float(), truth[None])[0]
+        valid = truth.square().sum(0) > 0.25
+        edges = valid & near_edges(truth)
+        everywhere.append(float(angles[valid].mean()))
+        if edges.any():
+            on_edges.append(float(angles[edges].mean()))
+    return {"mean_deg": float(np.mean(everywhere)), "on_edges_deg": float(np.mean(on_edges))}
+
+
+if __name__ == "__main__":
+    main()
