@@ -312,6 +312,23 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(config, tmp_path):
         torch.testing.assert_close(value, whole[name], atol=2e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("part", SUBJECTS)
+@pytest.mark.parametrize("bf16", [False, True])
+def test_bfloat16_runs_in_caches_steps_and_validation_only_where_asked(config, part, bf16, tmp_path):
+    seen = set()
+
+    def note(module, inputs, output):
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            seen.add(output.dtype)
+
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
+    try:
+        train(dataclasses.replace(config, part=part, bf16=bf16, start_from_yoso=False), tmp_path)
+    finally:
+        hook.remove()
+    assert (torch.bfloat16 in seen) == bf16
+
+
 def test_an_accumulating_run_resumes_bit_for_bit(config, tmp_path):
     accumulating = dataclasses.replace(config, stages=(Stage(32, 3, 4),), accumulate=2)
     whole = load_components(train(accumulating, tmp_path / "whole")).yoso.state_dict()

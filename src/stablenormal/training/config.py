@@ -83,7 +83,7 @@ class TrainingConfig:
     ema_decay: float = 0.998
     """Decay of the exponential moving average that is saved and validated."""
     bf16: bool = True
-    """Autocast to bfloat16; parameters and optimiser state stay float32."""
+    """Autocast to bfloat16, also in caches and validation; parameters and optimiser state stay float32."""
     smallest_crop: float = 0.6
     """Denoisers: crops show between this share and all of the image's side."""
     roll_deg: float = 0.0

@@ -89,13 +89,14 @@ def build_latent_cache(
     seed: int,
     extras: Sequence[Extra] = (),
     augmentation: tuple[float, float, float] = (0.6, 0.0, 0.0),
+    bf16: bool = True,
 ) -> LatentCache:
     """Encode the corpus at one size, or open the folder if that was done already of the same things.
 
     Args:
         folder: where the arrays go; complete once it holds `cache.json`.
         corpus: the samples.
-        components: their autoencoder (and semantic encoder) is run, without gradients, in bfloat16.
+        components: their autoencoder (and semantic encoder) is run, without gradients.
         size: side of the training images in pixels.
         variants: augmented versions of each sample.
         wanted: how many entries will be read at all; of a larger corpus an even choice is encoded.
@@ -103,6 +104,7 @@ def build_latent_cache(
         extras: what else to store: `semantic` features, the `normals` themselves, YOSO's own `start`,
             a `coarse` version.
         augmentation: smallest crop, roll in degrees and blur in pixels, as `load_batch` takes them.
+        bf16: run the networks in bfloat16; entries are float16 in either case.
     """
     marker = folder / "cache.json"
     used = min(len(corpus), -(-wanted // variants))
@@ -115,6 +117,7 @@ def build_latent_cache(
         "seed": seed,
         "extras": sorted(extras),
         "augmentation": list(augmentation),
+        "bf16": bf16,
     }
     if marker.exists():
         if json.loads(marker.read_text()) == made_of:
@@ -135,7 +138,7 @@ def build_latent_cache(
             smallest_crop, roll_deg, blur_px = augmentation
             batch = load_batch(corpus, index, size, rngs, (smallest_crop, 1.0), roll_deg, blur_px)
             batch = in_native_frame(batch.to(device), components.spec)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 new = encode_batch(components, batch, rngs, extras)
             for name, values in new.items():
                 shapes.setdefault(name, (count, *values.shape[1:]))

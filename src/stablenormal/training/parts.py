@@ -107,7 +107,7 @@ class AutoencoderTraining(PartTraining):
         metrics, images, rows = [], [], []
         for batch in heldout_batches(self._heldout, self._config, self._autoencoder.device):
             native = in_native_frame(batch, self._spec)
-            with torch.autocast(batch.image.device.type, torch.bfloat16):
+            with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self._config.bf16):
                 latent = encode(self._autoencoder, torch.cat([native.normals, native.image]))
                 normals, photographs = decode(self._autoencoder, latent).float().chunk(2)
             metrics += image_metrics(normals, native.normals)
@@ -164,6 +164,7 @@ class DenoiserTraining(PartTraining):
             self._config.seed,
             self._extras(),
             (self._config.smallest_crop, self._config.roll_deg, self._config.blur_px),
+            self._config.bf16,
         )
         return len(self._cache)
 
@@ -218,7 +219,7 @@ class DenoiserTraining(PartTraining):
         """Errors of turbo (YOSO) or full (refiner) on held-out images, seen at the stage's size."""
         pipeline, metrics, rows = StableNormal(self._components), [], []
         for batch in heldout_batches(self._heldout, self._config, pipeline.device):
-            with torch.autocast(pipeline.device.type, torch.bfloat16):
+            with torch.autocast(pipeline.device.type, torch.bfloat16, enabled=self._config.bf16):
                 output = pipeline(
                     list(batch.image / 2 + 0.5),
                     mode=self.mode,

@@ -167,7 +167,7 @@ class DiffusionTraining(DenoiserTraining):
         metrics, rows = [], []
         device = self._components.autoencoder.device
         for batch in heldout_batches(self._heldout, self._config, device):
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._config.bf16):
                 image_latent = self._components.encode_image(batch.image)
                 table = self._rival.table(10)
                 sampler = DiffusionSampler(self._components.yoso, image_latent, table, self._predicts)

@@ -64,7 +64,7 @@ class SemanticTraining(PartTraining):
         right, pixels, rows = 0, 0, []
         device = self._encoder.mean.device
         for batch in heldout_batches(self._heldout, self._config, device):
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._config.bf16):
                 logits = self._head(self._encoder(batch.image)).float()
             guess = functional.interpolate(logits, batch.labels.shape[1:], mode="bilinear").argmax(1)
             known = batch.labels < len(CLASSES)
@@ -148,7 +148,7 @@ class SelfDistillationTraining(PartTraining):
         features, labels, rows = [], [], []
         device = self._encoder.mean.device
         for batch in heldout_batches(self._heldout, self._config, device):
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._config.bf16):
                 found = self._encoder(batch.image).float()
             features.append(found)
             patches = functional.interpolate(batch.labels[:, None].float(), found.shape[2:])
@@ -247,7 +247,7 @@ class UpsamplerTraining(PartTraining):
         for batch in heldout_batches(self._heldout, self._config, device):
             draws = torch.rand(len(batch.image), 4, generator=generator)
             maps = jitter_maps(draws.to(device), self._config.jitter_zoom)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._config.bf16):
                 features = self._features(batch.image, size)
                 upsampled = self._upsampler(features, batch.image)
                 bilinear = functional.interpolate(
