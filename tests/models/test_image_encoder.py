@@ -29,6 +29,26 @@ def test_refuses_other_shapes(toy, shape):
         ImageEncoder.from_autoencoder(toy.autoencoder)(torch.zeros(shape))
 
 
+def test_checkpointing_keeps_fewer_features_of_the_same_latent(toy, generator):
+    encoder = ImageEncoder.from_autoencoder(toy.autoencoder)
+    image = torch.rand(2, 3, 32, 32, generator=generator) * 2 - 1
+    kept, latents = [], []
+    for enabled in (False, True):
+        if enabled:
+            encoder.enable_gradient_checkpointing()
+        sizes = []
+
+        def note(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            latents.append(encoder(image))
+        kept.append(sum(sizes))
+    assert kept[1] < 0.5 * kept[0]
+    torch.testing.assert_close(*latents)
+
+
 class TestModelFolder:
     def test_photographs_go_through_it_after_a_round_trip(self, toy, generator, tmp_path):
         toy.image_encoder = ImageEncoder.from_autoencoder(toy.autoencoder)

@@ -337,14 +337,45 @@ def test_an_accumulating_run_resumes_bit_for_bit(config, tmp_path):
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
-@pytest.mark.parametrize("part", ["refiner", "semantic"])
-def test_gradient_checkpointing_changes_memory_and_not_the_result(config, part, tmp_path):
-    small = dataclasses.replace(config, part=part, stages=(Stage(32, 2, 2),), bf16=False)
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [
+        ("refiner", {"angular_weight": 1.0}),
+        ("semantic", {}),
+        ("angular", {"train_image_encoder": True, "train_decoder": True}),
+    ],
+)
+def test_gradient_checkpointing_changes_memory_and_not_the_result(config, part, settings, tmp_path):
+    small = dataclasses.replace(config, part=part, stages=(Stage(32, 2, 2, 0),), bf16=False, **settings)
     plain = load_components(train(small, tmp_path / "plain")).parts()[SUBJECTS[part]].state_dict()
     saving = dataclasses.replace(small, gradient_checkpointing=True)
     trained = load_components(train(saving, tmp_path / "saving")).parts()[SUBJECTS[part]].state_dict()
     for name, value in trained.items():
         torch.testing.assert_close(value, plain[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["refiner", "angular"])
+def test_gradient_checkpointing_reaches_all_that_a_step_goes_through(config, part, tmp_path):
+    kept = []
+    for enabled in (False, True):
+        tuned = {"train_image_encoder": True} if part == "angular" else {"angular_weight": 1.0}
+        saving = dataclasses.replace(
+            config, part=part, gradient_checkpointing=enabled, stages=(Stage(32, 1, 2, 0),), **tuned
+        )
+        corpus = open_corpus(Path(config.data))
+        trained = build_part(saving, starting_components(saving), corpus, corpus, tmp_path)
+        trained.samples(0, saving.stages[0])
+        sample = divide_step(np.arange(2), 0, 0, 0, 1, 1, torch.device("cpu"))[0]
+        sizes = []
+
+        def note(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            trained.loss(saving.stages[0], sample)
+        kept.append(sum(sizes))
+    assert kept[1] < 0.6 * kept[0]
 
 
 def test_gradient_checkpointing_keeps_fewer_features(toy_model):

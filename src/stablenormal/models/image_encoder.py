@@ -1,5 +1,6 @@
 """An encoder of photographs of their own, where they do not share the autoencoder's."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import Encoder
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.models.autoencoder import patch_size
@@ -91,6 +93,11 @@ class ImageEncoder(nn.Module):
             state["conv_in.weight"] = torch.cat([colour, places], dim=1)
         encoder.network.load_state_dict(state)
         return encoder
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Keep the features between levels alone, and compute the others again in the backward pass."""
+        self.network.gradient_checkpointing = True
+        self.network._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode photographs (B, 3, H, W) in [-1, 1] to (B, c, H / 8, W / 8).

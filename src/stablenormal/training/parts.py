@@ -139,6 +139,7 @@ class DenoiserTraining(PartTraining):
         if config.gradient_checkpointing:
             denoiser.unet.enable_gradient_checkpointing()
             denoiser.condition_encoder.network.enable_gradient_checkpointing()
+            components.autoencoder.enable_gradient_checkpointing()  # decoding for the angle
         self._components, self._corpus, self._heldout, self._config = components, corpus, heldout, config
         self._caches, self._schedule = caches, NoiseSchedule()
         self._alphas = self._schedule.alphas_cumprod.float()
@@ -295,6 +296,8 @@ class AngularTraining(DenoiserTraining):
             if components.image_encoder is None:
                 components.image_encoder = ImageEncoder.from_autoencoder(components.autoencoder)
             self.tunes_image, tuned["image_encoder"] = True, components.image_encoder
+            if config.gradient_checkpointing:
+                components.image_encoder.enable_gradient_checkpointing()
         for module in tuned.values():
             module.requires_grad_(True)
         if tuned:
