@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stablenormal.errors import ImageShapeError, ModelError, OfflineError, SettingError
-from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.geometry.normals import angular_error_deg, flip_horizontal
 from stablenormal.models import denoiser
 from stablenormal.pipelines import StableNormal, processing, stable_normal
 from stablenormal.pipelines.noise import seeded_noise
@@ -216,6 +216,31 @@ class TestEnsemble:
         spread = torch.stack([angular_error_deg(m[None], mean[None])[0] for m in members]).mean(dim=0)
         torch.testing.assert_close(output.uncertainty_deg[0], spread, atol=0.05, rtol=0)
         assert output.uncertainty_deg[0].shape == (20, 33)
+
+    @pytest.mark.parametrize(("mode", "with_start"), [("turbo", False), ("full", False), ("full", True)])
+    def test_every_second_member_may_see_the_mirrored_image(self, components, images, mode, with_start):
+        plain = StableNormal(components)
+        mirroring = StableNormal(replace(components, spec=replace(components.spec, mirror_ensemble=True)))
+        image, options = images[0], {"mode": mode, "processing_resolution": 0}  # (3, 20, 33): padded
+        coarse = torch.nn.functional.normalize(image * 2 - 1, dim=0)
+        starts = ({"start": [coarse]}, {"start": [flip_horizontal(coarse[None])[0]]})
+        upright, turned = starts if with_start else ({}, {})
+        members = [
+            plain(image, seed=5, **options, **upright).normals[0],
+            flip_horizontal(plain(image.flip(-1), seed=6, **options, **turned).normals[0][None])[0],
+            plain(image, seed=7, **options, **upright).normals[0],
+        ]
+        mean = torch.nn.functional.normalize(torch.stack(members).mean(dim=0), dim=0)
+        output = mirroring(image, seed=5, ensemble=3, **options, **upright).normals[0]
+        assert angular_error_deg(output[None], mean[None]).max() < 0.1
+        alone = mirroring(image, seed=5, **options, **upright).normals[0]
+        assert torch.equal(alone, members[0])
+
+    def test_mirrored_members_tell_where_a_deterministic_model_is_unsure(self, components, images):
+        spec = replace(components.spec, start="image_latent", mirror_ensemble=True)
+        model = StableNormal(replace(components, spec=spec))
+        output = model(images[0], mode="turbo", ensemble=2, uncertainty=True)
+        assert output.uncertainty_deg[0].mean() > 1
 
     def test_a_deterministic_model_has_no_spread(self, components, images):
         components.spec = replace(components.spec, start="image_latent")

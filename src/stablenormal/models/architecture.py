@@ -168,6 +168,7 @@ SMALL_SPEC = ModelSpec(
     t_plus=101,
     steps=2,
     semantic_input_size=224,
+    mirror_ensemble=True,
 )
 
 SD21_SPEC = ModelSpec(name="sd21", start="noise", native_frame="dsine", processing_resolution=768)

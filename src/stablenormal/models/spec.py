@@ -55,6 +55,9 @@ class ModelSpec:
     alignment: Alignment = "bilinear"
     """What brings semantic features to the latent's size: interpolation (released), or the learned
     upsampler (paper)."""
+    mirror_ensemble: bool = False
+    """Whether every second member of an ensemble sees the mirrored image. Where noise decides little, seeds
+    alone say nothing about how sure an answer is."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -70,8 +73,9 @@ class ModelSpec:
         self._check_range("tau", 0.0, 1.0)
         self._check_range("processing_resolution", 0, 1 << 15)
         self._check_range("semantic_input_size", 1, 1 << 15)
-        if not isinstance(self.zero_convolutions, bool):
-            raise SettingError(f"zero_convolutions: expected true or false, got {self.zero_convolutions!r}")
+        for field in ("zero_convolutions", "mirror_ensemble"):
+            if not isinstance(getattr(self, field), bool):
+                raise SettingError(f"{field}: expected true or false, got {getattr(self, field)!r}")
         if not isinstance(self.name, str) or not self.name:
             raise SettingError(f"name: expected a non-empty string, got {self.name!r}")
 

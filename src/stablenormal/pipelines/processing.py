@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError, SettingError
-from stablenormal.geometry.normals import convert_frame, unit_length
+from stablenormal.geometry.normals import convert_frame, flip_horizontal, unit_length
 
 
 class Prepared(NamedTuple):
@@ -68,15 +68,24 @@ def prepare(image: Tensor, processing_resolution: int, multiple: int) -> Prepare
     return Prepared(_pad(resized * 2 - 1, multiple), inner, size)
 
 
+def mirrored(prepared: Prepared) -> Prepared:
+    """The same image with left and right exchanged; the padding stays on the right and at the bottom."""
+    inner = unpad(prepared.image, prepared).flip(-1)
+    return prepared._replace(image=_pad_as(inner, prepared.image))
+
+
+def mirrored_start(start: Tensor, prepared: Prepared) -> Tensor:
+    """A coarse normal map from `prepare_start`, (1, 3, h, w), of the mirrored scene."""
+    return _pad_as(flip_horizontal(unpad(start, prepared)), start)
+
+
 def prepare_start(normals: Tensor, prepared: Prepared, native_frame: str) -> Tensor:
     """Bring a normal map (3, H, W), OpenGL, to the form of `prepared.image`, (1, 3, h, w), native frame."""
     resized = functional.interpolate(
         normals.float()[None], size=prepared.inner, mode="bilinear", antialias=True
     )
     native = convert_frame(unit_length(resized), "opengl", native_frame)
-    height, width = prepared.image.shape[2:]
-    padding = (0, width - prepared.inner[1], 0, height - prepared.inner[0])
-    return functional.pad(native, padding, mode="replicate")
+    return _pad_as(native, prepared.image)
 
 
 def unpad(decoded: Tensor, prepared: Prepared) -> Tensor:
@@ -110,4 +119,9 @@ def resize_to_input(values: Tensor, prepared: Prepared) -> Tensor:
 
 def _pad(image: Tensor, multiple: int) -> Tensor:
     below, right = (-side % multiple for side in image.shape[2:])
+    return functional.pad(image, (0, right, 0, below), mode="replicate")
+
+
+def _pad_as(image: Tensor, like: Tensor) -> Tensor:
+    below, right = (there - here for there, here in zip(like.shape[2:], image.shape[2:], strict=True))
     return functional.pad(image, (0, right, 0, below), mode="replicate")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.geometry.normals import flip_horizontal
 from stablenormal.io.hub import resolve_model
 from stablenormal.models.autoencoder import decode, encode, reduction
 from stablenormal.models.building import ModelComponents
@@ -25,6 +26,8 @@ from stablenormal.pipelines.placement import choose_device, choose_dtype
 from stablenormal.pipelines.processing import (
     Prepared,
     check_image,
+    mirrored,
+    mirrored_start,
     prepare,
     prepare_start,
     resize_to_input,
@@ -181,7 +184,8 @@ class StableNormal:
             t_plus: noise level at which the refinement starts, 1 to 999; full mode only.
             tau: fresh noise in DDIM steps, 0 to 1; full mode only.
             refinement: another rule than the spec's; full mode only.
-            ensemble: members with seeds `seed`, `seed + 1`, ..., averaged on the sphere.
+            ensemble: members with seeds `seed`, `seed + 1`, ..., averaged on the sphere; where the spec's
+                `mirror_ensemble` says so, every second one sees the mirrored image.
             uncertainty: also return the members' mean angle to their mean; needs an ensemble of two or more.
             processing_resolution: pixels of the longer side at which the networks see images; 0: own size.
             valid: for each image None or (H, W) bool; the output is the zero vector where it is False.
@@ -278,33 +282,41 @@ class StableNormal:
 
     def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor]]:
         """Encode, draw each member, decode, average, restore."""
+        mirrors = request.ensemble > 1 and self.spec.mirror_ensemble
+        samplers = [self._sampler(inputs, request)]
+        if mirrors:
+            samplers.append(self._sampler([_mirrored(one) for one in inputs], request))
+        decoded = []
+        for member in range(request.ensemble):
+            sampler = samplers[member % len(samplers)]
+            latent = sampler(seeded_noise(request.seed + member, sampler.yoso.image_latent))
+            decoded.append(decode(self.components.autoencoder, latent.to(self.dtype)).float())
+        results = []
+        for index, one in enumerate(inputs):
+            members = [unpad(member[index : index + 1], one.prepared) for member in decoded]
+            if mirrors:
+                members[1::2] = [flip_horizontal(member) for member in members[1::2]]
+            results.append(self._restore(members, one, request))
+        return results
+
+    def _sampler(self, inputs: Sequence[_Input], request: _Request) -> OneStepSampler | TwoStageSampler:
+        """The networks, bound to encoded images."""
         components = self.components
         image = torch.cat([one.prepared.image for one in inputs]).to(self.dtype)
         image_latent = components.encode_image(image).contiguous()
-        sampler: OneStepSampler | TwoStageSampler
         if request.mode == "turbo":
-            sampler = OneStepSampler(components, image_latent)
-        else:
-            coarse = [one.start.to(self.dtype) for one in inputs if one.start is not None]
-            sampler = TwoStageSampler(
-                components,
-                image_latent,
-                components.semantic_features(image, (image_latent.shape[2], image_latent.shape[3])),
-                request.plan,
-                encode(components.autoencoder, torch.cat(coarse)).float() if coarse else None,
-            )
-        latents = [
-            sampler(seeded_noise(request.seed + member, image_latent)) for member in range(request.ensemble)
-        ]
-        decoded = [decode(components.autoencoder, latent.to(self.dtype)).float() for latent in latents]
-        return [
-            self._restore([member[index : index + 1] for member in decoded], one, request)
-            for index, one in enumerate(inputs)
-        ]
+            return OneStepSampler(components, image_latent)
+        coarse = [one.start.to(self.dtype) for one in inputs if one.start is not None]
+        return TwoStageSampler(
+            components,
+            image_latent,
+            components.semantic_features(image, (image_latent.shape[2], image_latent.shape[3])),
+            request.plan,
+            encode(components.autoencoder, torch.cat(coarse)).float() if coarse else None,
+        )
 
-    def _restore(self, members: Sequence[Tensor], one: _Input, request: _Request) -> tuple[Tensor, Tensor]:
-        """Normals (3, H, W) and the members' spread (H, W) of one image."""
-        vectors = [unpad(member, one.prepared) for member in members]
+    def _restore(self, vectors: Sequence[Tensor], one: _Input, request: _Request) -> tuple[Tensor, Tensor]:
+        """Normals (3, H, W) and the spread (H, W) of one image, from its members (1, 3, h, w)."""
         averaged = (
             len(vectors) > 1 or request.mode == "turbo"
         )  # which makes unit length before the resize too
@@ -314,6 +326,11 @@ class StableNormal:
             return normals, torch.zeros(one.prepared.size)
         spread = resize_to_input(spread_deg(vectors, mean)[None], one.prepared)[0, 0].cpu()
         return normals, spread if one.valid is None else torch.where(one.valid.cpu(), spread, 0.0)
+
+
+def _mirrored(one: _Input) -> _Input:
+    start = None if one.start is None else mirrored_start(one.start, one.prepared)
+    return _Input(mirrored(one.prepared), one.valid, start)
 
 
 def _refuse_in_turbo(**options: object) -> None:
