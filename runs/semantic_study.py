@@ -4,7 +4,7 @@ Encoders trained by labels and by self-distillation, and none; features aligned 
 upsampler. Every refiner has the same start, data, order and number of steps.
 
 python runs/semantic_study.py --base MODEL --data PACKED --heldout PACKED -o FOLDER [--threads 2]
-    [--refiner-steps 1200] [--semantic-steps 1500] [--upsampler-steps 600] [--size 128] [--batch 32]
+    [--refiner-steps 200] [--semantic-steps 600] [--upsampler-steps 150] [--size 128] [--batch 64]
 
 MODEL is a trained one-step model (`stablenormal train yoso` or `angular`). Every training resumes where it
 stopped; run the command again until it prints the table. Writes FOLDER/study.json.
@@ -27,6 +27,18 @@ from stablenormal.training.config import Part, Stage, TrainingConfig
 from stablenormal.training.interruption import Interruption
 from stablenormal.training.run import quieten_semantic_encoder, train
 
+MUON: dict[str, Any] = {"optimiser": "muon", "muon_learning_rate": 0.02}
+REFINER: dict[str, Any] = {
+    "optimiser": "muon",
+    "learning_rate": 1.5e-3,
+    "muon_learning_rate": 0.01,
+    "start_from_yoso": True,
+    "own_start_fraction": 0.6,
+    "low_noise_fraction": 0.7,
+    "angular_weight": 1.0,
+    "decode_cells": 6,
+}
+"""As the bundled refiner is trained."""
 _SEED = 0
 
 
@@ -36,11 +48,11 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="trained one-step model: folder, hub id, or small")
     parser.add_argument("--data", required=True, help="packed training corpus")
     parser.add_argument("--heldout", required=True, help="packed corpus of unseen scenes")
-    parser.add_argument("--refiner-steps", type=int, default=1200)
-    parser.add_argument("--semantic-steps", type=int, default=1500)
-    parser.add_argument("--upsampler-steps", type=int, default=600)
+    parser.add_argument("--refiner-steps", type=int, default=200)
+    parser.add_argument("--semantic-steps", type=int, default=600)
+    parser.add_argument("--upsampler-steps", type=int, default=150)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--images", type=int, default=64, help="held-out images")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -74,7 +86,7 @@ def _study(options: argparse.Namespace, interruption: Interruption) -> list[dict
     for encoder in ("none", "labels", "self_distillation"):
         base = fresh
         if encoder != "none":
-            supervision = {"supervision": encoder, "learning_rate": 1e-3, "weight_decay": 0.02}
+            supervision = MUON | {"supervision": encoder, "learning_rate": 2e-3, "weight_decay": 0.02}
             semantic = _trained(options, interruption, f"semantic-{encoder}", "semantic", fresh, supervision)
             if semantic is None:
                 return None
@@ -85,7 +97,7 @@ def _study(options: argparse.Namespace, interruption: Interruption) -> list[dict
                 return None
             base = upsampler
         for alignment in ("bilinear",) if encoder == "none" else ("bilinear", "upsampler"):
-            settings = {"alignment": alignment, "semantics": encoder != "none", "learning_rate": 5e-4}
+            settings = REFINER | {"alignment": alignment, "semantics": encoder != "none"}
             name = f"refiner-{encoder}-{alignment}"
             if _trained(options, interruption, name, "refiner", base, settings) is None:
                 return None
