@@ -3,12 +3,13 @@
 python runs/choose.py MODEL --heldout PACKED -o results/NAME.json [--count 256]
     [--sizes 128 144 160] [--t-plus 51 101 201] [--steps 1 2 4]
 
-Turbo is measured at every size; full at every t+ and number of steps at turbo's best size. Autocast to
-bfloat16, which is fast; `runs/measure.py` reports the chosen setting in float32.
+Turbo is measured at every size, full at every size, t+ and number of steps. Autocast to bfloat16, which is
+fast; `runs/measure.py` reports the chosen setting in float32.
 """
 
 import argparse
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,15 @@ def main() -> None:
     chosen = np.linspace(0, len(corpus) - 1, min(options.count, len(corpus))).astype(int)
     images = [torch.from_numpy(corpus.images[i] / 255).float().permute(2, 0, 1) for i in chosen]
     truths = [torch.from_numpy(corpus.normals(np.array([i]))[0]).float().permute(2, 0, 1) for i in chosen]
+    settings: list[dict[str, Any]] = [{"mode": "turbo", "processing_resolution": s} for s in options.sizes]
+    settings += [
+        {"mode": "full", "processing_resolution": size, "t_plus": t_plus, "steps": steps}
+        for size, t_plus, steps in product(options.sizes, options.t_plus, options.steps)
+    ]
     rows: list[dict[str, Any]] = []
-
-    def measure(**settings: Any) -> float:
-        rows.append(settings | errors(pipeline, images, truths, settings))
+    for one in settings:
+        rows.append(one | errors(pipeline, images, truths, one))
         print(rows[-1], flush=True)
-        return float(rows[-1]["mean_deg"])
-
-    turbo = {size: measure(mode="turbo", processing_resolution=size) for size in options.sizes}
-    size = min(turbo, key=lambda each: turbo[each])
-    for t_plus in options.t_plus:
-        for steps in options.steps:
-            measure(mode="full", processing_resolution=size, t_plus=t_plus, steps=steps)
     record = {
         "commit": commit(),
         "weight_hash": pipeline.weight_hash,

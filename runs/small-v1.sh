@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The bundled weights, version 1, from nothing: renders, trainings, export, measurement. Three hours on two cores.
+# The bundled weights, version 1, from nothing: renders, trainings, export, measurement. Six hours on two cores.
 # Run it in an empty folder with `stablenormal` and `torchrun` on the path; every step resumes where it stopped.
 # bash REPO/runs/small-v1.sh REPO [PAIRS]     PAIRS: a folder of NAME_rgb.jpg and NAME_normal.png, measured only
 set -euo pipefail
@@ -18,6 +18,10 @@ train() { # PART CONFIG RUN
 train autoencoder autoencoder ae-1
 train angular angular angular-3
 train semantic semantic semantic-3
-train refiner refiner refiner-3
-python "$repo/runs/export.py" models/refiner-3/model small
+train angular angular-4 angular-4 # a fresh, wider image encoder
+train angular angular-5 angular-5 # 128 px, whole maps decoded
+train refiner refiner-4 refiner-4
+train refiner refiner-5 refiner-5 # lower rate, larger windows decoded
+python "$repo/runs/export.py" models/refiner-5/model small
+python "$repo/runs/choose.py" small --heldout corpus/heldout-2 -o small-v1-choice.json
 python "$repo/runs/measure.py" --model small --heldout corpus/heldout-2 ${pairs:+--pairs "$pairs"} -o small-v1.json

@@ -166,7 +166,7 @@ SMALL_SPEC = ModelSpec(
     native_frame="opengl",
     processing_resolution=144,
     t_plus=101,
-    steps=2,
+    steps=1,
     semantic_input_size=224,
     mirror_ensemble=True,
 )
