@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence import commit, write_record
+from evidence import of_heldout, write_record
 
 from stablenormal.data.packed import open_corpus
 from stablenormal.evaluation.edges import near_edges
@@ -48,14 +48,7 @@ def main() -> None:
     for one in settings:
         rows.append(one | errors(pipeline, images, truths, one))
         print(rows[-1], flush=True)
-    record = {
-        "commit": commit(),
-        "weight_hash": pipeline.weight_hash,
-        "heldout": str(options.heldout),
-        "images": len(chosen),
-        "rows": rows,
-    }
-    write_record(options.out, record)
+    write_record(options.out, of_heldout(pipeline.weight_hash, options.heldout, len(chosen)) | {"rows": rows})
 
 
 def errors(

@@ -15,6 +15,11 @@ def commit() -> str:
     return subprocess.run(command, cwd=here, capture_output=True, text=True, check=False).stdout.strip()
 
 
+def of_heldout(weight_hash: str, heldout: Path, images: int) -> dict[str, Any]:
+    """What a measurement on held-out renders rests on; the corpus by its name alone, wherever it lies."""
+    return {"commit": commit(), "weight_hash": weight_hash, "heldout": heldout.name, "images": images}
+
+
 def write_record(path: Path, record: dict[str, Any], rows: str = "") -> None:
     """Write a JSON of results whole or not at all.
 

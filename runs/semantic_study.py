@@ -66,9 +66,8 @@ def main() -> None:
         print("stopped with a checkpoint; run again to go on")
         return
     report = {
-        "base": options.base,
         "commit": commit(),
-        "options": {name: str(value) for name, value in vars(options).items()},
+        "options": {name: Path(str(value)).name for name, value in vars(options).items()},
         "rows": rows,
     }
     write_record(options.out / "study.json", report)

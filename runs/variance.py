@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence import commit, write_record
+from evidence import of_heldout, write_record
 from torch import Tensor
 
 from stablenormal.data.packed import open_corpus
@@ -74,11 +74,7 @@ def main() -> None:
         error, variance, spread = np.mean(each, axis=0).tolist()
         rows.append({"start": name, "error_deg": error, "variance_deg2": variance, "spread_deg": spread})
         print(rows[-1], flush=True)
-    record = {
-        "commit": commit(),
-        "weight_hash": pipeline.weight_hash,
-        "heldout": str(options.heldout),
-        "images": len(chosen),
+    record = of_heldout(pipeline.weight_hash, options.heldout, len(chosen)) | {
         "seeds": options.seeds,
         "processing_resolution": spec.processing_resolution,
         "rows": rows,

@@ -83,6 +83,16 @@ def test_only_hidden_matrices_are_taken():
     assert len(others) == 2 + 1 + 2 + 1 + 2
 
 
-def test_a_closure_is_refused():
-    with pytest.raises(NotImplementedError, match="closure"):
-        Muon(_weights(), lr=0.1).step(lambda: 0.0)
+def test_a_closure_gives_the_gradients_and_its_loss():
+    by_hand, by_closure = _weights(), _weights()
+
+    def loss(weights):
+        value = sum((weight**2).sum() for weight in weights)
+        value.backward()
+        return value.detach()
+
+    expected = loss(by_hand)
+    assert Muon(by_hand, lr=0.1).step() is None
+    assert Muon(by_closure, lr=0.1).step(lambda: loss(by_closure)) == expected
+    assert all(torch.equal(a, b) for a, b in zip(by_hand, by_closure, strict=True))
+    assert not torch.equal(by_hand[0], _weights()[0])

@@ -78,13 +78,18 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step with the gradients that are there.
+        """One step with the gradients that are there, or that the closure leaves.
 
-        Raises:
-            NotImplementedError: if a closure is given.
+        Args:
+            closure: computes the loss and its gradients.
+
+        Returns:
+            The closure's loss.
         """
+        loss = None
         if closure is not None:
-            raise NotImplementedError("Muon takes no closure")
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             chosen = [parameter for parameter in group["params"] if parameter.grad is not None]
             updates = self._updates([self._momentum(p, group["momentum"]) for p in chosen])
@@ -93,7 +98,7 @@ class Muon(torch.optim.Optimizer):
             for parameter, update in zip(chosen, updates, strict=True):
                 tall = max(1.0, parameter.shape[0] / (parameter.numel() / parameter.shape[0])) ** 0.5
                 parameter.add_(update.view_as(parameter), alpha=-group["lr"] * tall)
-        return None
+        return loss
 
     def _momentum(self, parameter: nn.Parameter, momentum: float) -> Tensor:
         """The gradient, averaged over steps, as a matrix (outputs, inputs)."""
