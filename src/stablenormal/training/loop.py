@@ -406,6 +406,7 @@ def _optimisers(
                 rank=processes.rank,
                 count=processes.count,
                 total=processes.total,
+                dtype=torch.bfloat16 if config.bf16 else torch.float32,
             )
         )
     return built

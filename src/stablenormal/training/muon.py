@@ -16,18 +16,19 @@ _ITERATIONS = 5
 _ENDS = ("conv_in", "conv_out", "embeddings")
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
+def orthogonalised(matrices: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """The nearest semi-orthogonal matrices, roughly: singular values come to lie between 0.7 and 1.2.
 
     Args:
         matrices: (B, m, n), of any scale.
+        dtype: of the iteration.
 
     Returns:
-        (B, m, n) in bfloat16, by Newton and Schulz' iteration.
+        (B, m, n) of that dtype, by Newton and Schulz' iteration.
     """
     wide = matrices.shape[1] <= matrices.shape[2]
-    x = (matrices if wide else matrices.mT).to(torch.bfloat16)
-    x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).to(torch.bfloat16)
+    x = (matrices if wide else matrices.mT).to(dtype)
+    x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).to(dtype)
     a, b, c = _COEFFICIENTS
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
@@ -60,7 +61,8 @@ class Muon(torch.optim.Optimizer):
         weight_decay: decoupled weight decay.
         rank, count, total: several processes share the work: which one this is, how many there are, and what
             adds a tensor over all of them in place. Each orthogonalises its part of the matrices; the result
-            does not depend on how many there are.
+            does not depend on how many there are, but for rounding.
+        dtype: in which matrices are orthogonalised.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class Muon(torch.optim.Optimizer):
         rank: int = 0,
         count: int = 1,
         total: Callable[[Tensor], Tensor] | None = None,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self._rank, self._count, self._total = rank, count, total
+        self._rank, self._count, self._total, self._dtype = rank, count, total, dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -116,14 +119,14 @@ class Muon(torch.optim.Optimizer):
         for place, matrix in enumerate(matrices):
             of_shape.setdefault(tuple(matrix.shape), []).append(place)
         ends = torch.tensor([matrix.numel() for matrix in matrices]).cumsum(0).tolist()
-        flat = torch.zeros(ends[-1] if ends else 0, dtype=torch.bfloat16, device=_device(matrices))
+        flat = torch.zeros(ends[-1] if ends else 0, dtype=self._dtype, device=_device(matrices))
         slots = [flat[end - m.numel() : end].view_as(m) for m, end in zip(matrices, ends, strict=True)]
         turn = 0
         for places in of_shape.values():
             mine = [place for shift, place in enumerate(places) if (turn + shift) % self._count == self._rank]
             turn += len(places)
             if mine:
-                stack = orthogonalised(torch.stack([matrices[place] for place in mine]))
+                stack = orthogonalised(torch.stack([matrices[place] for place in mine]), self._dtype)
                 for place, result in zip(mine, stack, strict=True):
                     slots[place].copy_(result)
         if self._total is not None and self._count > 1:
