@@ -242,6 +242,16 @@ class TestEnsemble:
         output = model(images[0], mode="turbo", ensemble=2, uncertainty=True)
         assert output.uncertainty_deg[0].mean() > 1
 
+    def test_equal_members_are_computed_once(self, components, images):
+        spec = replace(components.spec, start="image_latent", mirror_ensemble=True)
+        model = StableNormal(replace(components, spec=spec))
+        pair = model(images[0], mode="turbo", ensemble=2).normals[0]
+        calls = []
+        components.yoso.unet.conv_out.register_forward_hook(lambda *_: calls.append(1))
+        four = model(images[0], mode="turbo", ensemble=4).normals[0]
+        assert len(calls) == 2
+        torch.testing.assert_close(four, pair, atol=1e-6, rtol=0)
+
     def test_a_deterministic_model_has_no_spread(self, components, images):
         components.spec = replace(components.spec, start="image_latent")
         output = StableNormal(components)(images[0], mode="turbo", ensemble=2, uncertainty=True)

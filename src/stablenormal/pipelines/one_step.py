@@ -19,6 +19,8 @@ class OneStepSampler:
     def __init__(self, components: ModelComponents, image_latent: Tensor) -> None:
         self.spec = components.spec
         self.yoso = ConditionedDenoiser(components.yoso, image_latent)
+        self.deterministic = self.spec.start != "noise"
+        """Whether every draw is the same."""
 
     def __call__(self, noise: NoiseSource) -> Tensor:
         """Draw the latent x0 (B, c, h, w)."""

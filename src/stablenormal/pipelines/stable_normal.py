@@ -286,9 +286,12 @@ class StableNormal:
         samplers = [self._sampler(inputs, request)]
         if mirrors:
             samplers.append(self._sampler([_mirrored(one) for one in inputs], request))
-        decoded = []
+        decoded: list[Tensor] = []
         for member in range(request.ensemble):
             sampler = samplers[member % len(samplers)]
+            if member >= len(samplers) and sampler.deterministic:
+                decoded.append(decoded[member % len(samplers)])
+                continue
             latent = sampler(seeded_noise(request.seed + member, sampler.yoso.image_latent))
             decoded.append(decode(self.components.autoencoder, latent.to(self.dtype)).float())
         results = []

@@ -85,6 +85,9 @@ class TwoStageSampler:
         coarse_latent: En(N) of given normal maps, which then take YOSO's place.
     """
 
+    deterministic = False
+    """Whether every draw is the same: here the level t+ always brings its noise."""
+
     def __init__(
         self,
         components: ModelComponents,
