@@ -7,10 +7,14 @@ every row is a run of its own below OUT; started again, the command goes on afte
 inside a network's training after the last checkpoint. Pairs (NAME_rgb.jpg beside NAME_normal.png) are
 measured, never trained on. `--page-only` writes the page of what is there.
 
-OUT/networks/NAME-sSEED   config.yaml, log.jsonl, weights.safetensors, result.json
-OUT/rows/NAME-sSEED       result.json: settings, commit, hashes, values of every image
-OUT/times                 result.json
+OUT/networks/NAME-sSEED       config.yaml, log.jsonl, weights.safetensors, result.json
+RECORDS/networks/NAME-sSEED   result.json
+RECORDS/rows/NAME-sSEED       result.json: settings, commit, hashes, values of every image
+RECORDS/times                 result.json
 OUT/claims.json, OUT/plots
+
+RECORDS (`--records`) is OUT unless named. It holds the small files alone: a study whose OUT was lost goes on
+from them, and trains again only the networks that a row still lacks.
 """
 
 import argparse
@@ -78,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _run(Study(options, interruption), options)
         except KeyboardInterrupt:
             raise SystemExit("stopped; run the same command again to go on") from None
-    study_page.write(options.out, options.docs)
+    study_page.write(options.out, options.records, options.docs)
 
 
 def _run(study: "Study", options: argparse.Namespace) -> None:
@@ -86,8 +90,9 @@ def _run(study: "Study", options: argparse.Namespace) -> None:
     for seed in range(study.budget.training_seeds):
         study.train_all(seed)
         study.measure_all(seed)
-        study_page.write(options.out, options.docs)  # of what is there so far
-    study.measure_times()
+        if seed == 0:
+            study.measure_times()
+        study_page.write(options.out, options.records, options.docs)  # of what is there so far
 
 
 class Study:
@@ -101,6 +106,7 @@ class Study:
     def __init__(self, options: argparse.Namespace, interruption: Interruption) -> None:
         self.interruption = interruption
         self.out: Path = options.out
+        self.records: Path = options.records
         self.budget: Budget = BUDGETS[options.budget]
         self.pipeline = StableNormal.from_pretrained(
             options.model, dtype="float32", device="cpu", offline=True
@@ -116,7 +122,7 @@ class Study:
         with torch.inference_mode():
             self.image_latents = torch.cat([self.base.encode_image(i) for i in self.images.split(8)])
             self.semantics = torch.cat([self.base.semantic_encoder(i) for i in self.images.split(8)])
-        self.settings = {
+        self.settings: dict[str, object] = {
             "budget": asdict(self.budget),
             "corpus": [len(self.corpus), _hash_of_array(self.corpus.images[:4])],
             "heldout": [len(self.heldout), _hash_of_array(self.heldout.images[:4])],
@@ -128,9 +134,18 @@ class Study:
     # Training
 
     def train_all(self, seed: int) -> None:
-        """Train every network of a training seed."""
+        """Train every network of a training seed that a row, or the timing, still lacks."""
+        rows = [
+            row
+            for name, row in ROWS.items()
+            if seed < row.seeds
+            and not _is_complete(self._row_folder(name, seed), self._row_settings(row, seed))
+        ]
+        if seed == 0 and not _is_complete(self.records / "times", self._times_settings()):
+            rows += [row for row in ROWS.values() if row.timed]
+        lacking = {name for row in rows for name in row.networks}
         for name, network in NETWORKS.items():
-            if seed < network.seeds:
+            if name in lacking and seed < network.seeds:
                 self.train(name, network, seed)
 
     def train(self, name: str, network: Network, seed: int) -> None:
@@ -190,6 +205,9 @@ class Study:
                 "weights": sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
             },
         )
+        if self.records != self.out:
+            kept = self.records / "networks" / folder.name / "result.json"
+            write_bytes(kept, (folder / "result.json").read_bytes())
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
     def _latents(self, components: ModelComponents) -> LatentCache:
@@ -211,12 +229,7 @@ class Study:
 
     def measure(self, name: str, row: Row, seed: int) -> None:
         """Measure a row, unless that is done."""
-        folder = self.out / "rows" / f"{name}-s{seed}"
-        settings = self.settings | {
-            "row": asdict(row),
-            "seed": seed,
-            "pairs": len(self.pairs) * row.photographs,
-        }
+        folder, settings = self._row_folder(name, seed), self._row_settings(row, seed)
         if _is_complete(folder, settings):
             return
         started, cpu = time.monotonic(), time.process_time()
@@ -237,11 +250,20 @@ class Study:
         errors = [value for value in values["error"] if value is not None]
         LOG.info("%s, seed %d: %.2f degrees, %.0f s", name, seed, np.mean(errors), numbers["seconds"])
 
+    def _row_folder(self, name: str, seed: int) -> Path:
+        return self.records / "rows" / f"{name}-s{seed}"
+
+    def _row_settings(self, row: Row, seed: int) -> dict[str, object]:
+        pairs = len(self.pairs) * row.photographs
+        return self.settings | {"row": asdict(row), "seed": seed, "pairs": pairs}
+
+    def _times_settings(self) -> dict[str, object]:
+        return self.settings | {"rows": [name for name, row in ROWS.items() if row.timed]}
+
     def measure_times(self) -> None:
         """Seconds for one image, every method of the table in turns, so that load falls on all alike."""
-        folder = self.out / "times"
+        folder, settings = self.records / "times", self._times_settings()
         rows = {name: row for name, row in ROWS.items() if row.timed}
-        settings = self.settings | {"rows": list(rows)}
         if _is_complete(folder, settings):
             return
         networks = {name: self._networks(row, 0)[0] for name, row in rows.items()}
@@ -405,6 +427,7 @@ def _hash_of_array(array: np.ndarray) -> str:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of all runs; the same folder resumes")
+    parser.add_argument("--records", type=Path, help="folder of the small result files; OUT by default")
     parser.add_argument("--corpus", type=Path, help="packed training corpus")
     parser.add_argument("--heldout", type=Path, help="packed corpus of other scenes")
     parser.add_argument("--pairs", type=Path, help="NAME_rgb.jpg beside NAME_normal.png; measured only")
@@ -414,6 +437,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 takes all")
     parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
     options = parser.parse_args(arguments)
+    options.records = options.records or options.out
     if not options.page_only and (options.corpus is None or options.heldout is None):
         parser.error("--corpus and --heldout are needed")
     return options

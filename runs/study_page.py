@@ -34,17 +34,18 @@ Table = dict[str, dict[str, NDArray[np.float64]]]
 BLUE, ORANGE, GREY = "#2a5caa", "#d1602f", "#8a8f9c"
 
 
-def write(out: Path, docs: Path | None) -> None:
+def write(out: Path, records: Path, docs: Path | None) -> None:
     """Write `claims.json` and `plots/` below OUT; with `docs` also the page, its pictures, the summary.
 
     Args:
-        out: folder of the study's runs, of which any number may be there.
+        out: folder for them.
+        records: folder of the results of the study's runs, of which any number may be there.
         docs: the manual's folder; `results/study.json` is written beside it.
     """
-    runs = _read_runs(out)
-    measurements = _measurements(runs, out / "times" / "result.json")
+    runs = _read_runs(records)
+    measurements = _measurements(runs, records / "times" / "result.json")
     findings = {claim.key: [judge(one, measurements) for one in claim.comparisons] for claim in CLAIMS}
-    summary = _summary(out, runs, measurements, findings)
+    summary = _summary(records, runs, measurements, findings)
     _write_json(out / "claims.json", summary)
     plots = _plot_all(out / "plots", measurements)
     if docs is None:
@@ -56,11 +57,11 @@ def write(out: Path, docs: Path | None) -> None:
     write_bytes(docs / "claims.md", page.encode())
 
 
-def _read_runs(out: Path) -> dict[str, dict[int, dict[str, Any]]]:
+def _read_runs(records: Path) -> dict[str, dict[int, dict[str, Any]]]:
     """Row -> training seed -> its result."""
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for name in ROWS:
-        for path in sorted((out / "rows").glob(f"{name}-s*/result.json")):
+        for path in sorted((records / "rows").glob(f"{name}-s*/result.json")):
             runs.setdefault(name, {})[int(path.parent.name.rpartition("-s")[2])] = json.loads(
                 path.read_text()
             )
@@ -105,14 +106,14 @@ def _interval(measurements: Table, row: str, metric: str) -> Interval | None:
 
 
 def _summary(
-    out: Path,
+    records: Path,
     runs: dict[str, dict[int, dict[str, Any]]],
     measurements: Table,
     findings: dict[str, list[Finding]],
 ) -> dict[str, Any]:
     """What the page says, as numbers."""
     networks: dict[str, Any] = {}
-    for path in sorted((out / "networks").glob("*/result.json")):
+    for path in sorted((records / "networks").glob("*/result.json")):
         found = json.loads(path.read_text())
         kept = (
             "parameters",

@@ -65,6 +65,18 @@ def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkey
     assert {path for path in runs if before[path] != after[path]} == {lost}
     assert json.loads(lost.read_text())["values"] == content
 
+    # The records alone are enough to go on: only what the missing row needs is trained again.
+    records = tmp_path / "records"
+    for path in [*out.glob("rows/*/result.json"), *out.glob("times/result.json")]:
+        target = records / path.relative_to(out)
+        target.parent.mkdir(parents=True)
+        target.write_bytes(path.read_bytes())
+    (records / "rows/turbo-s0/result.json").unlink()
+    study.main([str(tmp_path / "elsewhere"), *arguments[1:], "--records", str(records)])
+    assert [path.name for path in (tmp_path / "elsewhere/networks").iterdir()] == ["yoso-s0"]
+    assert json.loads((records / "rows/turbo-s0/result.json").read_text())["values"] == content
+    assert (records / "networks/yoso-s0/result.json").exists()
+
     monkeypatch.setattr(study, "OPTIMISER", {"learning_rate": 1e-4})
     with pytest.raises(DataError, match="another study"):
         study.main(arguments)
