@@ -486,6 +486,8 @@ def _limits(summary: dict[str, Any]) -> str:
         "larger and trained longer.\n- GenPercept style is the paper's special case of YOSO (zeros, t+ = "
         "0, latent error); GenPercept itself also tried image-space losses, as E2E-FT style has here.\n- "
         "The refiner is trained at all noise levels alike, on the truth with noise, as the paper says.\n- "
+        "All see photographs through the base's frozen encoder. The bundled model's was trained with a "
+        "one-step network and an angular loss, which may favour such rivals.\n- "
         "Ensembles are compared on the images on which they were measured."
     )
     if not summary["networks"]:

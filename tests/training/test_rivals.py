@@ -7,6 +7,7 @@ import torch
 from stablenormal.data.packed import open_corpus
 from stablenormal.models.architecture import SMALL, SMALL_SPEC, TOY, TOY_SPEC
 from stablenormal.models.building import build_components
+from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.loop import fit
 from stablenormal.training.parallel import Processes
@@ -146,3 +147,10 @@ def test_rivals_of_a_start_that_the_base_does_not_have(base):
     """The spec that a released model brings does not leak into a fresh network."""
     other = replace(base, spec=replace(base.spec, start="image_latent"))
     assert rival_components(other, TOY, "guided", 0).spec.start == "noise"
+
+
+def test_rivals_see_photographs_as_the_base_does(base):
+    encoder = ImageEncoder.from_autoencoder(base.autoencoder)
+    rival = rival_components(replace(base, image_encoder=encoder), TOY, "beside", 0)
+    assert rival.image_encoder is encoder
+    assert not any(weight.requires_grad for weight in encoder.parameters())
