@@ -13,6 +13,7 @@ from stablenormal.training.objectives import (
     kl_divergence,
     masked_mean_square,
     patch_label_loss,
+    pixel_weights,
     reconstruction_loss,
     yoso_loss,
 )
@@ -105,6 +106,16 @@ def test_angular_loss_is_the_mean_angle_in_radians():
     toward = torch.tensor([0.0, 0.0, 1.0])[None, :, None, None].expand(1, 3, 2, 2)
     valid = torch.tensor([[[True, False], [False, False]]])
     assert angular_loss(up, toward, valid) == pytest.approx(math.pi / 2, abs=1e-5)
+
+
+def test_pixels_near_an_edge_count_more_and_invalid_ones_nothing():
+    normals = torch.zeros(1, 3, 4, 16)
+    normals[:, 1, :, :8], normals[:, 2, :, 8:] = 1, 1  # floor and wall meet between columns 7 and 8
+    normals[:, :, 0] = 0
+    assert torch.equal(pixel_weights(normals, 0.0)[0, 1], torch.ones(16))
+    weights = pixel_weights(normals, 2.0)[0]
+    assert weights[0].sum() == 0
+    assert weights[1].tolist() == [1] * 4 + [3] * 8 + [1] * 4
 
 
 def test_kl_of_the_prior_is_zero_and_of_others_positive():

@@ -166,6 +166,9 @@ class TrainingConfig:
     """Angular: weight of the mean square error of the latent, which keeps it where the decoder works."""
     angular_weight: float = 0.0
     """Refiner: weight of the angle (radians) of the decoded normals beside the latent's mean square error."""
+    edge_weight: float = 0.0
+    """Angular and refiner: how much more an angle counts within 3 px of an edge of the true normals, which is
+    where `stablenormal evaluate` measures sharpness: 1 doubles it, 0 treats all pixels alike."""
     decode_cells: int = 8
     """Angular and refiner: side of the random window of latent cells that is decoded for the angle, as
     decoding costs more than the denoiser; 0 decodes everything."""
@@ -192,8 +195,8 @@ class TrainingConfig:
             if not 0 <= value <= 1:
                 raise SettingError(f"{name} is {value}; it must lie in [0, 1]")
         for name in (
-            "latent_weight", "angular_weight", "decode_cells", "koleo_weight", "local_crops", "pictures",
-            "seed", "warmup_steps", "roll_deg", "blur_px",
+            "latent_weight", "angular_weight", "edge_weight", "decode_cells", "koleo_weight", "local_crops",
+            "pictures", "seed", "warmup_steps", "roll_deg", "blur_px",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must not be negative")

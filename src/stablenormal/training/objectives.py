@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
+from stablenormal.evaluation.edges import near_edges
 from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.sampling.predictions import Prediction, prediction_target
@@ -40,10 +41,27 @@ def reconstruction_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Te
     return loss
 
 
-def angular_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean angles (B,) in radians between two (B, 3, H, W) normal maps over the valid (B, H, W) pixels."""
+def angular_loss(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean angles (B,) in radians between (B, 3, H, W) normal maps, weighted by (B, H, W): 0 is invalid."""
     angle = torch.deg2rad(angular_error_deg(prediction, target))
-    return _sample_sum(angle * valid) / _sample_sum(valid).clamp(min=1)
+    return _sample_sum(angle * weight) / _sample_sum(weight).clamp(min=1)
+
+
+def pixel_weights(normals: Tensor, edge_weight: float) -> Tensor:
+    """What the angle of each pixel counts: 0 where it is invalid, else 1, more near edges.
+
+    Args:
+        normals: true normals (B, 3, H, W), about zero where invalid.
+        edge_weight: added within `evaluation.edges.NEAR_PX` of an edge.
+
+    Returns:
+        (B, H, W).
+    """
+    weight = (normals.square().sum(1) > 0.25).float()
+    if not edge_weight:
+        return weight
+    near = torch.stack([near_edges(one) for one in normals.cpu()]).to(weight.device)
+    return weight * (1 + edge_weight * near)
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:

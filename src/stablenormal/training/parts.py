@@ -30,6 +30,7 @@ from stablenormal.training.objectives import (
     angular_loss,
     kl_divergence,
     masked_mean_square,
+    pixel_weights,
     reconstruction_loss,
     yoso_loss,
 )
@@ -189,7 +190,7 @@ class DenoiserTraining(PartTraining):
             )
             truths.append(batch.normals[place, :, rows, columns])
         decoded, truth = decode(self._components.autoencoder, torch.stack(latents)), torch.stack(truths)
-        return angular_loss(decoded.float(), truth, truth.square().sum(1) > 0.25)
+        return angular_loss(decoded.float(), truth, pixel_weights(truth, self._config.edge_weight))
 
     def _read(self, stage: Stage, samples: StepSamples) -> LatentBatch:
         self._alphas = self._alphas.to(samples.device)
