@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The bundled weights, version 1, from nothing: renders, trainings, export, measurement. Six hours on two cores.
+# The bundled weights, version 1, from nothing: renders, trainings, export, measurement. Eight hours on two cores.
 # Run it in an empty folder with `stablenormal` and `torchrun` on the path; every step resumes where it stopped.
 # bash REPO/runs/small-v1.sh REPO [PAIRS]     PAIRS: a folder of NAME_rgb.jpg and NAME_normal.png, measured only
 set -euo pipefail
@@ -12,6 +12,8 @@ stablenormal synth -o shards/one --count 6144 --seed 1 --size 256 --workers 2
 [ -f corpus/heldout-2/corpus.json ] || stablenormal pack shards/heldout-2 -o corpus/heldout-2 --count 512
 [ -f corpus/train-2-128/corpus.json ] ||
   stablenormal pack shards/v1 shards/one -o corpus/train-2-128 --count 22528 --size 128
+stablenormal synth -o shards/v2 --count 12288 --seed 103 --size 192 --workers 2
+[ -f corpus/train-3/corpus.json ] || stablenormal pack shards/v2 -o corpus/train-3 --count 12288
 train() { # PART CONFIG RUN
   torchrun --standalone --nproc-per-node 2 -m stablenormal train "$1" "$repo/configs/small-v1/$2.yaml" -o "models/$3"
 }
@@ -22,6 +24,11 @@ train angular angular-4 angular-4 # a fresh, wider image encoder
 train angular angular-5 angular-5 # 128 px, whole maps decoded
 train refiner refiner-4 refiner-4
 train refiner refiner-5 refiner-5 # lower rate, larger windows decoded
-python "$repo/runs/export.py" models/refiner-5/model small
+train angular angular-6 angular-6 # other scenes, 128 px; began from refiner-5's model as float16, as bundled then
+train angular angular-7 angular-7 # 160 px
+[ -d models/carried-6 ] ||
+  python "$repo/runs/carry_over.py" models/refiner-5/model models/angular-7/model models/carried-6
+train refiner refiner-6 refiner-6 # 160 px, whole maps decoded, edges count double
+python "$repo/runs/export.py" models/refiner-6/model small
 python "$repo/runs/choose.py" small --heldout corpus/heldout-2 -o small-v1-choice.json
 python "$repo/runs/measure.py" --model small --heldout corpus/heldout-2 ${pairs:+--pairs "$pairs"} -o small-v1.json
