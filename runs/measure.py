@@ -1,6 +1,6 @@
 """Measure a model on photographs with measured normals and on held-out renders; write one JSON.
 
-python runs/measure.py --pairs DIR --heldout PACKED -o results/NAME.json [--model small] [--dtype fp32]
+python runs/measure.py --pairs DIR --heldout PACKED -o results/NAME.json [--model small] [--dtype float32]
 """
 
 import argparse

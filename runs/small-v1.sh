@@ -29,6 +29,7 @@ train angular angular-7 angular-7 # 160 px
 [ -d models/carried-6 ] ||
   python "$repo/runs/carry_over.py" models/refiner-5/model models/angular-7/model models/carried-6
 train refiner refiner-6 refiner-6 # 160 px, whole maps decoded, edges count double
-python "$repo/runs/export.py" models/refiner-6/model small
+train refiner refiner-7 refiner-7 # edges count five times
+python "$repo/runs/export.py" models/refiner-7/model small
 python "$repo/runs/choose.py" small --heldout corpus/heldout-2 -o small-v1-choice.json
 python "$repo/runs/measure.py" --model small --heldout corpus/heldout-2 ${pairs:+--pairs "$pairs"} -o small-v1.json
