@@ -73,8 +73,8 @@ def test_little_noise_leaves_the_map_and_much_noise_does_not(small: StableNormal
         ).normals[0]
         assert torch.equal((found != 0).any(dim=0), valid)
         moved[strength] = float(angular_error_deg(found[None], ball[None])[0][valid].median())
-    assert moved[0.0] < 5
-    assert moved[0.8] > moved[0.0]
+    assert moved[0.0] < 8  # one network's error; the ball spans about 90 degrees
+    assert moved[0.8] > 1.3 * moved[0.0]
 
 
 def test_detail_that_latents_cannot_hold_survives_where_the_map_is_kept(small: StableNormal) -> None:
