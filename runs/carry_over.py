@@ -1,10 +1,10 @@
 """Carry what the one-step network has learned since over to the refiner, which once began as a copy of it.
 
-python runs/carry_over.py BEFORE AFTER OUT [--share 1.0]
+python runs/carry_over.py BEFORE AFTER OUT
 
 BEFORE and AFTER are model folders: of the one-step network that the refiner was last trained with, and of the
-same network trained on. The refiner of OUT is that of AFTER plus SHARE times the change of the one-step
-network, weight by weight (task arithmetic, Ilharco et al., arXiv 2212.04089); the rest is AFTER's.
+same network trained on. The refiner of OUT is that of AFTER plus the change of the one-step network, weight
+by weight (task arithmetic, Ilharco et al., arXiv 2212.04089); the rest is as in AFTER.
 """
 
 import argparse
@@ -17,14 +17,13 @@ from stablenormal.models.loading import load_components, save_components, weight
 
 
 @torch.no_grad()
-def carry_over(before: nn.Module, after: nn.Module, target: nn.Module, share: float) -> int:
+def carry_over(before: nn.Module, after: nn.Module, target: nn.Module) -> int:
     """Add the change from `before` to `after` to the weights of `target` that both have, of the same shape.
 
     Args:
         before: a network.
         after: the same network, trained on.
         target: changed in place.
-        share: of the change that is added.
 
     Returns:
         How many tensors changed.
@@ -32,7 +31,7 @@ def carry_over(before: nn.Module, after: nn.Module, target: nn.Module, share: fl
     old, new, changed = dict(before.named_parameters()), dict(after.named_parameters()), 0
     for name, weight in target.named_parameters():
         if name in old and name in new and old[name].shape == new[name].shape == weight.shape:
-            weight += share * (new[name] - old[name])
+            weight += new[name] - old[name]
             changed += 1
     return changed
 
@@ -45,10 +44,9 @@ def main() -> None:
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--share", type=float, default=1.0)
     options = parser.parse_args()
     before, after = load_components(options.before), load_components(options.after)
-    changed = carry_over(before.yoso, after.yoso, after.refiner, options.share)
+    changed = carry_over(before.yoso, after.yoso, after.refiner)
     save_components(after, options.out, dtype=torch.float32)
     print(f"{options.out}: {changed} tensors of the refiner changed, {weight_hash(options.out)}")
 

@@ -31,5 +31,5 @@ train angular angular-7 angular-7 # 160 px
 train refiner refiner-6 refiner-6 # 160 px, whole maps decoded, edges count double
 train refiner refiner-7 refiner-7 # edges count five times
 python "$repo/runs/export.py" models/refiner-7/model small
-python "$repo/runs/choose.py" small --heldout corpus/heldout-2 --sizes 160 192 --t-plus 11 101 --steps 1 -o small-v1-choice.json
+python "$repo/runs/choose.py" small --heldout corpus/heldout-2 --sizes 144 160 176 192 224 --t-plus 11 101 --steps 1 2 -o small-v1-choice.json
 python "$repo/runs/measure.py" --model small --heldout corpus/heldout-2 ${pairs:+--pairs "$pairs"} -o small-v1.json

@@ -69,11 +69,11 @@ def test_little_noise_leaves_the_map_and_much_noise_does_not(small: StableNormal
     moved = {}
     for strength in (0.0, 0.8):
         found = enhance(
-            small, [image], [ball], t_plus=t_plus_of_strength(strength), steps=2, processing_resolution=96
+            small, [image], [ball], t_plus=t_plus_of_strength(strength), processing_resolution=96
         ).normals[0]
         assert torch.equal((found != 0).any(dim=0), valid)
         moved[strength] = float(angular_error_deg(found[None], ball[None])[0][valid].median())
-    assert moved[0.0] < 8  # one network's error; the ball spans about 90 degrees
+    assert moved[0.0] < 5
     assert moved[0.8] > 1.3 * moved[0.0]
 
 
@@ -94,8 +94,9 @@ def test_detail_that_latents_cannot_hold_survives_where_the_map_is_kept(small: S
 def test_views_share_their_noise(small: StableNormal) -> None:
     ball = seen_from("front", 1)
     image = torch.full((3, 32, 32), 0.5)
-    twice = enhance(small, [image, image], [ball, ball], steps=1, processing_resolution=32).normals
-    assert torch.equal(twice[0], twice[1])
+    twice = enhance(small, [image, image], [ball, ball], steps=2, processing_resolution=32)
+    assert torch.equal(twice.normals[0], twice.normals[1])
+    assert twice.steps == 2
 
 
 def test_what_does_not_fit_is_refused(small: StableNormal) -> None:

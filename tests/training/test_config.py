@@ -117,6 +117,7 @@ def test_fingerprint_changes_with_fields_that_need_others():
     "change",
     [
         {"seed": -1}, {"warmup_steps": -1}, {"source_size": 0}, {"roll_deg": -1.0},
+        {"edge_weight": -1.0}, {"edge_weight": 1.0, "part": "refiner"},
         {"image_encoder_channels": (8, 0)}, {"image_encoder_channels": (8, 8)}, {"image_encoder_layers": 0},
     ],
 )  # fmt: skip

@@ -232,6 +232,8 @@ class TrainingConfig:
             raise SettingError(f"image_encoder_channels are {list(channels)}; give positive whole numbers")
         if channels and not self.train_image_encoder:
             raise SettingError("image_encoder_channels: set train_image_encoder too")
+        if self.edge_weight and self.part == "refiner" and not self.angular_weight:
+            raise SettingError("edge_weight: weighs angles, which the refiner has with angular_weight alone")
         if self.optimiser == "muon" and self.shard:
             raise SettingError("optimiser: muon needs whole matrices; use adamw with shard")
         for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
