@@ -5,7 +5,9 @@ python runs/study.py OUT --corpus PACKED --heldout PACKED [--pairs DIR] [--budge
 Needs two packed corpora (`stablenormal synth`, `stablenormal pack`) of different scenes. Every network and
 every row is a run of its own below OUT; started again, the command goes on after the last complete one, and
 inside a network's training after the last checkpoint. Pairs (NAME_rgb.jpg beside NAME_normal.png) are
-measured, never trained on. `--page-only` writes the page of what is there.
+measured, never trained on. `--page-only` writes the page of what is there. All is computed under autocast to
+bfloat16. Several processes may share OUT once OUT/latents is complete, each with training seeds of its own
+(`--seeds 0`, `--seeds 1 2`): on a few cores one thread for each is faster than one process with all threads.
 
 OUT/networks/NAME-sSEED       config.yaml, log.jsonl, weights.safetensors, result.json
 RECORDS/networks/NAME-sSEED   result.json
@@ -23,6 +25,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(study: "Study", options: argparse.Namespace) -> None:
     """Train and measure what is not there yet."""
-    for seed in range(study.budget.training_seeds):
+    for seed in range(study.budget.training_seeds) if options.seeds is None else options.seeds:
         study.train_all(seed)
         study.measure_all(seed)
         if seed == 0:
@@ -119,7 +122,7 @@ class Study:
         self.corpus_folders = (str(options.corpus), str(options.heldout))
         self.pairs: list[Pair] = list(read_pairs(options.pairs)) if options.pairs else []
         self.truths, self.images = _heldout_images(self.heldout, self.budget)
-        with torch.inference_mode():
+        with _measuring():
             self.image_latents = torch.cat([self.base.encode_image(i) for i in self.images.split(8)])
             self.semantics = torch.cat([self.base.semantic_encoder(i) for i in self.images.split(8)])
         self.settings: dict[str, object] = {
@@ -235,7 +238,7 @@ class Study:
         started, cpu = time.monotonic(), time.process_time()
         networks, hashes = self._networks(row, seed)
         values: dict[str, list[float | None]] = {}
-        with torch.inference_mode():
+        with _measuring():
             for place in _batches(self._images_of(row), self.budget.batch_images):
                 for metric, found in self._measure_batch(row, networks, place).items():
                     values.setdefault(metric, []).extend(found)
@@ -268,7 +271,7 @@ class Study:
             return
         networks = {name: self._networks(row, 0)[0] for name, row in rows.items()}
         seconds: dict[str, list[float]] = {name: [] for name in rows}
-        with torch.inference_mode():
+        with _measuring():
             for round_number in range(self.budget.timing_rounds + 1):
                 for name, row in rows.items():
                     started = time.perf_counter()
@@ -323,7 +326,8 @@ class Study:
         coarse = None
         if row.start == "feed_forward":
             latent = OneStepSampler(first, image_latent)(seeded_noise(0, image_latent))
-            coarse = encode(self.base.autoencoder, unit_length(decode(self.base.autoencoder, latent)))
+            normals = unit_length(decode(self.base.autoencoder, latent).float())
+            coarse = encode(self.base.autoencoder, normals)
         plan = RefinementPlan(row.rule, row.steps, row.level, 0.0)
         both = replace(last, yoso=first.yoso)
         assert semantic is not None
@@ -333,7 +337,9 @@ class Study:
         """Unit normals (B, 3, H, W) of one draw: of an ensemble the member nearest to the mean."""
         members = [
             unit_length(
-                decode(self.base.autoencoder, sampler(seeded_noise(draw * row.ensemble + member, latent)))
+                decode(
+                    self.base.autoencoder, sampler(seeded_noise(draw * row.ensemble + member, latent))
+                ).float()
             )
             for member in range(row.ensemble)
         ]
@@ -376,6 +382,13 @@ class Study:
         prediction = restore(unpad(normals, prepared), prepared, self.base.spec.native_frame)
         truth = planes(pair.normals)
         return _mean(angular_error_deg(prediction[None], truth[None])[0], (truth != 0).any(dim=0))
+
+
+@contextmanager
+def _measuring() -> Iterator[None]:
+    """Without gradients, under autocast to bfloat16, as the networks are trained."""
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        yield
 
 
 def _heldout_images(heldout: PackedCorpus, budget: Budget) -> tuple[Tensor, Tensor]:
@@ -435,6 +448,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="small", help="gives the frozen autoencoder and semantic encoder")
     parser.add_argument("--docs", type=Path, help="folder in which claims.md and its pictures are written")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 takes all")
+    parser.add_argument("--seeds", type=int, nargs="+", help="training seeds of this process; all by default")
     parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
     options = parser.parse_args(arguments)
     options.records = options.records or options.out

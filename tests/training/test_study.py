@@ -82,6 +82,13 @@ def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkey
         study.main(arguments)
 
 
+def test_a_process_takes_only_its_seeds(study, arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "ROWS", {"turbo": study.ROWS["turbo"]})
+    study.main([*arguments, "--seeds", "1"])
+    assert [path.name for path in (tmp_path / "out/rows").iterdir()] == ["turbo-s1"]
+    assert [path.name for path in (tmp_path / "out/networks").iterdir()] == ["yoso-s1"]
+
+
 def test_every_claim_is_about_rows_that_are_measured(study):
     import study_plan
 
