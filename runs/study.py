@@ -91,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(study: "Study", options: argparse.Namespace) -> None:
     """Train and measure what is not there yet."""
     for seed in range(study.budget.training_seeds) if options.seeds is None else options.seeds:
-        study.train_all(seed)
-        study.measure_all(seed)
+        study.train_and_measure(seed)
         if seed == 0:
             study.measure_times()
         study_page.write(options.out, options.records, options.docs)  # of what is there so far
@@ -136,8 +135,11 @@ class Study:
 
     # Training
 
-    def train_all(self, seed: int) -> None:
-        """Train every network of a training seed that a row, or the timing, still lacks."""
+    def train_and_measure(self, seed: int) -> None:
+        """Measure every row of a training seed, each as soon as its networks are trained.
+
+        A network is trained if a row, or the timing, still lacks it.
+        """
         rows = [
             row
             for name, row in ROWS.items()
@@ -150,10 +152,11 @@ class Study:
         for name, network in NETWORKS.items():
             if name in lacking and seed < network.seeds:
                 self.train(name, network, seed)
+                self.measure_ready(seed)
 
     def train(self, name: str, network: Network, seed: int) -> None:
         """Train a network, unless that is done."""
-        folder = self.out / "networks" / f"{name}-s{seed}"
+        folder = self._network_folder(name, seed)
         settings = self.settings | {"network": asdict(network), "seed": seed}
         if _is_complete(folder, settings):
             return
@@ -224,10 +227,11 @@ class Study:
 
     # Measuring
 
-    def measure_all(self, seed: int) -> None:
-        """Measure every row of a training seed."""
+    def measure_ready(self, seed: int) -> None:
+        """Measure every row of a training seed whose networks are all there."""
         for name, row in ROWS.items():
-            if seed < row.seeds:
+            trained = (self._network_folder(network, seed) / "result.json" for network in row.networks)
+            if seed < row.seeds and all(path.exists() for path in trained):
                 self.measure(name, row, seed)
 
     def measure(self, name: str, row: Row, seed: int) -> None:
@@ -252,6 +256,9 @@ class Study:
         _finish(folder, settings, self.evidence, numbers | {"values": values})
         errors = [value for value in values["error"] if value is not None]
         LOG.info("%s, seed %d: %.2f degrees, %.0f s", name, seed, np.mean(errors), numbers["seconds"])
+
+    def _network_folder(self, name: str, seed: int) -> Path:
+        return self.out / "networks" / f"{name}-s{seed}"
 
     def _row_folder(self, name: str, seed: int) -> Path:
         return self.records / "rows" / f"{name}-s{seed}"
@@ -298,7 +305,7 @@ class Study:
             )
             if not network.semantics:
                 components.refiner.injector = None
-            folder = self.out / "networks" / f"{name}-s{seed}"
+            folder = self._network_folder(name, seed)
             module = components.refiner if network.kind == "refiner" else components.yoso
             module.load_state_dict(load_file(folder / "weights.safetensors"))
             module.eval()
