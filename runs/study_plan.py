@@ -134,7 +134,13 @@ TABLE: dict[str, Row] = {
         "Plain diffusion, 10 steps, ensemble of 10", "diffusion", "diffusion", ensemble=10
     ),
     "diffusion-50-x10": _table_row(
-        "Plain diffusion, 50 steps, ensemble of 10", "diffusion", "diffusion", steps=50, ensemble=10, seeds=1
+        "Plain diffusion, 50 steps, ensemble of 10",
+        "diffusion",
+        "diffusion",
+        steps=50,
+        ensemble=10,
+        draws="few",
+        seeds=1,
     ),
     "marigold-10": _table_row("Marigold style, 10 steps", "diffusion", "marigold"),
     "marigold-10-x10": _table_row(
