@@ -70,7 +70,7 @@ def main() -> None:
         for seed in config["seeds"]:
             settings = ReconstructionSettings(**chosen, seed=seed)
             for kind in KINDS:
-                weighted = replace(settings, normal_weight=config["normal_weights"].get(kind, 0.0))
+                weighted = replace(settings, **config["priors"][kind])
                 row = run(folder, kind, sources[kind], weighted, config["f_score_threshold"])
                 rows.append({"scene": scene, "seed": seed, "prior": kind, **row})
                 print(scene, seed, kind, " ".join(f"{name} {row[name]:.5f}" for name in SHOWN), flush=True)

@@ -34,7 +34,14 @@ def reconstruct(
         int | None, typer.Option(show_default="128", help="Longer side at which photographs are used.")
     ] = None,
     normal_weight: Annotated[
-        float | None, typer.Option(show_default="0.8", help="Of the prior against colour and mask.")
+        float | None, typer.Option(show_default="0.05", help="Of the prior against colour and mask.")
+    ] = None,
+    prior_detail: Annotated[
+        float | None,
+        typer.Option(
+            show_default="0.0125",
+            help="Share of the picture below which the prior is trusted; 0: whole, as measured normals are.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of rays.")] = 0,
     device: Annotated[str | None, typer.Option(show_default="the best there is", help="cpu or cuda.")] = None,
@@ -62,6 +69,7 @@ def reconstruct(
             iterations=iterations,
             image_size=image_size,
             normal_weight=normal_weight,
+            prior_detail=prior_detail,
             seed=seed,
         )
 

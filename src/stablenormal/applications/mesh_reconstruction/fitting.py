@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from stablenormal.applications.mesh_reconstruction.fine_prior import detail_on
 from stablenormal.applications.mesh_reconstruction.losses import losses
 from stablenormal.applications.mesh_reconstruction.node_grid import NodeGrid, cells_touching
 from stablenormal.applications.mesh_reconstruction.rendering import (
@@ -34,6 +35,9 @@ GRID_EVERY = 60
 
 OCCUPANCY_EVERY = 15
 """Steps between two searches for empty space."""
+
+PRIOR_PER_LEVEL = 3
+"""Times at each resolution that the broad shape of a prior is taken from the surface."""
 
 SHELL = 1.6
 """Nodes exist up to this times the sampled band, in which the surface can move until the next choice."""
@@ -81,6 +85,10 @@ class SurfaceFit:
         self.views = tuple(view.shrunk(settings.image_size) for view in views)
         self.cube = find_cube(self.views)
         self.rays = ray_table(self.views, self.cube, self.device)
+        self._prior = self.rays.normals
+        self._has_detail = bool(settings.prior_detail and settings.normal_weight and self._prior.any())
+        if self._has_detail:
+            self.rays = replace(self.rays, normals=torch.zeros_like(self._prior))
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.done = 0
         self.consistent = True
@@ -116,6 +124,8 @@ class SurfaceFit:
             self._choose_nodes()
         if place % OCCUPANCY_EVERY == 0:
             self._occupied = occupancy(self.field, self.settings.band)
+        if self._has_detail and self._prior_is_due(level, place):
+            self._fit_prior()
         share = place / self.settings.iterations[level]
         self._set_rates(share)
         pixels = self._draw_patches()
@@ -207,7 +217,7 @@ class SurfaceFit:
             for name, value in asdict(self.settings).items()
         }
         rays = self.rays
-        told = (rays.rgb, rays.mask, rays.normals.abs(), rays.confidence, rays.origins, rays.directions)
+        told = (rays.rgb, rays.mask, self._prior.abs(), rays.confidence, rays.origins, rays.directions)
         sums = [values.cpu().double().sum() for values in told]
         return {
             "settings": settings,
@@ -230,6 +240,7 @@ class SurfaceFit:
             "optimiser": self._optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "occupied": [self._occupied.fine.cpu(), self._occupied.coarse.cpu()],
+            "prior": self.rays.normals.cpu() if self._has_detail else None,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -239,6 +250,8 @@ class SurfaceFit:
         self._set_tables(state["distances"], state["colours"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
+        if self._has_detail:
+            self.rays = replace(self.rays, normals=state["prior"].to(self.device))
         fine, coarse = (value.to(self.device) for value in state["occupied"])
         self._occupied = Occupancy(fine, coarse)
 
@@ -281,6 +294,25 @@ class SurfaceFit:
     def _shell(self, dense: Tensor) -> Tensor:
         """Cells (R, R, R) by lowest corner near the surface of dense distances."""
         return cells_touching(dense.abs() < SHELL * self.settings.band * 2 / (dense.shape[0] - 1))
+
+    def _prior_is_due(self, level: int, place: int) -> bool:
+        """Whether the surface has a broad shape already, and the prior's is to be renewed."""
+        period = math.ceil(self.settings.iterations[level] / PRIOR_PER_LEVEL)
+        has_shape = level > 0 or (len(self.settings.resolutions) == 1 and place > 0)
+        return has_shape and place % period == 0
+
+    def _fit_prior(self) -> None:
+        """Put the prior's detail on the surface as it is now."""
+        fitted = torch.zeros_like(self._prior)
+        for number, view in enumerate(self.views):
+            height, width = view.mask.shape
+            rows = slice(int(self.rays.first[number]), int(self.rays.first[number + 1]))
+            own = self._prior[rows].T.reshape(3, height, width)
+            if own.any():
+                surface = torch.from_numpy(self.picture(number)[1]).to(self.device).permute(2, 0, 1)
+                sigma = self.settings.prior_detail * max(height, width)
+                fitted[rows] = detail_on(own, surface, sigma).reshape(3, -1).T
+        self.rays = replace(self.rays, normals=fitted)
 
     def _spread(self) -> tuple[Tensor, Tensor]:
         """Distances (R, R, R) and colours (R^3, C) of all nodes; far ones get the nearest colour."""

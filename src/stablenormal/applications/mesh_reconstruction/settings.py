@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from stablenormal.applications.multi_view_prior import PAPER_WEIGHT
 from stablenormal.errors import SettingError
 
 LONGEST_STEP = 0.66
@@ -47,8 +48,12 @@ class ReconstructionSettings:
     """Of (|gradient| - 1)^2, mean over the grid's nodes near the surface."""
     smooth_weight: float = 0.02
     """Of the squared change of the gradient from node to node."""
-    normal_weight: float = 0.8
+    normal_weight: float = PAPER_WEIGHT
     """Lambda of the normal prior, for views that have one; 0 ignores priors."""
+    prior_detail: float = 0.0125
+    """Share of the picture's longer side: the prior is trusted below this width alone, and takes its broad
+    shape from the surface itself, from the second resolution on. 0: it is trusted whole, as measured normals
+    can be, with a weight of 0.8."""
     seed: int = 0
     """Of the choice of rays and of their jitter."""
 
@@ -72,7 +77,7 @@ class ReconstructionSettings:
             raise SettingError(f"step = {self.step} could pass over a cell; choose at most {LONGEST_STEP}")
         positive = ("step", "band", "width_start", "width_end", "sdf_rate", "colour_rate")
         weights = ("colour_weight", "mask_weight", "eikonal_weight", "smooth_weight", "normal_weight")
-        for name in (*positive, *weights):
+        for name in (*positive, *weights, "prior_detail"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0 or (name in positive and value == 0):
                 raise SettingError(
@@ -91,6 +96,7 @@ def chosen_settings(
     iterations: str | None = None,
     image_size: int | None = None,
     normal_weight: float | None = None,
+    prior_detail: float | None = None,
     seed: int = 0,
 ) -> ReconstructionSettings:
     """The settings with what a user chose; None is the default.
@@ -100,6 +106,7 @@ def chosen_settings(
         iterations: numbers with commas; None: as many at each resolution as the default has there.
         image_size: see the field.
         normal_weight: see the field.
+        prior_detail: see the field.
         seed: see the field.
 
     Raises:
@@ -115,6 +122,7 @@ def chosen_settings(
         iterations=counts[: len(levels)] if iterations is None else _numbers("iterations", iterations),
         image_size=default.image_size if image_size is None else image_size,
         normal_weight=default.normal_weight if normal_weight is None else normal_weight,
+        prior_detail=default.prior_detail if prior_detail is None else prior_detail,
         seed=seed,
     )
 
