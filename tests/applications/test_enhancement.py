@@ -11,6 +11,7 @@ from stablenormal.applications.enhancement import (
     turn,
 )
 from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.geometry.coarse_normals import blur_normals
 from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.pipelines import StableNormal
 
@@ -89,6 +90,19 @@ def test_detail_that_latents_cannot_hold_survives_where_the_map_is_kept(small: S
     }
     kept, gone = (float(angular_error_deg(one[None], fine[None]).mean()) for one in found.values())
     assert kept < 6 < 12 < gone
+
+
+def test_the_broad_shape_stays_and_a_sharp_map_hardly_changes(small: StableNormal) -> None:
+    edges = torch.where((torch.arange(96) // 16) % 2 == 0, -0.6, 0.6).expand(96, -1)
+    sharp = torch.stack([edges, torch.zeros(96, 96), torch.full((96, 96), 0.8)])
+    coarse = blur_normals(sharp, 3.0)
+    image = torch.where(edges > 0, 0.7, 0.3).expand(3, -1, -1).contiguous()
+    found = enhance(small, [image, image], [sharp, coarse], t_plus=100, processing_resolution=96).normals
+    assert float(angular_error_deg(found[0][None], sharp[None]).median()) < 2
+    moved = angular_error_deg(found[1][None], coarse[None])
+    in_the_large = angular_error_deg(blur_normals(found[1], 6.0)[None], blur_normals(coarse, 6.0)[None])
+    assert 0.5 < float(moved.mean())
+    assert float(in_the_large.mean()) < 0.5 * float(moved.mean())
 
 
 def test_views_share_their_noise(small: StableNormal) -> None:

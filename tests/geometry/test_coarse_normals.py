@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from stablenormal.errors import SettingError
-from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
+from stablenormal.geometry.coarse_normals import blur_normals, blur_width_px, reduce_normals
 
 
 def two_walls() -> torch.Tensor:
@@ -36,3 +36,16 @@ def test_wrong_strengths_are_refused():
         blur_normals(two_walls(), 0)
     with pytest.raises(SettingError, match="at least 1"):
         reduce_normals(two_walls(), 0.5)
+
+
+@pytest.mark.parametrize("blur", [1.0, 2.0, 4.0])
+def test_the_blur_of_a_map_is_found(blur):
+    edges = torch.where((torch.arange(128) // 32) % 2 == 0, -0.6, 0.6).expand(96, -1)
+    normals = torch.stack([edges, torch.zeros(96, 128), torch.full((96, 128), 0.8)])
+    assert blur_width_px(normals) < 0.7
+    assert blur_width_px(blur_normals(normals, blur)) == pytest.approx(blur, rel=0.25)
+
+
+def test_a_map_without_edges_counts_as_blurred_most():
+    assert blur_width_px(torch.tensor([0, 0, 1.0])[:, None, None].expand(3, 32, 64)) == 8
+    assert blur_width_px(torch.zeros(3, 16, 16)) == 2

@@ -2,8 +2,9 @@
 
 StableNormal's third application (Wonder3D); its mechanism is not published. Here the coarse map takes the
 place of the one-step start: x_{t+} = add_noise(En(coarse), t+), then the refinement. What the latents cannot
-hold of the coarse map is added again in the share in which x_{t+} holds the map. Views of one set share their
-noise.
+hold of the coarse map is added again in the share in which x_{t+} holds the map, and the broad shape stays
+that of the coarse map: broad against the blur that it seems to have, the more so the higher t+. Views of one
+set share their noise.
 """
 
 import math
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.geometry.coarse_normals import blur_width_px
+from stablenormal.geometry.normal_detail import detail_on
 from stablenormal.geometry.normals import unit_length
 from stablenormal.models.spec import TRAIN_TIMESTEPS
 from stablenormal.pipelines import NormalsOutput, StableNormal
@@ -25,6 +28,10 @@ AZIMUTHS_DEG = {"front": 0, "front_right": 45, "right": 90, "back": 180, "left":
 _COSINES = {0: 1.0, 45: math.sqrt(0.5), 90: 0.0, 180: -1.0}
 _SINES = {0: 0.0, 45: math.sqrt(0.5), 90: 1.0, 180: 0.0}
 """Exact, so that a quarter turn moves numbers and does not round them."""
+
+
+_SHARPEST_PX = 0.3
+"""Blur that a map has at least, from its pixels."""
 
 
 def t_plus_of_strength(strength: float) -> int:
@@ -92,10 +99,14 @@ def enhance(
 
 
 def _with_detail(refined: Tensor, coarse: Tensor, autoencoded: Tensor, share: float) -> Tensor:
-    """A refined map (3, H, W), and what the autoencoder lost of the coarse one."""
+    """The detail of a refined map (3, H, W), and what the autoencoder lost, on the coarse map's shape."""
     valid = (coarse != 0).any(dim=0)
-    lost = torch.where(valid, unit_length(coarse[None])[0] - autoencoded, 0.0)
-    return torch.where(valid, unit_length((refined + share * lost)[None])[0], 0.0)
+    coarse = torch.where(valid, unit_length(coarse[None])[0], 0.0)
+    lost = torch.where(valid, coarse - autoencoded, 0.0)
+    fine = torch.where(valid, unit_length((refined + share * lost)[None])[0], 0.0)
+    width = max(_SHARPEST_PX, blur_width_px(coarse)) / share
+    found = detail_on(fine, coarse, width)
+    return torch.where((found != 0).any(dim=0), found, coarse)
 
 
 def front_to_view(view: str, side: int = 1) -> Tensor:

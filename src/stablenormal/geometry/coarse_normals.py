@@ -1,5 +1,7 @@
 """Normal maps with less detail, as coarse estimators and generators give them."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -52,6 +54,34 @@ def reduce_normals(normals: Tensor, factor: float) -> Tensor:
     small = (max(1, round(size[0] / factor)), max(1, round(size[1] / factor)))
     less = functional.interpolate(_with_weight(normals), size=small, mode="bilinear", antialias=True)
     return _mean(functional.interpolate(less, size=size, mode="bilinear"), normals)
+
+
+def blur_width_px(normals: Tensor) -> float:
+    """How much a normal map seems to be blurred, from how much a further blur flattens it.
+
+    The squared gradient at an edge that was blurred by a Gaussian of width w goes as 1 / w. So a further
+    blur of width s leaves the share r = w / sqrt(w^2 + s^2) of its sum.
+
+    Args:
+        normals: (3, H, W), zero vectors where invalid.
+
+    Returns:
+        w in pixels, from 0 to an eighth of the longer side; that for a map without any edge.
+    """
+    longer = max(normals.shape[1:])
+    further = max(1.0, longer / 128)
+    before, after = (_squared_gradient(one) for one in (normals, blur_normals(normals, further)))
+    share = after / before if before > 0 else 1.0
+    most = longer / 8
+    return most if share >= 1 else min(most, further * share / math.sqrt(1 - share**2))
+
+
+def _squared_gradient(normals: Tensor) -> float:
+    """Sum of squared differences between valid neighbours."""
+    valid = (normals != 0).any(dim=0)
+    across = (normals[:, :, 1:] - normals[:, :, :-1]).square().sum(dim=0)[valid[:, 1:] & valid[:, :-1]]
+    down = (normals[:, 1:] - normals[:, :-1]).square().sum(dim=0)[valid[1:] & valid[:-1]]
+    return float(across.double().sum() + down.double().sum())
 
 
 def _with_weight(normals: Tensor) -> Tensor:

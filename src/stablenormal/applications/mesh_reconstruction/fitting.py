@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from stablenormal.applications.mesh_reconstruction.fine_prior import detail_on
 from stablenormal.applications.mesh_reconstruction.losses import losses
 from stablenormal.applications.mesh_reconstruction.node_grid import NodeGrid, cells_touching
 from stablenormal.applications.mesh_reconstruction.rendering import (
@@ -28,6 +27,7 @@ from stablenormal.applications.mesh_reconstruction.settings import Reconstructio
 from stablenormal.applications.mesh_reconstruction.views import ReconstructionView, ray_table
 from stablenormal.applications.mesh_reconstruction.visual_hull import find_cube, hull, signed_distance
 from stablenormal.errors import SettingError
+from stablenormal.geometry.normal_detail import detail_on
 from stablenormal.io.atomic import write_bytes
 
 GRID_EVERY = 60

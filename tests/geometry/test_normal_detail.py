@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stablenormal.applications.mesh_reconstruction.fine_prior import detail_on
 from stablenormal.errors import ImageShapeError
+from stablenormal.geometry.normal_detail import detail_on
 from stablenormal.geometry.normals import angular_error_deg, unit_length
 
 SIDE = 48
