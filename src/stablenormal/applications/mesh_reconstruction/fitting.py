@@ -24,7 +24,7 @@ from stablenormal.applications.mesh_reconstruction.rendering import (
     render,
 )
 from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings
-from stablenormal.applications.mesh_reconstruction.views import ReconstructionView, ray_table
+from stablenormal.applications.mesh_reconstruction.views import OPAQUE, ReconstructionView, ray_table
 from stablenormal.applications.mesh_reconstruction.visual_hull import find_cube, hull, signed_distance
 from stablenormal.errors import SettingError
 from stablenormal.geometry.normal_detail import detail_on
@@ -36,7 +36,7 @@ GRID_EVERY = 60
 OCCUPANCY_EVERY = 15
 """Steps between two searches for empty space."""
 
-PRIOR_PER_LEVEL = 3
+PRIOR_PER_LEVEL = 2
 """Times at each resolution that the broad shape of a prior is taken from the surface."""
 
 SHELL = 1.6
@@ -155,16 +155,21 @@ class SurfaceFit:
         """Colour and world normals of a view as the surface is now, (H, W, 3) each; zero where it is not."""
         height, width = self.views[view].mask.shape
         first = int(self.rays.first[view])
+        rgb, normals = self._seen(torch.arange(first, first + height * width, device=self.device))
+        shape = (height, width, 3)
+        return rgb.view(shape).cpu().numpy(), normals.view(shape).cpu().numpy()
+
+    def _seen(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour and world normals (P, 3) of pixels (P,) of the ray table; zero where the surface is not."""
         occupied = occupancy(self.field, self.settings.band)
         parts: list[Rendered] = []
-        for start in range(first, first + height * width, PREVIEW_ROWS):
-            rows = slice(start, min(start + PREVIEW_ROWS, first + height * width))
+        for rows in pixels.split(PREVIEW_ROWS):
             directions = self.rays.directions[rows]
             parts.append(
                 render(
                     self.field,
                     occupied,
-                    self.rays.origins[view].expand_as(directions),
+                    self.rays.origins[self.rays.view[rows]],
                     directions,
                     torch.full((len(directions),), 0.5, device=self.device),
                     self.settings.step,
@@ -174,8 +179,7 @@ class SurfaceFit:
         opacity = torch.cat([part.opacity for part in parts])[:, None]
         rgb = torch.cat([part.rgb for part in parts]) * opacity
         normals = F.normalize(torch.cat([part.normals for part in parts]), dim=1) * (opacity > 0.5)
-        shape = (height, width, 3)
-        return rgb.view(shape).cpu().numpy(), normals.view(shape).cpu().numpy()
+        return rgb, normals
 
     def dense_distances(self) -> npt.NDArray[np.float32]:
         """Signed distances (R, R, R) in the cube, negative inside; far away only the sign is right."""
@@ -301,18 +305,23 @@ class SurfaceFit:
         has_shape = level > 0 or (len(self.settings.resolutions) == 1 and place > 0)
         return has_shape and place % period == 0
 
+    @torch.no_grad()
     def _fit_prior(self) -> None:
         """Put the prior's detail on the surface as it is now."""
-        fitted = torch.zeros_like(self._prior)
+        rays, fitted = self.rays, torch.zeros_like(self._prior)
         for number, view in enumerate(self.views):
             height, width = view.mask.shape
-            rows = slice(int(self.rays.first[number]), int(self.rays.first[number + 1]))
-            own = self._prior[rows].T.reshape(3, height, width)
-            if own.any():
-                surface = torch.from_numpy(self.picture(number)[1]).to(self.device).permute(2, 0, 1)
-                sigma = self.settings.prior_detail * max(height, width)
-                fitted[rows] = detail_on(own, surface, sigma).reshape(3, -1).T
-        self.rays = replace(self.rays, normals=fitted)
+            rows = slice(int(rays.first[number]), int(rays.first[number + 1]))
+            prior = self._prior[rows] * (rays.mask[rows] > OPAQUE)[:, None]
+            known = torch.nonzero(prior.any(dim=1))[:, 0]
+            if len(known) == 0:
+                continue
+            surface = torch.zeros_like(prior)
+            surface[known] = self._seen(known + rows.start)[1]
+            maps = (one.T.reshape(3, height, width) for one in (prior, surface))
+            sigma = self.settings.prior_detail * max(height, width)
+            fitted[rows] = detail_on(*maps, sigma).reshape(3, -1).T
+        self.rays = replace(rays, normals=fitted)
 
     def _spread(self) -> tuple[Tensor, Tensor]:
         """Distances (R, R, R) and colours (R^3, C) of all nodes; far ones get the nearest colour."""
