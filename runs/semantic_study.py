@@ -1,18 +1,23 @@
 """What the semantic part does to the refiner's normals.
 
 Encoders trained by labels and by self-distillation, and none; features aligned bilinearly and by the
-upsampler. Every refiner has the same start, data, order and number of steps.
+upsampler. Refiners go on from the base's with a fresh injector, as the bundled one is trained, or begin with
+random weights and see the truth with noise at all levels, as the paper says (then measured with ten steps
+from t+ 401). All of one kind have the same start, data, order and number of steps.
 
 python runs/semantic_study.py --base MODEL --data PACKED --heldout PACKED -o FOLDER [--threads 2]
-    [--refiner-steps 200] [--semantic-steps 600] [--upsampler-steps 150] [--size 128] [--batch 64]
+    [--refiner-steps 200] [--fresh-steps 400] [--semantic-steps 600] [--upsampler-steps 150]
+    [--size 128] [--batch 64]
 
 MODEL is a trained one-step model (`stablenormal train yoso` or `angular`). Every training resumes where it
 stopped; run the command again until it prints the table. Writes FOLDER/study.json.
 """
 
 import argparse
+import itertools
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ from stablenormal.models.loading import save_components, weight_hash
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.config import Part, Stage, TrainingConfig
 from stablenormal.training.interruption import Interruption
+from stablenormal.training.rivals import rival_components
 from stablenormal.training.run import quieten_semantic_encoder, train
 
 MUON: dict[str, Any] = {"optimiser": "muon", "muon_learning_rate": 0.02}
@@ -39,6 +45,15 @@ REFINER: dict[str, Any] = {
     "decode_cells": 6,
 }
 """As the bundled refiner is trained."""
+FRESH_REFINER: dict[str, Any] = {
+    "optimiser": "muon",
+    "learning_rate": 3e-3,
+    "muon_learning_rate": 0.02,
+    "start_from_yoso": False,
+    "low_noise_fraction": 0.0,
+}
+"""As the paper says."""
+STARTS = {"trained": REFINER, "nothing": FRESH_REFINER}
 _SEED = 0
 
 
@@ -49,6 +64,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="packed training corpus")
     parser.add_argument("--heldout", required=True, help="packed corpus of unseen scenes")
     parser.add_argument("--refiner-steps", type=int, default=200)
+    parser.add_argument("--fresh-steps", type=int, default=400, help="of refiners with random weights")
     parser.add_argument("--semantic-steps", type=int, default=600)
     parser.add_argument("--upsampler-steps", type=int, default=150)
     parser.add_argument("--size", type=int, default=128)
@@ -71,10 +87,10 @@ def main() -> None:
         "rows": rows,
     }
     write_record(options.out / "study.json", report)
-    print(f"{'encoder':20}{'alignment':12}{'mean':>8}{'median':>8}{'11.25':>8}")
+    print(f"{'start':10}{'encoder':20}{'alignment':12}{'mean':>8}{'median':>8}{'11.25':>8}")
     for row in rows:
         print(
-            f"{row['encoder']:20}{row['alignment']:12}{row['full_deg']:8.2f}{row['full_median_deg']:8.2f}"
+            f"{row['start']:10}{row['encoder']:20}{row['alignment']:12}{row['full_deg']:8.2f}{row['full_median_deg']:8.2f}"
             f"{row['full_below_11.25_percent']:8.1f}"
         )
 
@@ -86,23 +102,40 @@ def _study(options: argparse.Namespace, interruption: Interruption) -> list[dict
         base = fresh
         if encoder != "none":
             supervision = MUON | {"supervision": encoder, "learning_rate": 2e-3, "weight_decay": 0.02}
-            semantic = _trained(options, interruption, f"semantic-{encoder}", "semantic", fresh, supervision)
+            semantic = _trained(
+                options,
+                interruption,
+                f"semantic-{encoder}",
+                "semantic",
+                fresh,
+                supervision,
+                options.semantic_steps,
+            )
             if semantic is None:
                 return None
             upsampler = _trained(
-                options, interruption, f"upsampler-{encoder}", "upsampler", semantic, {"learning_rate": 2e-3}
+                options,
+                interruption,
+                f"upsampler-{encoder}",
+                "upsampler",
+                semantic,
+                {"learning_rate": 2e-3},
+                options.upsampler_steps,
             )
             if upsampler is None:
                 return None
             base = upsampler
-        for alignment in ("bilinear",) if encoder == "none" else ("bilinear", "upsampler"):
-            settings = REFINER | {"alignment": alignment, "semantics": encoder != "none"}
-            name = f"refiner-{encoder}-{alignment}"
-            if _trained(options, interruption, name, "refiner", base, settings) is None:
+        alignments = ("bilinear",) if encoder == "none" else ("bilinear", "upsampler")
+        for start, alignment in itertools.product(STARTS, alignments):
+            settings = STARTS[start] | {"alignment": alignment, "semantics": encoder != "none"}
+            name = f"refiner-{encoder}-{alignment}" + ("-fresh" if start == "nothing" else "")
+            began = base if start == "trained" else _with_fresh_refiner(base, options.out / f"base-{encoder}")
+            steps = options.refiner_steps if start == "trained" else options.fresh_steps
+            if _trained(options, interruption, name, "refiner", began, settings, steps) is None:
                 return None
             log = (options.out / name / "log.jsonl").read_text().splitlines()
             found = [record for line in log if "full_deg" in (record := json.loads(line))]
-            rows.append({"encoder": encoder, "alignment": alignment} | found[-1])
+            rows.append({"start": start, "encoder": encoder, "alignment": alignment} | found[-1])
             rows[-1]["weight_hash"] = weight_hash(options.out / name / "model")
     return rows
 
@@ -123,6 +156,16 @@ def _fresh_base(options: argparse.Namespace) -> Path:
     return save_components(components, folder, torch.float32)
 
 
+def _with_fresh_refiner(base: Path, folder: Path) -> Path:
+    """The base with a refiner of random weights, the same whatever the encoder is, and the paper's plan."""
+    if folder.exists():
+        return folder
+    components = StableNormal.from_pretrained(base, device="cpu", dtype="float32").components
+    components.refiner = rival_components(components, SMALL, "guided", _SEED).refiner
+    components.spec = replace(components.spec, t_plus=401, steps=10)
+    return save_components(components, folder, torch.float32)
+
+
 def _trained(
     options: argparse.Namespace,
     interruption: Interruption,
@@ -130,12 +173,12 @@ def _trained(
     part: Part,
     base: Path,
     settings: dict[str, Any],
+    steps: int,
 ) -> Path | None:
     """The model of one training, which goes on where it stopped; None if it was interrupted."""
     model: Path = options.out / name / "model"
     if model.exists():
         return model
-    steps = vars(options)[f"{part}_steps"]
     config = TrainingConfig(
         part=part,
         base=str(base),
