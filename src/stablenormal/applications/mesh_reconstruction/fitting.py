@@ -163,7 +163,8 @@ class SurfaceFit:
         """Colour and world normals (P, 3) of pixels (P,) of the ray table; zero where the surface is not."""
         occupied = occupancy(self.field, self.settings.band)
         parts: list[Rendered] = []
-        for rows in pixels.split(PREVIEW_ROWS):
+        for start in range(0, len(pixels), PREVIEW_ROWS):
+            rows = pixels[start : start + PREVIEW_ROWS]
             directions = self.rays.directions[rows]
             parts.append(
                 render(
@@ -318,9 +319,10 @@ class SurfaceFit:
                 continue
             surface = torch.zeros_like(prior)
             surface[known] = self._seen(known + rows.start)[1]
-            maps = (one.T.reshape(3, height, width) for one in (prior, surface))
+            shape = (3, height, width)
             sigma = self.settings.prior_detail * max(height, width)
-            fitted[rows] = detail_on(*maps, sigma).reshape(3, -1).T
+            found = detail_on(prior.T.reshape(shape), surface.T.reshape(shape), sigma)
+            fitted[rows] = found.reshape(3, -1).T
         self.rays = replace(rays, normals=fitted)
 
     def _spread(self) -> tuple[Tensor, Tensor]:
