@@ -105,6 +105,14 @@ def _interval(measurements: Table, row: str, metric: str) -> Interval | None:
     return bootstrap_mean(values)
 
 
+def _planned(every_run: Sequence[dict[str, Any]]) -> int:
+    """Rows times their training seeds in the budget of these runs."""
+    if not every_run:
+        return 0
+    seeds = every_run[0]["settings"]["budget"]["training_seeds"]
+    return sum(min(row.seeds, seeds) for row in ROWS.values())
+
+
 def _summary(
     records: Path,
     runs: dict[str, dict[int, dict[str, Any]]],
@@ -142,6 +150,7 @@ def _summary(
         "command": "python runs/study.py OUT --corpus PACKED --heldout PACKED --pairs DIR --docs docs",
         "commits": sorted({run["commit"] for run in every_run}),
         "settings": {key: every_run[0]["settings"][key] for key in shared} if every_run else {},
+        "runs": {"measured": len(every_run), "planned": _planned(every_run)},
         "cpu_seconds": {
             "training": sum(one["cpu_seconds_of_this_run"] for one in networks.values()),
             "measuring": sum(run["cpu_seconds"] for run in every_run),
@@ -338,7 +347,14 @@ def _introduction(summary: dict[str, Any]) -> str:
         return f"Nothing is measured yet; this page is written by\n\n{command}"
     budget = summary["settings"]["budget"]
     counts = [verdict["verdict"] for verdict in summary["claims"]]
-    return (
+    runs = summary["runs"]
+    unfinished = (
+        f"**Not complete yet**: {runs['measured']} of {runs['planned']} runs are measured. Answers of a "
+        "single training seed may be that seed's luck.\n\n"
+        if runs["measured"] < runs["planned"]
+        else ""
+    )
+    return unfinished + (
         f"Of {len(counts)} claims of the paper {counts.count('yes')} hold here, {counts.count('no')} do "
         f"not, {counts.count('cannot tell')} cannot be told, {counts.count('not measured')} are not "
         f"measured. *Here* is: networks of {_millions(summary)} million parameters trained from nothing on "
