@@ -7,13 +7,13 @@ the result is the ratio to the float32 row of the same mode.
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
 from pathlib import Path
 
 import torch
+from recording import write_result
 
 from stablenormal.pipelines.stable_normal import MODES, StableNormal
 
@@ -59,9 +59,16 @@ def main() -> None:
             {"mode": mode, "dtype": dtype, "median_s": median, "fastest_s": fastest, "speed_up": ratio}
         )
         print(f"{mode:8}{dtype:10}{median:9.3f}{fastest:9.3f}{ratio:9.2f}x")
-    if options.out:
-        record = {"torch": torch.__version__, "threads": torch.get_num_threads(), "size": options.size}
-        options.out.write_text(json.dumps(record | {"rows": rows}, indent=1) + "\n")
+    write_result(
+        options.out,
+        {
+            "weight_hash": models["float32"].weight_hash,
+            "device": options.device,
+            "threads": torch.get_num_threads(),
+            "size": options.size,
+            "rows": rows,
+        },
+    )
 
 
 if __name__ == "__main__":

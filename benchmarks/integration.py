@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from recording import write_result
 
 from stablenormal.applications.normal_integration import IntegrationSettings, integrate_normals
 from stablenormal.geometry.camera import Intrinsics
@@ -48,8 +49,7 @@ def main() -> None:
                 f"{row['solver_steps']:5d} steps {row['peak_gib']:5.2f} GiB",
                 flush=True,
             )
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    write_result(options.out, {"rows": rows})
 
 
 def measure(method: str, side: int) -> dict[str, float]:

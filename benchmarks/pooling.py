@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from recording import write_result
 
 from stablenormal.evaluation.pooling import BINS, PooledAngles
 
@@ -42,10 +43,7 @@ def main() -> None:
             f"{row['peak_mib'] - row['before_mib']:12.0f}{row['median']:10.4f}",
             flush=True,
         )
-    if options.out:
-        options.out.write_text(
-            json.dumps({"torch": torch.__version__, "bins": BINS, "rows": rows}, indent=1) + "\n"
-        )
+    write_result(options.out, {"bins": BINS, "rows": rows})
 
 
 def pool(count: int) -> dict[str, float]:

@@ -8,13 +8,13 @@ renderer, is not counted. The sheet shows the rasteriser's pictures over the pat
 """
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+from recording import write_result
 
 from stablenormal.data.sample import Sample
 from stablenormal.data.synthetic.corpus import CorpusRenderer
@@ -48,10 +48,18 @@ def main() -> None:
     if options.sheet:
         rows = [np.hstack([sample.image for sample in samples[name]]) for name in RENDERERS]
         cv2.imwrite(str(options.sheet), np.vstack(rows)[..., ::-1])
-    if options.out:
-        record = {"size": options.size, "samples_per_pixel": options.samples_per_pixel, "ratio": ratio}
-        record |= {"variant": options.variant, "count": options.count, "agreement": agreement}
-        options.out.write_text(json.dumps(record | {"processor_seconds": seconds}, indent=1) + "\n")
+    write_result(
+        options.out,
+        {
+            "size": options.size,
+            "samples_per_pixel": options.samples_per_pixel,
+            "variant": options.variant,
+            "count": options.count,
+            "agreement": agreement,
+            "processor_seconds": seconds,
+            "ratio": ratio,
+        },
+    )
 
 
 def measure(settings: RendererSettings, options: argparse.Namespace) -> tuple[float, list[Sample]]:

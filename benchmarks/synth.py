@@ -8,13 +8,14 @@ the default mix and adds the building of the bank; two free cores render two ima
 """
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+
+from recording import write_result
 
 from stablenormal.data.shards import encode_sample
 from stablenormal.data.synthetic.bank import Bank, build_bank
@@ -118,8 +119,7 @@ def main() -> None:
         rows.append({"kind": "mix", "bank": bank_share, "cpu_s": whole, "ratio": whole / base})
         print(f"{'mix':56}{whole:8.3f}{1 / whole:7.1f}{whole / base:7.2f}  (bank {bank_share:.3f})")
         print(f"two free cores: {2 / whole:.1f} images per second")
-    if options.out:
-        options.out.write_text(json.dumps({"size": options.size, "rows": rows}, indent=1) + "\n")
+    write_result(options.out, {"size": options.size, "rows": rows})
 
 
 if __name__ == "__main__":

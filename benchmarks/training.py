@@ -8,7 +8,6 @@ Samples are noise, as their content does not change the time; latents are cached
 """
 
 import argparse
-import json
 import platform
 import statistics
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from recording import write_result
 
 from stablenormal.data.packed import open_corpus, pack_corpus
 from stablenormal.data.sample import CLASSES, Sample
@@ -57,9 +57,7 @@ def main() -> None:
         print(f"{'part':14}{'setting':34}{'images/s':>10}{'speed-up':>10}")
         for part in options.parts.split(","):
             rows += _measure(cast(Part, part), options, folder, processes)
-    if options.out:
-        record = {"torch": torch.__version__, "threads": torch.get_num_threads(), "size": options.size}
-        options.out.write_text(json.dumps(record | {"rows": rows}, indent=1) + "\n")
+    write_result(options.out, {"threads": torch.get_num_threads(), "size": options.size, "rows": rows})
 
 
 def _measure(

@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from stablenormal.errors import SettingError
 from stablenormal.geometry.coarse_normals import blur_normals, blur_width_px, reduce_normals
+from stablenormal.geometry.normals import angular_error_deg, unit_length
 
 
 def two_walls() -> torch.Tensor:
@@ -49,3 +52,21 @@ def test_the_blur_of_a_map_is_found(blur):
 def test_a_map_without_edges_counts_as_blurred_most():
     assert blur_width_px(torch.tensor([0, 0, 1.0])[:, None, None].expand(3, 32, 64)) == 8
     assert blur_width_px(torch.zeros(3, 16, 16)) == 2
+
+
+@pytest.mark.parametrize("sigma_px", [3.0, 13.0, 40.0, 900.0])
+def test_wide_blurs_are_gaussian_too(sigma_px):
+    coarse = torch.randn(1, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    normals = torch.nn.functional.interpolate(coarse, size=(96, 128), mode="bicubic")
+    normals[:, 2] = normals[:, 2].abs() + 0.3
+    normals = unit_length(normals)
+    normals[:, :, 30:60, 40:70] = 0
+    reached = min(6, 400 / sigma_px)
+    sums = [
+        gaussian_filter(plane.numpy(), sigma_px, mode="constant", truncate=reached) for plane in normals[0]
+    ]
+    expected = unit_length(torch.from_numpy(np.stack(sums))[None]) * (normals != 0).any(dim=1, keepdim=True)
+    found = blur_normals(normals[0], sigma_px)
+    assert torch.equal(found == 0, expected[0] == 0)
+    angles = angular_error_deg(found[None], expected)[0][(normals[0] != 0).any(dim=0)]
+    assert angles.mean() < 0.4 and angles.max() < 1.5

@@ -29,7 +29,6 @@ _COSINES = {0: 1.0, 45: math.sqrt(0.5), 90: 0.0, 180: -1.0}
 _SINES = {0: 0.0, 45: math.sqrt(0.5), 90: 1.0, 180: 0.0}
 """Exact, so that a quarter turn moves numbers and does not round them."""
 
-
 _SHARPEST_PX = 0.3
 """Blur that a map has at least, from its pixels."""
 

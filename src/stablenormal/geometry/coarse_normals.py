@@ -11,6 +11,9 @@ from stablenormal.geometry.normals import unit_length
 
 _REACH = 3
 
+_SAMPLED_PX = 6
+"""Deviation, in pixels of the reduced map, at which wide blurs are computed."""
+
 
 def blur_normals(normals: Tensor, sigma_px: float) -> Tensor:
     """Blur a normal map by a Gaussian over its valid pixels.
@@ -27,12 +30,16 @@ def blur_normals(normals: Tensor, sigma_px: float) -> Tensor:
     """
     if sigma_px <= 0:
         raise SettingError(f"sigma_px is {sigma_px}; it must be positive")
-    radius = max(1, round(_REACH * sigma_px))
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=normals.device) / sigma_px) ** 2)
-    taps = (taps / taps.sum()).to(normals.dtype).expand(4, 1, 1, -1)
-    smooth = functional.conv2d(_with_weight(normals), taps, padding=(0, radius), groups=4)
-    smooth = functional.conv2d(smooth, taps.transpose(2, 3), padding=(radius, 0), groups=4)
-    return _mean(smooth, normals)
+    size = (normals.shape[1], normals.shape[2])
+    weighted = _with_weight(normals)
+    factor = max(1, int(sigma_px / _SAMPLED_PX))
+    if factor == 1:
+        return _mean(_smooth(weighted, sigma_px, sigma_px), normals)
+    # A wide blur leaves nothing that a smaller map could not hold.
+    small = (max(1, round(size[0] / factor)), max(1, round(size[1] / factor)))
+    less = functional.interpolate(weighted, size=small, mode="area")
+    less = _smooth(less, sigma_px * small[0] / size[0], sigma_px * small[1] / size[1])
+    return _mean(functional.interpolate(less, size=size, mode="bilinear"), normals)
 
 
 def reduce_normals(normals: Tensor, factor: float) -> Tensor:
@@ -82,6 +89,19 @@ def _squared_gradient(normals: Tensor) -> float:
     across = (normals[:, :, 1:] - normals[:, :, :-1]).square().sum(dim=0)[valid[:, 1:] & valid[:, :-1]]
     down = (normals[:, 1:] - normals[:, :-1]).square().sum(dim=0)[valid[1:] & valid[:-1]]
     return float(across.double().sum() + down.double().sum())
+
+
+def _smooth(channels: Tensor, down_px: float, across_px: float) -> Tensor:
+    """Channels (1, 4, H, W) blurred by a Gaussian of these deviations; zero outside."""
+    for sigma, axis in ((across_px, 3), (down_px, 2)):
+        radius = max(1, round(_REACH * sigma))
+        places = torch.arange(-radius, radius + 1, device=channels.device)
+        taps = torch.exp(-0.5 * (places / sigma) ** 2)
+        taps = (taps / taps.sum()).to(channels.dtype)
+        shape, padding = ((4, 1, 1, -1), (0, radius)) if axis == 3 else ((4, 1, -1, 1), (radius, 0))
+        kernel = taps.view(shape[1:]).expand(4, -1, -1, -1)
+        channels = functional.conv2d(channels, kernel, padding=padding, groups=4)
+    return channels
 
 
 def _with_weight(normals: Tensor) -> Tensor:
