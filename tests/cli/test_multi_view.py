@@ -232,6 +232,23 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert not out.exists()
 
 
+def test_more_photographs_than_fit_in_memory_are_refused_before_they_are_read(
+    capsys: pytest.CaptureFixture[str], scene: Path, tmp_path: Path
+) -> None:
+    content = json.loads((scene / "transforms.json").read_text())
+    for frame in content["frames"]:
+        frame |= {"w": 8000, "h": 4000}
+    (scene / "transforms.json").write_text(json.dumps(content))
+    words = ("reconstruct", scene, "-o", tmp_path / "out/a.ply", "--image-size")
+    code, _, err = run(capsys, *words, "6000")
+    assert code == 1 and not (tmp_path / "out").exists()
+    assert (
+        len(errors(err)) == 1 and "108 megapixels" in errors(err)[0] and "--image-size 4082" in errors(err)[0]
+    )
+    code, _, err = run(capsys, *words, "4082")  # then only their true size is wrong
+    assert code == 1 and "megapixels" not in err
+
+
 def test_a_view_that_cannot_be_used_is_said_and_the_rest_goes_on(
     capsys: pytest.CaptureFixture[str], scene: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The job behind `stablenormal reconstruct`: a scene and, if there are any, its priors in; a mesh out."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,9 @@ from stablenormal.training.interruption import Interruption
 
 TURN_DEG = (0.0, 90.0, 180.0, 270.0)
 """Views of the finished mesh."""
+
+MOST_PIXELS = 50_000_000
+"""Of all photographs as they are used; about 9 GB."""
 
 PRIOR_ENDINGS = ("_normal.png", "_normal.exr", "_normal.npy")
 
@@ -167,6 +171,13 @@ def _read_views(
 ) -> tuple[list[ReconstructionView], list[str]]:
     """All views that can be used, already shrunk: large photographs do not fit in memory at once."""
     posed = read_scene(scene, images)
+    pixels = sum(_used_pixels(view, image_size) for view in posed.views)
+    if pixels > MOST_PIXELS:
+        fitting = int(image_size * math.sqrt(MOST_PIXELS / pixels))
+        raise SettingError(
+            f"{scene}: {len(posed.views)} photographs at {image_size} px are {pixels / 1e6:.0f} megapixels, "
+            f"more than the {MOST_PIXELS / 1e6:.0f} that fit in memory; choose --image-size {fitting}, or fewer"
+        )
     problems = list(posed.missing)
     for line in problems:
         on_problem(line)
@@ -190,6 +201,12 @@ def _read_views(
             "make them with `stablenormal priors`"
         )
     return views, problems
+
+
+def _used_pixels(view: SceneView, image_size: int) -> float:
+    """Pixels of a photograph, shrunk to this longer side."""
+    camera = view.camera.intrinsics
+    return camera.width * camera.height * min(1, image_size / max(camera.width, camera.height)) ** 2
 
 
 def _read_view(view: SceneView, masks: MaskChoice, priors: Path | None) -> ReconstructionView:
