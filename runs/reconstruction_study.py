@@ -1,8 +1,11 @@
 """Reconstruct rendered statues without prior, with true normals and with predicted ones; write one JSON.
 
 python runs/reconstruction_study.py --work DIR -o results/reconstruction.json [--model small] [--config FILE]
+python runs/reconstruction_study.py --work DIR -o results/reconstruction-trials.json \
+    --config configs/reconstruction-trials.json
 
-Each scene is rendered into DIR (`stablenormal.data.synthetic.posed_views`), its normals are predicted by
+The second, on a scene that no other number rests on, is what the defaults of the prior were chosen by. Each
+scene is rendered into DIR (`stablenormal.data.synthetic.posed_views`), its normals are predicted by
 `stablenormal priors`, and every run leaves its mesh and its numbers there, so that the same command goes on
 where it was stopped. Lengths: the objects have radius 1. Also writes OUT.png: the meshes of the first seed.
 """
@@ -32,7 +35,6 @@ from stablenormal.io.image import read_image, write_image
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.pipelines.stable_normal import StableNormal
 
-KINDS = ("none", "truth", "predicted")
 SHOWN = ("chamfer", "f_score", "normal_consistency")
 
 
@@ -43,6 +45,9 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder of scenes, meshes and partial results"
     )
     parser.add_argument("--config", type=Path, default=Path("configs/reconstruction.json"))
+    parser.add_argument(
+        "--scenes", type=int, nargs="*", help="these alone, so that processes can share DIR; writes no result"
+    )
     parser.add_argument("--model", default="small")
     parser.add_argument("--mode", default="full")
     parser.add_argument("-o", "--out", type=Path, default=Path("results/reconstruction.json"))
@@ -55,35 +60,34 @@ def main() -> None:
     of_weights = StableNormal.from_pretrained(options.model).weight_hash[:12]
     rows: list[dict[str, Any]] = []
     priors: dict[str, dict[str, Any]] = {}
-    for scene in config["scenes"]:
-        folder = options.work / f"scene-{scene}"
+    for scene in options.scenes or config["scenes"]:
+        folder = scene_folder(options.work, config, scene)
         if not (folder / MESH_NAME).is_file():  # the last file of a scene
             write_posed_scene(folder, scene, config["views"], config["size"])
         priors[str(scene)] = predict(
             folder, folder / f"priors-{of_weights}", options.model, options.mode, config["ensemble"]
         )
-        sources = {
-            "none": None,
-            "truth": folder / NORMALS_FOLDER,
-            "predicted": folder / f"priors-{of_weights}",
-        }
         for seed in config["seeds"]:
             settings = ReconstructionSettings(**chosen, seed=seed)
-            for kind in KINDS:
-                weighted = replace(settings, **config["priors"][kind])
-                row = run(folder, kind, sources[kind], weighted, config["f_score_threshold"])
-                rows.append({"scene": scene, "seed": seed, "prior": kind, **row})
-                print(scene, seed, kind, " ".join(f"{name} {row[name]:.5f}" for name in SHOWN), flush=True)
-    summary = {kind: summarise([row for row in rows if row["prior"] == kind]) for kind in KINDS}
-    for kind, numbers in summary.items():
-        print(kind, " ".join(f"{name} {numbers[name]:.5f}" for name in SHOWN))
+            for name, prior in config["priors"].items():
+                weighted = replace(settings, **prior["settings"])
+                mesh = mesh_path(folder, name, seed, prior["source"], of_weights)
+                given = source_folder(folder, prior["source"], of_weights)
+                row = run(folder, mesh, given, weighted, config["f_score_threshold"])
+                rows.append({"scene": scene, "seed": seed, "prior": name, **row})
+                print(scene, seed, name, " ".join(f"{key} {row[key]:.5f}" for key in SHOWN), flush=True)
+    if options.scenes:
+        return
+    summary = {name: summarise([row for row in rows if row["prior"] == name]) for name in config["priors"]}
+    for name, numbers in summary.items():
+        print(name, " ".join(f"{key} {numbers[key]:.5f}" for key in SHOWN))
     settings_used = asdict(ReconstructionSettings(**chosen))
     record = {"commit": commit(), "config": config, "settings": settings_used, "priors": priors,
               "summary": summary, "runs": rows}  # fmt: skip
     write_record(options.out, record)
     write_image(
         options.out.with_suffix(".png"),
-        picture(options.work, config["scenes"], config["seeds"][0], of_weights),
+        picture(options.work, config, of_weights),
     )
 
 
@@ -112,11 +116,26 @@ def torch_map(normals: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(normals).permute(2, 0, 1)[None]
 
 
+def scene_folder(work: Path, config: dict[str, Any], scene: int) -> Path:
+    """Of a scene's pictures, truth, priors and meshes."""
+    return work / f"scene-{scene}-{config['views']}x{config['size']}"
+
+
+def source_folder(folder: Path, source: str, of_weights: str) -> Path | None:
+    """Of the normals: of a scene's truth, of predictions with these weights, or none."""
+    found = {"none": None, "truth": folder / NORMALS_FOLDER, "predicted": folder / f"priors-{of_weights}"}
+    return found[source]
+
+
+def mesh_path(folder: Path, name: str, seed: int, source: str, of_weights: str) -> Path:
+    """Of a run; predictions of other weights make other meshes."""
+    return folder / (f"{name}-{of_weights}-{seed}.ply" if source == "predicted" else f"{name}-{seed}.ply")
+
+
 def run(
-    folder: Path, kind: str, priors: Path | None, settings: ReconstructionSettings, threshold: float
+    folder: Path, mesh: Path, priors: Path | None, settings: ReconstructionSettings, threshold: float
 ) -> dict[str, Any]:
     """One reconstruction and its numbers, kept if they are there with the same settings."""
-    mesh = folder / mesh_name(kind, priors, settings.seed)
     kept = mesh.with_suffix(".metrics.json")
     wanted = json.loads(json.dumps(asdict(settings)))
     if kept.is_file():
@@ -132,11 +151,6 @@ def run(
     return metrics
 
 
-def mesh_name(kind: str, priors: Path | None, seed: int) -> str:
-    """Of a run; predictions of other weights make other meshes."""
-    return f"{priors.name if priors and kind == 'predicted' else kind}-{seed}.ply"
-
-
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Means over scenes and seeds, and the spread of the Chamfer distance over seeds."""
     names = [name for name, value in rows[0].items() if isinstance(value, float)]
@@ -147,16 +161,20 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {**means, "chamfer_seed_spread": float(np.mean([np.std(values) for values in by_scene]))}
 
 
-def picture(work: Path, scenes: list[int], seed: int, of_weights: str) -> np.ndarray:
-    """A row per scene: photograph, true mesh, and those without, with true and with predicted normals."""
+def picture(work: Path, config: dict[str, Any], of_weights: str) -> np.ndarray:
+    """A row per scene: photograph, true mesh, and that of the first seed with each prior."""
     rows = []
-    for scene in scenes:
-        folder = work / f"scene-{scene}"
+    for scene in config["scenes"]:
+        folder = scene_folder(work, config, scene)
         photo = np.rint(read_image(folder / "images/004.png").rgb * 255).astype(np.uint8)
         rim = (256 - len(photo)) // 2
         tiles = [np.pad(photo, [(rim, rim), (rim, rim), (0, 0)], constant_values=255)]
-        for name in (MESH_NAME, f"none-{seed}.ply", f"truth-{seed}.ply", f"priors-{of_weights}-{seed}.ply"):
-            solid = trimesh.load_mesh(folder / name, process=False)
+        made = [
+            mesh_path(folder, name, config["seeds"][0], prior["source"], of_weights)
+            for name, prior in config["priors"].items()
+        ]
+        for path in (folder / MESH_NAME, *made):
+            solid = trimesh.load_mesh(path, process=False)
             turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
             mesh = TriangleMesh(
                 (solid.vertices @ turn.T).astype(np.float32),

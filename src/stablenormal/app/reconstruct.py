@@ -176,7 +176,7 @@ def _read_views(
         fitting = int(image_size * math.sqrt(MOST_PIXELS / pixels))
         raise SettingError(
             f"{scene}: {len(posed.views)} photographs at {image_size} px are {pixels / 1e6:.0f} megapixels, "
-            f"more than the {MOST_PIXELS / 1e6:.0f} that fit in memory; choose --image-size {fitting}, or fewer"
+            f"more than the {MOST_PIXELS / 1e6:.0f} that fit in memory; choose --image-size {fitting} or less"
         )
     problems = list(posed.missing)
     for line in problems:
