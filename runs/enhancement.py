@@ -95,6 +95,9 @@ def main() -> None:
     }
     write_record(options.out, record)
     kept_path.unlink(missing_ok=True)
+    if options.picture:
+        some = slice(0, None, max(1, len(images) // 5))
+        heldout_sheet(options.picture / "heldout.jpg", pipeline, images[some][:5], truths[some][:5])
     plot(record, options.out.with_suffix(".svg"))
 
 
@@ -188,6 +191,16 @@ def sheet(path: Path, views: dict[str, View], coarse: dict[str, Tensor], found: 
         [normals_preview(view.normals, "opengl") for view in views.values()],
     ]
     write_image(path, np.concatenate([np.concatenate(row, axis=1) for row in rows])[::2, ::2], quality=88)
+
+
+def heldout_sheet(path: Path, pipeline: StableNormal, images: list[Tensor], truths: list[Tensor]) -> None:
+    """Image, blurred, enhanced and true rows of some renders, at the model's own t+."""
+    coarse = [degraded(truth, "blur 4 px") for truth in truths]
+    found = enhance(pipeline, images, coarse).normals
+    rows = [[np.rint(one.permute(1, 2, 0).numpy() * 255).astype(np.uint8) for one in images]]
+    for maps in (coarse, found, truths):
+        rows.append([normals_preview(one.permute(1, 2, 0).float().numpy(), "opengl") for one in maps])
+    write_image(path, np.concatenate([np.concatenate(row, axis=1) for row in rows]), quality=88)
 
 
 def plot(record: dict[str, list[dict[str, float]]], path: Path) -> None:

@@ -22,6 +22,7 @@ import torch
 import trimesh
 from evidence import commit, write_record
 
+from stablenormal.app.previews import normals_preview
 from stablenormal.app.priors import PriorSettings, make_priors
 from stablenormal.app.reconstruct import reconstruct
 from stablenormal.applications.mesh_preview import render_turn
@@ -33,6 +34,7 @@ from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import read_image, write_image
 from stablenormal.io.normal_map import read_normal_map
+from stablenormal.io.prior_layout import read_confidence
 from stablenormal.pipelines.stable_normal import StableNormal
 
 SHOWN = ("chamfer", "f_score", "normal_consistency")
@@ -85,9 +87,10 @@ def main() -> None:
     record = {"commit": commit(), "config": config, "settings": settings_used, "priors": priors,
               "summary": summary, "runs": rows}  # fmt: skip
     write_record(options.out, record)
+    write_image(options.out.with_suffix(".png"), picture(options.work, config, of_weights))
+    first = scene_folder(options.work, config, config["scenes"][0])
     write_image(
-        options.out.with_suffix(".png"),
-        picture(options.work, config, of_weights),
+        options.out.with_name(f"{options.out.stem}-priors.png"), prior_picture(first, f"priors-{of_weights}")
     )
 
 
@@ -185,6 +188,22 @@ def picture(work: Path, config: dict[str, Any], of_weights: str) -> np.ndarray:
             tiles.append(render_turn(mesh, 30.0, side=256))
         rows.append(np.concatenate(tiles, axis=1))
     return np.concatenate(rows)
+
+
+def prior_picture(folder: Path, priors: str) -> np.ndarray:
+    """A row for each of three views: photograph, predicted normals, their confidence, true normals."""
+    rows = []
+    for name in ("000", "008", "016"):
+        photo = np.rint(read_image(folder / f"images/{name}.png").rgb * 255).astype(np.uint8)
+        maps = [
+            normals_preview(read_normal_map(path / f"{name}_normal.png").normals, "opengl")
+            for path in (folder / priors / "normals", folder / NORMALS_FOLDER)
+        ]
+        sure_path = folder / priors / "confidence" / f"{name}_confidence.png"
+        sure = [np.rint(read_confidence(sure_path) * 255)] if sure_path.is_file() else []
+        grey = [one.astype(np.uint8)[..., None].repeat(3, axis=-1) for one in sure]
+        rows.append(np.concatenate([photo, maps[0], *grey, maps[1]], axis=1))
+    return np.concatenate(rows).repeat(2, axis=0).repeat(2, axis=1)
 
 
 if __name__ == "__main__":
