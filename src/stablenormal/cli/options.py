@@ -50,3 +50,10 @@ def given(context: typer.Context, *names: str) -> list[str]:
     """Which of the parameters stand on the command line."""
     sources = {name: context.get_parameter_source(name) for name in names}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+# A set of posed photographs.
+Scene = Annotated[Path, typer.Argument(help="COLMAP folder, or transforms.json or its folder.")]
+Images = Annotated[
+    Path | None, typer.Option(show_default="as the scene says", help="Folder of the photographs.")
+]

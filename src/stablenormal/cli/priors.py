@@ -1,13 +1,12 @@
 """`stablenormal priors`: normals of all views of a scene, for multi-view reconstruction."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from stablenormal.cli.image_progress import image_progress
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
-from stablenormal.cli.options import Device, Mode, Model, Offline, Output, Resolution, Seed
+from stablenormal.cli.options import Device, Images, Mode, Model, Offline, Output, Resolution, Scene, Seed
 
 if TYPE_CHECKING:
     from stablenormal.app.run_record import FileResult
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def priors(
-    scene: Annotated[Path, typer.Argument(help="COLMAP folder, or transforms.json or its folder.")],
+    scene: Scene,
     output: Output,
     layout: Annotated[
         str, typer.Option(help="Whose files: plain, 2dgs, gsplat, dn-splatter or nerfstudio.")
@@ -24,9 +23,7 @@ def priors(
     mask: Annotated[
         str, typer.Option(help="alpha, none, auto (what stands out), or a folder of masks.")
     ] = "alpha",
-    images: Annotated[
-        Path | None, typer.Option(show_default="as the scene says", help="Folder of the photographs.")
-    ] = None,
+    images: Images = None,
     ensemble: Annotated[
         int, typer.Option(help="Seeds per view; their spread gives the confidence. 1: no confidence.")
     ] = 3,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
+from stablenormal.cli.options import Images, Scene
 
 if TYPE_CHECKING:
     from stablenormal.applications.mesh_reconstruction.fitting import Progress as FitProgress
 
 
 def reconstruct(
-    scene: Annotated[Path, typer.Argument(help="COLMAP folder, or transforms.json or its folder.")],
+    scene: Scene,
     output: Annotated[Path, typer.Option("-o", "--output", help="The mesh: .ply, .obj or .glb.")],
     priors: Annotated[
         Path | None, typer.Option(help="Folder of normals, as `stablenormal priors` writes it.")
@@ -21,9 +22,7 @@ def reconstruct(
     mask: Annotated[
         str, typer.Option(help="alpha: transparency; auto: what stands out; or a folder of masks.")
     ] = "alpha",
-    images: Annotated[
-        Path | None, typer.Option(show_default="as the scene says", help="Folder of the photographs.")
-    ] = None,
+    images: Images = None,
     resolutions: Annotated[
         str | None, typer.Option(show_default="32,64,128", help="Nodes along each side, coarse to fine.")
     ] = None,
