@@ -14,6 +14,8 @@ stablenormal synth -o shards/one --count 6144 --seed 1 --size 256 --workers 2
   stablenormal pack shards/v1 shards/one -o corpus/train-2-128 --count 22528 --size 128
 stablenormal synth -o shards/v2 --count 12288 --seed 103 --size 192 --workers 2
 [ -f corpus/train-3/corpus.json ] || stablenormal pack shards/v2 -o corpus/train-3 --count 12288
+stablenormal synth -o shards/v3 --count 6144 --seed 104 --size 192 --workers 2
+[ -f corpus/train-4/corpus.json ] || stablenormal pack shards/v2 shards/v3 -o corpus/train-4 --count 15744
 train() { # PART CONFIG RUN
   torchrun --standalone --nproc-per-node 2 -m stablenormal train "$1" "$repo/configs/small-v1/$2.yaml" -o "models/$3"
 }
@@ -30,6 +32,10 @@ train angular angular-7 angular-7 # 160 px
   python "$repo/runs/carry_over.py" models/refiner-5/model models/angular-7/model models/carried-6
 train refiner refiner-6 refiner-6 # 160 px, whole maps decoded, edges count double
 train refiner refiner-7 refiner-7 # edges count five times
-python "$repo/runs/export.py" models/refiner-7/model small
+train angular angular-8 angular-8 # more scenes; began from refiner-7's model as float16, as bundled then
+[ -d models/carried-8 ] ||
+  python "$repo/runs/carry_over.py" models/refiner-7/model models/angular-8/model models/carried-8
+train refiner refiner-8 refiner-8 # more coarse maps, for `enhance`
+python "$repo/runs/export.py" models/refiner-8/model small
 python "$repo/runs/choose.py" small --heldout corpus/heldout-2 --sizes 144 160 176 192 224 --t-plus 11 101 --steps 1 2 -o small-v1-choice.json
 python "$repo/runs/measure.py" --model small --heldout corpus/heldout-2 ${pairs:+--pairs "$pairs"} -o small-v1.json
