@@ -98,7 +98,7 @@ def main() -> None:
     if options.picture:
         some = slice(0, None, max(1, len(images) // 5))
         heldout_sheet(options.picture / "heldout.jpg", pipeline, images[some][:5], truths[some][:5])
-    plot(record, options.out.with_suffix(".svg"))
+    plot(record, options.out.with_suffix(".png"))
 
 
 def degraded(truth: Tensor, name: str) -> Tensor:
@@ -204,24 +204,25 @@ def heldout_sheet(path: Path, pipeline: StableNormal, images: list[Tensor], trut
 
 
 def plot(record: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Error near edges over strength, one curve a degradation."""
+    """Error, error near edges and sharpness over strength, one curve a degradation."""
     import matplotlib
 
-    matplotlib.use("svg")
+    matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axis = pyplot.subplots(figsize=(6, 4))
-    for name in DEGRADATIONS:
-        rows = [row for row in record["heldout"] if row["degradation"] == name]
-        after = [row for row in rows if row["strength"] is not None]
-        [line] = axis.plot(
-            [row["strength"] for row in after], [row["edge_error_deg"] for row in after], "o-", label=name
-        )
-        axis.axhline(rows[0]["edge_error_deg"], color=line.get_color(), linestyle=":")
-    axis.set(xlabel="strength", ylabel="error near edges, degrees (dotted: before)")
-    axis.legend()
+    shown = {"error_deg": "error, degrees", "edge_error_deg": "near edges, degrees", "sharpness": "sharpness"}
+    figure, axes = pyplot.subplots(1, len(shown), figsize=(13, 4))
+    for axis, (key, label) in zip(axes, shown.items(), strict=True):
+        for name in DEGRADATIONS:
+            before, *after = (row for row in record["heldout"] if row["degradation"] == name)
+            [line] = axis.plot(
+                [row["strength"] for row in after], [row[key] for row in after], "o-", label=name
+            )
+            axis.axhline(before[key], color=line.get_color(), linestyle=":")
+        axis.set(xlabel="strength", ylabel=f"{label} (dotted: before)")
+    axes[0].legend()
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, dpi=80)
 
 
 def channels(picture: np.ndarray) -> Tensor:

@@ -15,6 +15,7 @@ stablenormal synth -o shards/one --count 6144 --seed 1 --size 256 --workers 2
 stablenormal synth -o shards/v2 --count 12288 --seed 103 --size 192 --workers 2
 [ -f corpus/train-3/corpus.json ] || stablenormal pack shards/v2 -o corpus/train-3 --count 12288
 stablenormal synth -o shards/v3 --count 6144 --seed 104 --size 192 --workers 2
+# The released run packed 9 600 of seed 103 and 6 144 of seed 104.
 [ -f corpus/train-4/corpus.json ] || stablenormal pack shards/v2 shards/v3 -o corpus/train-4 --count 15744
 train() { # PART CONFIG RUN
   torchrun --standalone --nproc-per-node 2 -m stablenormal train "$1" "$repo/configs/small-v1/$2.yaml" -o "models/$3"

@@ -55,11 +55,11 @@ def test_a_similar_system_keeps_the_preconditioner_and_a_hard_one_gets_its_own()
     start = np.zeros_like(right)
     solver.solve(matrix, right, start)
     solver.solve(matrix * 1.1, right, start)
-    kept = solver.setups
+    assert solver.setups == 1
     mask = np.ones((60, 60), dtype=np.bool_)
     mask[20:30, 15:30] = False
     graph = PixelGraph.of(mask)
     for seed in range(2):  # the first takes many steps with the old one
         weights = 10.0 ** np.random.default_rng(seed).uniform(-6, 2, len(graph.tail))
         solver.solve(graph.laplacian(weights, np.full(graph.nodes, 1e-5)), right, start)
-    assert solver.setups > kept
+    assert solver.setups > 1
