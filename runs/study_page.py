@@ -257,7 +257,7 @@ def _plot_sweep(
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.set_xticks(range(len(values)), [f"{value:g}" for value, _ in values])
         axis.set_xlabel(label)
-        axis.set_ylabel(f"{AXES[metric]}: difference")
+        axis.set_ylabel(f"{AXES[metric]}:\ndifference")
         axis.grid(axis="y", color="#e3e5ea")
         axis.set_axisbelow(True)
     if len(lines) > 1:
