@@ -1,9 +1,17 @@
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from stablenormal.errors import SettingError
 from stablenormal.sampling.noise_schedule import NoiseSchedule
-from stablenormal.sampling.refine import Step, fixed_level, hold_then_descend, plain_ddim, run_steps
+from stablenormal.sampling.refine import (
+    Step,
+    fixed_level,
+    hold_level,
+    hold_then_descend,
+    plain_ddim,
+    run_steps,
+)
 
 SCHEDULE = NoiseSchedule()
 
@@ -13,6 +21,24 @@ def released_timesteps(steps: int) -> list[int]:
     timesteps = [index * (1000 // steps) + 1 for index in reversed(range(steps))]
     timesteps[: steps // 2] = [timesteps[steps // 2]] * (steps // 2)
     return timesteps
+
+
+def released_table(steps: int) -> tuple[Step, ...]:
+    """The released scheduler's steps, from the timesteps of diffusers' own DDIM."""
+    scheduler = DDIMScheduler(timestep_spacing="leading", steps_offset=1)
+    scheduler.set_timesteps(steps)
+    seen, held = scheduler.timesteps.tolist(), steps // 2
+    seen[:held] = [seen[held]] * held
+    gap = scheduler.config.num_train_timesteps // steps
+    table = []
+    for index, (level, following) in enumerate(zip(seen, [*seen[1:], 0], strict=True)):
+        if index + 1 < held:
+            table.append(Step(level, level, following, "renoise"))
+        elif index + 1 == held:
+            table.append(Step(level, level + gap, following, "ddim"))
+        else:
+            table.append(Step(level, level, following, "ddim" if following else "last"))
+    return tuple(table)
 
 
 class TestHoldThenDescend:
@@ -36,6 +62,20 @@ class TestHoldThenDescend:
         held = [step for step in table if step.t_from > step.t_network]
         assert held == ([Step(table[0][0], table[0][0] + 1000 // steps, table[0][0], "ddim")] * (steps > 1))
 
+    @pytest.mark.parametrize("steps", range(1, 51))
+    def test_one_to_fifty_steps_are_diffusers_timesteps_held(self, steps):
+        assert hold_then_descend(steps) == released_table(steps)
+        assert hold_then_descend(steps, hold_level(steps)) == hold_then_descend(steps)
+
+    def test_six_steps_by_hand(self):
+        assert hold_then_descend(6) == (
+            *[Step(333, 333, 333, "renoise")] * 2,
+            Step(333, 499, 333, "ddim"),
+            Step(333, 333, 167, "ddim"),
+            Step(167, 167, 1, "ddim"),
+            Step(1, 1, 0, "last"),
+        )
+
     @pytest.mark.parametrize("steps", [1, 2, 3, 4, 9, 10, 13])
     @pytest.mark.parametrize("t_plus", [1, 100, 401, 999])
     def test_any_t_plus(self, steps, t_plus):
@@ -49,6 +89,7 @@ class TestHoldThenDescend:
 
     def test_schedule_gives_the_total(self):
         assert hold_then_descend(10, schedule=NoiseSchedule(timesteps=100))[0].t_network == 41
+        assert hold_level(10, NoiseSchedule(timesteps=100)) == 41
 
 
 class TestFixedLevel:
@@ -70,8 +111,6 @@ class TestPlainDdim:
 
     def test_equals_diffusers_scheduler(self):
         """The same trajectory as diffusers' DDIM with x0 prediction, leading spacing and an offset of 1."""
-        from diffusers import DDIMScheduler
-
         scheduler = DDIMScheduler(
             beta_schedule="scaled_linear",
             beta_start=0.00085,
@@ -90,7 +129,7 @@ class TestPlainDdim:
         torch.testing.assert_close(ours, x0)
 
 
-@pytest.mark.parametrize("rule", [hold_then_descend, fixed_level, plain_ddim])
+@pytest.mark.parametrize("rule", [hold_then_descend, fixed_level, plain_ddim, hold_level])
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_rules_refuse_step_counts(rule, steps):
     with pytest.raises(SettingError, match="steps: expected 1 to 1000"):
@@ -158,8 +197,6 @@ class TestRunSteps:
 
     def test_tau_is_ddims_eta(self):
         """With tau = 1 and the true noise inferred, a DDIM step keeps the level's variance."""
-        from diffusers import DDIMScheduler
-
         scheduler = DDIMScheduler(
             beta_schedule="scaled_linear",
             beta_start=0.00085,

@@ -35,8 +35,7 @@ def hold_then_descend(
 
     Args:
         steps: network calls, at least 1.
-        t_plus: the level of the hold, from which the descent is spaced evenly; by default the released
-            scheduler's own, `timesteps[steps // 2]` of a "leading" spacing: 401 for 10 steps.
+        t_plus: the level of the hold, from which the descent is spaced evenly; by default `hold_level`.
         schedule: gives the number of timesteps; Stable Diffusion's by default.
 
     Raises:
@@ -47,7 +46,7 @@ def hold_then_descend(
     held = steps // 2
     descending = steps - held
     if t_plus is None:
-        t_plus = (descending - 1) * (total // steps) + 1
+        t_plus = hold_level(steps, schedule)
     _check_t_plus(t_plus, total)
     levels = _descend(t_plus, descending)
     spacing = t_plus - levels[1] if descending > 1 else total // steps
@@ -56,6 +55,23 @@ def hold_then_descend(
     if held:
         table.append(Step(t_plus, above, t_plus, "ddim"))
     return (*table, *_descent_steps(levels))
+
+
+def hold_level(steps: int, schedule: NoiseSchedule | None = None) -> int:
+    """The level at which the released scheduler holds: `timesteps[steps // 2]` of a "leading" spacing, + 1.
+
+    It depends on the number of steps alone: 401 for 10, 333 for 6.
+
+    Args:
+        steps: network calls, at least 1.
+        schedule: gives the number of timesteps; Stable Diffusion's by default.
+
+    Raises:
+        SettingError: if `steps` is out of range.
+    """
+    total = (schedule or NoiseSchedule()).timesteps
+    _check_steps(steps, total)
+    return (steps - steps // 2 - 1) * (total // steps) + 1
 
 
 def fixed_level(rounds: int, t_plus: int = 401, schedule: NoiseSchedule | None = None) -> tuple[Step, ...]:
