@@ -87,19 +87,11 @@ class TestHoldThenDescend:
         for step, following in zip(table, table[1:], strict=False):
             assert step.t_to == following.t_network
 
-    def test_schedule_gives_the_total(self):
-        assert hold_then_descend(10, schedule=NoiseSchedule(timesteps=100))[0].t_network == 41
-        assert hold_level(10, NoiseSchedule(timesteps=100)) == 41
-
 
 class TestFixedLevel:
     def test_two_rounds(self):
         assert fixed_level(2) == (Step(401, 401, 401, "renoise"), Step(401, 401, 0, "last"))
         assert [step.t_network for step in fixed_level(3, t_plus=200)] == [200, 200, 200]
-
-    def test_schedule_gives_the_total(self):
-        with pytest.raises(SettingError, match="1 to 99"):
-            fixed_level(2, schedule=NoiseSchedule(timesteps=100))
 
 
 class TestPlainDdim:
@@ -107,7 +99,6 @@ class TestPlainDdim:
         assert [step.t_network for step in plain_ddim(10)] == list(range(901, 0, -100))
         assert [step.t_network for step in plain_ddim(5, t_start=401)] == [401, 301, 201, 101, 1]
         assert [step.kind for step in plain_ddim(3)] == ["ddim", "ddim", "last"]
-        assert plain_ddim(10, schedule=NoiseSchedule(timesteps=100))[0].t_network == 91
 
     def test_equals_diffusers_scheduler(self):
         """The same trajectory as diffusers' DDIM with x0 prediction, leading spacing and an offset of 1."""
@@ -218,12 +209,6 @@ class TestRunSteps:
         run_steps(watched, x, table, lambda: noise, tau=0.7)
         expected = scheduler.step(denoise(x, 301), 301, x, eta=0.7, variance_noise=noise).prev_sample
         torch.testing.assert_close(seen[1], expected)
-
-    def test_schedule_is_used(self):
-        x = draws(1)()
-        usual = run_steps(denoise, x, fixed_level(2), draws())
-        other = run_steps(denoise, x, fixed_level(2), draws(), NoiseSchedule(beta_end=0.02))
-        assert not torch.allclose(usual, other)
 
     @pytest.mark.parametrize("table", [(), hold_then_descend(4)[:-1], fixed_level(1) * 2])
     def test_refuses_a_table_without_one_end(self, table):

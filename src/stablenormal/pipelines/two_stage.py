@@ -145,4 +145,4 @@ class TwoStageSampler:
         return one_step(self.yoso, self.yoso.image_latent, initial, self.spec.start, timestep)
 
     def _refine(self, x: Tensor, noise: NoiseSource) -> Tensor:
-        return run_steps(self.refiner, x, self.table, noise, self.schedule, self.plan.tau)
+        return run_steps(self.refiner, x, self.table, noise, self.plan.tau)
