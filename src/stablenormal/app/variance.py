@@ -23,7 +23,6 @@ from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
 from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.pairs import Entry
-from stablenormal.evaluation.run import planes
 from stablenormal.evaluation.variance import (
     LEAST_SEEDS,
     ImageVariance,
@@ -32,6 +31,7 @@ from stablenormal.evaluation.variance import (
     VarianceEvaluator,
     VarianceSummary,
 )
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.image import list_images, read_image
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 
@@ -127,7 +127,9 @@ def variance(
     cards = []
     for one in inputs:
         image, truth = one.load()
-        compared = evaluator.add(one.name, planes(image), None if truth is None else planes(truth))
+        compared = evaluator.add(
+            one.name, channels_first(image), None if truth is None else channels_first(truth)
+        )
         cards.append(_write_maps(output, one.name, image, compared))
         on_image(compared.result)
     report = VarianceReport(
@@ -185,7 +187,7 @@ def _pair(entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _write_maps(output: Path, name: str, image: NDArray[np.float32], compared: SeedsCompared) -> Card:
     """The spread as numbers and as a picture, and what to see beside it."""
-    normals = compared.mean_normals.permute(1, 2, 0).numpy()
+    normals = channels_last(compared.mean_normals)
     spread = compared.spread_deg.numpy()
     write_uncertainty_map(output / f"spread/{name}.png", spread)
     previews = {

@@ -25,6 +25,7 @@ from stablenormal.data.readers.source import (
 )
 from stablenormal.errors import SettingError
 from stablenormal.geometry.camera import Intrinsics, rays
+from stablenormal.geometry.layout import channels_last
 from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name
 from stablenormal.io.normal_map import NO_DIRECTION
 
@@ -251,7 +252,7 @@ def _share(part: Flags, whole: Flags) -> float:
 
 def _unit_rays(camera: Intrinsics) -> Floats:
     """Where each pixel looks, (H, W, 3), unit length."""
-    directions = rays(camera)[0].permute(1, 2, 0).numpy()
+    directions = channels_last(rays(camera)[0])
     return np.asarray(directions / np.linalg.norm(directions, axis=-1, keepdims=True), np.float32)
 
 

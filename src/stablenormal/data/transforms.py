@@ -10,12 +10,12 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from stablenormal.data.sample import Sample
 from stablenormal.errors import SettingError
 from stablenormal.geometry import normals as geometry
 from stablenormal.geometry.camera import Intrinsics, roll_rotation
+from stablenormal.geometry.layout import channels_first, channels_last
 
 Image = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
@@ -29,8 +29,8 @@ def mirrored(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
 
 def mirrored_vectors(vectors: Vectors) -> Vectors:
     """Normals of the mirrored scene: left and right change sides, and x changes its sign."""
-    flipped = geometry.flip_horizontal(torch.from_numpy(vectors).permute(2, 0, 1)[None])
-    return np.ascontiguousarray(flipped[0].permute(1, 2, 0).numpy())
+    flipped = geometry.flip_horizontal(channels_first(vectors)[None])
+    return channels_last(flipped[0])
 
 
 def rolled(

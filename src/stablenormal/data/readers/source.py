@@ -16,6 +16,7 @@ from stablenormal.data.sample import UNLABELLED, Sample
 from stablenormal.errors import DataError, FrameError, SettingError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.depth import depth_from_distance, normals_from_depth
+from stablenormal.geometry.layout import channels_last
 from stablenormal.geometry.normals import FRAMES, check_frame, convert_frame
 from stablenormal.io.image import read_image, read_mask
 from stablenormal.io.normal_map import NO_DIRECTION, read_stored_normals
@@ -254,4 +255,4 @@ def first_existing(*candidates: Path) -> Path | None:
 
 def _channels_last(planes: Tensor) -> Vectors:
     """(1, 3, H, W) as (H, W, 3)."""
-    return np.ascontiguousarray(planes[0].permute(1, 2, 0).numpy())
+    return channels_last(planes[0])
