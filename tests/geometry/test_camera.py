@@ -14,6 +14,7 @@ from stablenormal.geometry.camera import (
     Intrinsics,
     check_rotation,
     focal_px_from_exif,
+    pixel_rays,
     rays,
     roll_rotation,
 )
@@ -108,6 +109,13 @@ class TestRays:
         assert (seen[0, 0].diff(dim=1) > 0).all()
         assert (seen[0, 1].diff(dim=0) < 0).all()
         assert (seen[0, 2] == -1).all()
+
+    def test_some_pixels_are_those_of_the_picture(self) -> None:
+        whole = pixel_rays(CAMERA)
+        assert whole.shape == (48, 64, 3)
+        some = pixel_rays(CAMERA, [3, 40], [5, 60])
+        np.testing.assert_array_equal(some, whole[[3, 40], [5, 60]])
+        np.testing.assert_array_equal(rays(CAMERA, dtype=torch.float64)[0].permute(1, 2, 0), whole)
 
     def test_number_type(self) -> None:
         assert rays(CAMERA, device=torch.device("cpu"), dtype=torch.float64).dtype == torch.float64

@@ -24,8 +24,7 @@ from stablenormal.data.readers.source import (
     derived_vectors,
 )
 from stablenormal.errors import SettingError
-from stablenormal.geometry.camera import Intrinsics, rays
-from stablenormal.geometry.layout import channels_last
+from stablenormal.geometry.camera import Intrinsics, pixel_rays
 from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name
 from stablenormal.io.normal_map import NO_DIRECTION
 
@@ -252,7 +251,7 @@ def _share(part: Flags, whole: Flags) -> float:
 
 def _unit_rays(camera: Intrinsics) -> Floats:
     """Where each pixel looks, (H, W, 3), unit length."""
-    directions = channels_last(rays(camera)[0])
+    directions = pixel_rays(camera)
     return np.asarray(directions / np.linalg.norm(directions, axis=-1, keepdims=True), np.float32)
 
 

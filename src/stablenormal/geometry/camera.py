@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError, SettingError
+from stablenormal.geometry.layout import channels_first
 
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 """The diagonal that 35 mm equivalent focal lengths refer to (CIPA DCG-001)."""
@@ -126,10 +127,31 @@ class Intrinsics:
         return Intrinsics(self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy, width, height)
 
 
+def pixel_rays(
+    intrinsics: Intrinsics, rows: npt.ArrayLike | None = None, columns: npt.ArrayLike | None = None
+) -> npt.NDArray[np.float64]:
+    """Where pixel centres look, scaled to depth one, as an array: the one formula of a pinhole camera.
+
+    Args:
+        intrinsics: the camera.
+        rows: of the pixels, any shape (...); by default those of the whole picture, (H, 1).
+        columns: of the pixels, of a shape that fits; by default those of the whole picture, (1, W).
+
+    Returns:
+        (..., 3), OpenGL camera, so z is -1 everywhere; (H, W, 3) by default.
+    """
+    v = np.arange(intrinsics.height)[:, None] if rows is None else np.asarray(rows)
+    u = np.arange(intrinsics.width)[None, :] if columns is None else np.asarray(columns)
+    x, y = np.broadcast_arrays(
+        (u + 0.5 - intrinsics.cx) / intrinsics.fx, -(v + 0.5 - intrinsics.cy) / intrinsics.fy
+    )
+    return np.stack([x, y, np.full(x.shape, -1.0)], axis=-1)
+
+
 def rays(
     intrinsics: Intrinsics, device: torch.device | None = None, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Where each pixel centre looks, scaled to depth one: a point is its ray times its depth.
+    """`pixel_rays` of a whole picture as a tensor: a point is its ray times its depth.
 
     Args:
         intrinsics: the camera.
@@ -139,11 +161,8 @@ def rays(
     Returns:
         (1, 3, H, W), OpenGL camera, so z is -1 everywhere.
     """
-    u = torch.arange(intrinsics.width, device=device, dtype=dtype) + 0.5
-    v = torch.arange(intrinsics.height, device=device, dtype=dtype) + 0.5
-    x = ((u - intrinsics.cx) / intrinsics.fx)[None, :].expand(intrinsics.height, -1)
-    y = -((v - intrinsics.cy) / intrinsics.fy)[:, None].expand(-1, intrinsics.width)
-    return torch.stack([x, y, -torch.ones_like(x)])[None]  # (1, 3, H, W)
+    directions = pixel_rays(intrinsics)  # (H, W, 3)
+    return channels_first(directions)[None].to(device, dtype).contiguous()
 
 
 def roll_rotation(angle_deg: float) -> Tensor:
