@@ -20,7 +20,7 @@ from evidence import of_heldout, write_record
 from stablenormal.data.packed import open_corpus
 from stablenormal.evaluation.edges import near_edges
 from stablenormal.geometry.layout import channels_first
-from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.geometry.normals import angular_error_deg, valid_mask
 from stablenormal.pipelines.stable_normal import StableNormal
 
 
@@ -64,7 +64,7 @@ def errors(
     everywhere, on_edges = [], []
     for normals, truth in zip(found, truths, strict=True):
         angles = angular_error_deg(normals[None].float(), truth[None])[0]
-        valid = truth.square().sum(0) > 0.25
+        valid = valid_mask(truth)
         edges = valid & near_edges(truth)
         everywhere.append(float(angles[valid].mean()))
         if edges.any():

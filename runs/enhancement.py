@@ -38,7 +38,7 @@ from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.evaluation.edges import near_edges, sharpness
 from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
 from stablenormal.geometry.layout import channels_first, channels_last
-from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.geometry.normals import angular_error_deg, valid_mask, valid_pixels
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import write_image
 from stablenormal.io.wonder3d import View, read_views, write_view
@@ -111,7 +111,7 @@ def scores(found: list[Tensor], truths: list[Tensor]) -> dict[str, float | None]
     """Means over the maps."""
     overall, near, sharp = [], [], []
     for one, truth in zip(found, truths, strict=True):
-        valid = (truth != 0).any(dim=0)
+        valid = valid_mask(truth)
         angles = angular_error_deg(one[None], truth[None])[0]
         overall.append(float(angles[valid].mean()))
         edges = near_edges(truth) & valid
@@ -179,7 +179,7 @@ def rendered_set(rasteriser: Rasteriser, bank: object, seed: int) -> dict[str, V
         colour, coverage = rasteriser.colour(camera, 0.3 * scene.radius)
         light = colour / np.maximum(coverage[..., None], 1e-6)
         rgb = np.clip(light / max(float(np.percentile(light[coverage > 0], 95)), 1e-6), 0, 1) ** (1 / 2.2)
-        inside = (geometry.normals != 0).any(axis=-1)
+        inside = valid_pixels(geometry.normals)
         views[name] = View(np.where(inside[..., None], rgb, 1).astype(np.float32), geometry.normals)
     return views
 

@@ -21,6 +21,7 @@ from stablenormal.geometry.normals import (
     resize_normals,
     unit_length,
     valid_mask,
+    valid_pixels,
 )
 
 Sphere = Callable[..., tuple[Tensor, Tensor]]
@@ -299,7 +300,14 @@ class TestAngularError:
             angular_error_deg(torch.ones(1, 4, 4, 4), torch.ones(1, 4, 4, 4))
 
 
-def test_valid_mask_is_what_is_not_zero() -> None:
-    normals = torch.zeros(1, 3, 1, 3)
-    normals[0, 1, 0, 1] = -1
-    assert valid_mask(normals).tolist() == [[[False, True, False]]]
+def test_valid_is_what_is_not_zero() -> None:
+    normals = some_normals()
+    assert not valid_mask(normals)[:, :2, :2].any()
+    assert valid_mask(normals)[:, 2:].all() and valid_mask(normals)[:, :, 2:].all()
+    assert torch.equal(valid_mask(normals[0]), valid_mask(normals)[0])
+    pixels = normals[0].permute(1, 2, 0).numpy()
+    assert (valid_pixels(pixels) == valid_mask(normals)[0].numpy()).all()
+    assert (valid_pixels(pixels[2]) == [True] * 7).all()
+    for shape in [(7, 5), (1, 4, 5, 7)]:
+        with pytest.raises(ImageShapeError):
+            valid_mask(torch.zeros(shape))

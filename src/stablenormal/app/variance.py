@@ -32,6 +32,7 @@ from stablenormal.evaluation.variance import (
     VarianceSummary,
 )
 from stablenormal.geometry.layout import channels_first, channels_last
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.image import list_images, read_image
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 
@@ -193,7 +194,7 @@ def _write_maps(output: Path, name: str, image: NDArray[np.float32], compared: S
     previews = {
         "photograph": photo_preview(image),
         "mean normals": normals_preview(normals, "opengl"),
-        "spread": uncertainty_preview(spread, (normals != 0).any(axis=-1)),
+        "spread": uncertainty_preview(spread, valid_pixels(normals)),
     }
     pictures = write_pictures(output, name, previews)
     everywhere = compared.result.everywhere

@@ -25,7 +25,7 @@ from stablenormal.data.readers.source import (
 )
 from stablenormal.errors import SettingError
 from stablenormal.geometry.camera import Intrinsics, pixel_rays
-from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name
+from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name, valid_pixels
 from stablenormal.io.normal_map import NO_DIRECTION
 
 Floats = npt.NDArray[np.float32]
@@ -287,7 +287,7 @@ def _against_depth(
     cropped = camera.crop(0, 0, columns, rows).resize(small.shape[1], small.shape[0])
     expected = derived_vectors(small, cropped, window=5)
     stored = normals[:rows, :columns][middle, middle]
-    both = expected.any(-1) & stored.any(-1)
+    both = valid_pixels(expected) & valid_pixels(stored)
     if both.sum() < 50:
         return None
     # Mean of expected_i stored_j: the mean cosine of any choice of axes is a sum of three of its entries.

@@ -7,6 +7,8 @@ Unless a name says otherwise the frame is the OpenGL camera: x right, y up, z to
 import math
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,19 +63,26 @@ def unit_length(normals: Tensor, eps: float = 1e-6) -> Tensor:
 
 
 def valid_mask(normals: Tensor) -> Tensor:
-    """Pixels that carry a normal.
+    """Pixels that carry a normal: the one rule of what is valid.
 
     Args:
-        normals: (B, 3, H, W), zero vectors where invalid.
+        normals: (B, 3, H, W) or (3, H, W), zero vectors where invalid.
 
     Returns:
-        Boolean (B, H, W).
+        Boolean (B, H, W) or (H, W).
 
     Raises:
-        ImageShapeError: if the shape is not (B, 3, H, W).
+        ImageShapeError: if the shape is another.
     """
+    if normals.ndim == 3:
+        return valid_mask(normals[None])[0]
     _check_shape(normals)
     return (normals != 0).any(dim=1)
+
+
+def valid_pixels(normals: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """`valid_mask` of arrays: which of the vectors (..., 3) are not the zero vector, (...)."""
+    return np.asarray((normals != 0).any(axis=-1))
 
 
 def encode_8bit(normals: Tensor) -> Tensor:

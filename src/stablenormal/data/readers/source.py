@@ -243,11 +243,6 @@ def derived_vectors(depth: Depth, intrinsics: Intrinsics, window: int) -> Vector
     return _channels_last(normals_from_depth(torch.from_numpy(depth)[None, None], intrinsics, window))
 
 
-def has_direction(vectors: Vectors) -> Flags:
-    """Where a map (H, W, 3) is not the zero vector."""
-    return np.asarray((vectors != 0).any(-1))
-
-
 def first_existing(*candidates: Path) -> Path | None:
     """The first file that is there."""
     return next((path for path in candidates if path.is_file()), None)
