@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stablenormal.app.model_settings import LoadSettings
 from stablenormal.app.naming import MAP_ENDINGS
 from stablenormal.applications.enhancement import (
     enhance,
@@ -27,7 +28,7 @@ SYSTEMS = ("front", "self")
 
 
 @dataclass(frozen=True)
-class EnhanceSettings:
+class EnhanceSettings(LoadSettings):
     """How to enhance.
 
     Raises:
@@ -46,12 +47,6 @@ class EnhanceSettings:
     """Longer side in pixels at which the network works, 0 for the image's own; None: the model's."""
     format: str = "png16"
     """Kind of file, of `MAP_ENDINGS`; a Wonder3D set stays 8-bit PNG."""
-    model: str = "small"
-    """`small`, a model folder, or a hub id."""
-    device: str | None = None
-    """`cpu`, `cuda`, `mps`; None: the best that is there."""
-    offline: bool = False
-    """Never use the network."""
 
     def __post_init__(self) -> None:
         if self.strength is not None and self.t_plus is not None:
@@ -105,7 +100,7 @@ def enhance_files(
         StableNormalError: if nothing can work.
     """
     pairs, problems = _pairs(coarse, image)
-    pipeline = _pipeline(settings)
+    pipeline = settings.load()
     files = []
     on_start(len(pairs))
     for map_path, photo_path in pairs:
@@ -143,7 +138,7 @@ def enhance_wonder3d(
     side = right_side(maps) if system == "front" else 1
     turns = {name: front_to_view(name, side) if system == "front" else torch.eye(3).double() for name in maps}
     result = enhance(
-        _pipeline(settings),
+        settings.load(),
         [channels_first(view.rgb) for view in views.values()],
         [turn(normals, turns[name]) for name, normals in maps.items()],
         t_plus=settings.level,
@@ -217,7 +212,3 @@ def _pairs(coarse: Path, image: Path) -> tuple[list[tuple[Path, Path]], list[str
         else:
             pairs.append((path, photo))
     return pairs, problems
-
-
-def _pipeline(settings: EnhanceSettings) -> StableNormal:
-    return StableNormal.from_pretrained(settings.model, device=settings.device, offline=settings.offline)

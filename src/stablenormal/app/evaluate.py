@@ -19,11 +19,11 @@ from stablenormal.app.measurement import (
     write_record,
     write_table,
 )
+from stablenormal.app.model_settings import ModelSettings, load_estimator
 from stablenormal.app.previews import angle_preview, frame_legend, normals_preview, photo_preview
 from stablenormal.app.report_page import Card, Group, Table, write_report_page
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
-from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.metrics import THRESHOLDS_DEG, AngularMetrics
 from stablenormal.evaluation.pairs import Entry, Pair
 from stablenormal.evaluation.pooling import QUANTILE_ERROR_DEG

@@ -84,13 +84,7 @@ def predict(
     _require_masks(masks)
     _require_writable(output)
     jobs, problems = find_jobs(inputs, output)
-    pipeline = StableNormal.from_pretrained(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        offline=settings.offline,
-        trust_remote_code=settings.trust_remote_code,
-    )
+    pipeline = settings.load()
     run = _Run(
         output,
         settings,
@@ -192,14 +186,10 @@ def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
     return run.pipeline(
         [channels_first(photograph.rgb) for photograph in photographs],  # (3, H, W)
         valid=[torch.from_numpy(photograph.valid) for photograph in photographs],  # (H, W)
-        mode=settings.mode,
         seed=settings.seed,
-        steps=settings.steps,
-        t_plus=settings.t_plus,
-        ensemble=settings.ensemble,
         uncertainty=settings.uncertainty,
-        processing_resolution=settings.resolution,
         batch_size=settings.batch_size,
+        **settings.call,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stablenormal.app.model_settings import ModelSettings
 from stablenormal.app.run_record import FileResult, RunStatus, earlier_results, write_record
 from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.multi_view_consistency import Consistency, ViewNormals, consistency
@@ -34,7 +35,6 @@ from stablenormal.io.scene import PosedScene, SceneView
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.io.transforms_json import write_transforms
 from stablenormal.pipelines import StableNormal
-from stablenormal.pipelines.stable_normal import MODES, Mode
 
 HALF_SURE_DEG = 10.0
 """Spread of the ensemble at which a normal has confidence one half."""
@@ -45,7 +45,7 @@ RECORD, SCORE, CACHE = "run.json", "consistency.json", ".views"
 
 
 @dataclass(frozen=True)
-class PriorSettings:
+class PriorSettings(ModelSettings):
     """The options of a run; saved in its `run.json`.
 
     Raises:
@@ -56,31 +56,16 @@ class PriorSettings:
     """Whose files to write, a key of `LAYOUTS`."""
     space: str | None = None
     """`camera` or `world`; None: the layout's own."""
-    model: str = "small"
-    """`small`, a model folder, or a hub id."""
-    mode: Mode = "full"
-    """`full` or `turbo`."""
     seed: int = 0
     """Of the first member of each view's ensemble."""
     ensemble: int = 3
     """Predictions per view; their mean is the prior, their spread gives the confidence. 1: no confidence."""
-    resolution: int | None = None
-    """Longer side at which the network works; None: the model's."""
-    device: str | None = None
-    """`cpu`, `cuda`, `mps`; None: the best there is."""
-    offline: bool = False
-    """Never use the network."""
     skip_existing: bool = False
     """Keep views that an earlier run finished."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_layout(self.layout, self.space)
-        if self.ensemble < 1:
-            raise SettingError(f"ensemble = {self.ensemble}; choose 1 or more")
-        if self.mode not in MODES:
-            raise SettingError(f"mode: {self.mode!r} does not exist; choose one of {', '.join(MODES)}")
-        if self.resolution is not None and self.resolution < 0:
-            raise SettingError(f"resolution = {self.resolution}; choose 0 (the photograph's own) or more")
 
 
 @dataclass(frozen=True)
@@ -133,7 +118,7 @@ def make_priors(
     posed = read_scene(scene, images)
     if LAYOUTS[settings.layout].index:
         check_one_size([view.camera for view in posed.views], settings.layout)
-    pipeline = StableNormal.from_pretrained(settings.model, device=settings.device, offline=settings.offline)
+    pipeline = settings.load()
     computed_with = _computed_with(pipeline, settings, masks)
     record = output / RECORD
     earlier = earlier_results(record, computed_with) if settings.skip_existing else {}
@@ -247,11 +232,9 @@ def _predict(
     output = pipeline(
         [channels_first(photograph.rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],
-        mode=settings.mode,
         seed=settings.seed,
-        ensemble=settings.ensemble,
         uncertainty=settings.ensemble > 1,
-        processing_resolution=settings.resolution,
+        **settings.call,
     )
     normals = channels_last(output.normals[0])
     if output.uncertainty_deg is None:
@@ -308,5 +291,7 @@ def _computed_with(pipeline: StableNormal, settings: PriorSettings, masks: MaskC
         "seed": settings.seed,
         "ensemble": settings.ensemble,
         "resolution": settings.resolution,
+        "steps": settings.steps,
+        "t_plus": settings.t_plus,
         "masks": str(masks),
     }

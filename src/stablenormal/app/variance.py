@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablenormal.app.measurement import REGION_NAMES, made, write_pictures, write_record, write_table
+from stablenormal.app.model_settings import ModelSettings, load_estimator
 from stablenormal.app.previews import (
     UNCERTAINTY_TOP_DEG,
     frame_legend,
@@ -21,7 +22,6 @@ from stablenormal.app.previews import (
 from stablenormal.app.report_page import Card, Group, Table, write_report_page
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
-from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.pairs import Entry
 from stablenormal.evaluation.variance import (
     LEAST_SEEDS,

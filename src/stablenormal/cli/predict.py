@@ -1,7 +1,7 @@
 """`stablenormal predict`: photographs to normal maps."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from stablenormal.app.predict import PredictReport
     from stablenormal.app.predict_settings import PredictSettings
     from stablenormal.app.run_record import FileResult
-    from stablenormal.pipelines.stable_normal import Mode
 
 ROWS_SHOWN = 40
 """Longest table on the screen; the record has every file."""
 
 
 def predict(
+    context: typer.Context,
     inputs: Annotated[
         list[str], typer.Argument(help="Photographs, folders (searched recursively) or globs.")
     ],
@@ -42,9 +42,7 @@ def predict(
         bool, typer.Option("--uncertainty", help="Also write the spread of the ensemble, in degrees.")
     ] = False,
     steps: options.Steps = None,
-    t_plus: Annotated[
-        int | None, typer.Option("--t-plus", show_default="the model's", help="Time where refinement starts.")
-    ] = None,
+    t_plus: options.TPlus = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     batch_size: Annotated[
@@ -57,9 +55,7 @@ def predict(
         bool, typer.Option("--skip-existing", help="Keep complete results of an earlier run.")
     ] = False,
     offline: options.Offline = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
-    ] = False,
+    trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Write the surface normals of photographs, a page to look at them, and a record of the run."""
     from rich.console import Console
@@ -69,22 +65,13 @@ def predict(
         from stablenormal.app.predict_settings import PredictSettings
 
     settings = PredictSettings(
-        model=model,
-        mode=cast("Mode", mode),  # checked there
+        **options.model_options(context),
         frame=frame,
         formats=tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())),
         seed=seed,
-        resolution=resolution,
-        ensemble=ensemble,
         uncertainty=uncertainty,
-        steps=steps,
-        t_plus=t_plus,
-        device=device,
-        dtype=dtype,
         batch_size=batch_size,
         skip_existing=skip_existing,
-        offline=offline,
-        trust_remote_code=trust_remote_code,
     )
     report = _run_with_progress(console, inputs, output, settings, mask)
     _show(console, report)

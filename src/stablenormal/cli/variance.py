@@ -31,10 +31,12 @@ def variance(
     mode: options.Mode = "full",
     ensemble: options.Ensemble = 1,
     steps: options.Steps = None,
+    t_plus: options.TPlus = None,
     resolution: options.Resolution = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
+    trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Run a model with several seeds and measure the spread of its normals."""
     from rich.console import Console
@@ -45,7 +47,7 @@ def variance(
         from stablenormal.app.variance import variance as run
 
     settings = VarianceSettings(
-        model=options.model_settings(context, model),
+        model=options.model_settings(context),
         inputs=tuple(inputs or ()),
         benchmark=benchmark,
         root=None if root is None else str(root),
