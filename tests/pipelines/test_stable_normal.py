@@ -8,6 +8,7 @@ import torch
 from stablenormal.errors import ImageShapeError, ModelError, OfflineError, SettingError
 from stablenormal.geometry.normals import angular_error_deg, flip_horizontal
 from stablenormal.models import denoiser
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.pipelines import StableNormal, processing, stable_normal
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
@@ -195,7 +196,8 @@ class TestOptions:
         components.to(torch.device("cpu"), torch.bfloat16)
         latent = torch.randn(1, 4, 2, 2).bfloat16()
         plan = RefinementPlan("hold_then_descend", 4, 401, 0.0)
-        sampler = TwoStageSampler(components, latent, torch.randn(1, 12, 2, 2).bfloat16(), plan)
+        encoded = EncodedImage(latent, latent)
+        sampler = TwoStageSampler(components, encoded, torch.randn(1, 12, 2, 2).bfloat16(), plan)
         refiner, seen = sampler.refiner, []
         sampler.refiner = lambda x, t: seen.append(x) or refiner(x, t)
         with torch.no_grad():

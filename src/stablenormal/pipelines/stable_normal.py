@@ -220,11 +220,17 @@ class StableNormal:
         )
 
     @torch.no_grad()
-    def autoencode(self, normals: Sequence[Tensor], processing_resolution: int | None = None) -> list[Tensor]:
+    def autoencode(
+        self,
+        normals: Sequence[Tensor],
+        images: Sequence[Tensor],
+        processing_resolution: int | None = None,
+    ) -> list[Tensor]:
         """De(En(N)): what of a normal map the latents hold, at the size at which the networks work.
 
         Args:
             normals: maps (3, H, W), OpenGL.
+            images: their photographs (3, h, w) in [0, 1], which guide the decoder where a model has guides.
             processing_resolution: as in a call.
 
         Returns:
@@ -237,13 +243,16 @@ class StableNormal:
             self.spec.processing_resolution if processing_resolution is None else processing_resolution
         )
         autoencoder, results = self.components.autoencoder, []
-        for index, one in enumerate(normals):
+        for index, (one, image) in enumerate(zip(normals, images, strict=True)):
             if one.ndim != 3 or one.shape[0] != 3 or 0 in one.shape:
                 raise ImageShapeError(f"normals {index}: expected (3, H, W), got {tuple(one.shape)}")
-            vectors = one.to(self.device)
-            frame = prepare(vectors, resolution, reduction(autoencoder))
-            start = prepare_start(vectors, frame, self.spec.native_frame).to(self.dtype)
-            decoded = decode(autoencoder, encode(autoencoder, start)).float()
+            check_image(image, f"image {index}")
+            frame = prepare(image.to(self.device), resolution, reduction(autoencoder))
+            start = prepare_start(one.to(self.device), frame, self.spec.native_frame).to(self.dtype)
+            guides: tuple[Tensor, ...] = ()
+            if self.components.guides_decoder:
+                guides = self.components.encode_image(frame.image.to(self.dtype)).guides
+            decoded = decode(autoencoder, encode(autoencoder, start), guides).float()
             results.append(restore(unpad(decoded, frame), frame, self.spec.native_frame).cpu())
         return results
 
@@ -292,8 +301,10 @@ class StableNormal:
             if member >= len(samplers) and sampler.deterministic:
                 decoded.append(decoded[member % len(samplers)])
                 continue
-            latent = sampler(seeded_noise(request.seed + member, sampler.yoso.image_latent))
-            decoded.append(decode(self.components.autoencoder, latent.to(self.dtype)).float())
+            latent = sampler(seeded_noise(request.seed + member, sampler.encoded.latent))
+            decoded.append(
+                decode(self.components.autoencoder, latent.to(self.dtype), sampler.encoded.guides).float()
+            )
         results = []
         for index, one in enumerate(inputs):
             members = [unpad(member[index : index + 1], one.prepared) for member in decoded]
@@ -306,14 +317,14 @@ class StableNormal:
         """The networks, bound to encoded images."""
         components = self.components
         image = torch.cat([one.prepared.image for one in inputs]).to(self.dtype)
-        image_latent = components.encode_image(image).contiguous()
+        encoded = components.encode_image(image)
         if request.mode == "turbo":
-            return OneStepSampler(components, image_latent)
+            return OneStepSampler(components, encoded)
         coarse = [one.start.to(self.dtype) for one in inputs if one.start is not None]
         return TwoStageSampler(
             components,
-            image_latent,
-            components.semantic_features(image, (image_latent.shape[2], image_latent.shape[3])),
+            encoded,
+            components.semantic_features(image, encoded),
             request.plan,
             encode(components.autoencoder, torch.cat(coarse)).float() if coarse else None,
         )
