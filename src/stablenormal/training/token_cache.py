@@ -104,7 +104,7 @@ def token_batch(
         image = image ** rng.uniform(0.8, 1.25)  # not quite the brightness that the transformer saw
         pixels.append(torch.cat([image * 2 - 1, where[:, top : top + side, left : left + side]]))
         normals.append(torch.from_numpy(view.normals.astype(np.float32)).permute(2, 0, 1))
-        tokens.append(torch.from_numpy(np.ascontiguousarray(view.tokens)))
+        tokens.append(torch.from_numpy(view.tokens.copy()))
     layers = torch.stack(tokens).view(_STORED).to(device).float().permute(1, 0, 4, 2, 3)  # (L, B, C, g, g)
     vectors = functional.normalize(torch.stack(normals).to(device), dim=1)
     return TokenBatch(torch.stack(pixels).to(device), tuple(layers), vectors)
