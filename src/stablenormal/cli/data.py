@@ -103,7 +103,7 @@ def tokens(
 ) -> None:
     """Run a frozen transformer over training images once, so that training need not.
 
-    Each image is cropped and mirrored once, at random. Run it again as more shards come; what is done is kept.
+    Each image is cropped and mirrored once, at random. Run it again as more shards come: what is done stays.
     """
     from rich.console import Console
 
