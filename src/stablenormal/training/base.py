@@ -7,9 +7,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from stablenormal.errors import ModelError
 from stablenormal.io.hub import resolve_model
 from stablenormal.models.architecture import SD21, SD21_SPEC, SMALL, SMALL_SPEC
 from stablenormal.models.building import ModelComponents, build_components
+from stablenormal.models.loading import load_dinov2
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.stable_diffusion import StableDiffusionBase, from_stable_diffusion
 from stablenormal.pipelines.stable_normal import StableNormal
@@ -17,6 +19,7 @@ from stablenormal.training.fresh_weights import quieten, quieten_semantic_encode
 from stablenormal.training.settings import TrainingSettings
 
 _STABLE_DIFFUSION = "sd:"
+_DINOV2 = "dinov2:"
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -26,18 +29,60 @@ def load_base(settings: TrainingSettings) -> ModelComponents:
     Raises:
         ModelError: if the base is missing, damaged or of another architecture.
     """
-    if settings.base == "new":
-        components = build_components(SMALL, SMALL_SPEC, torch.Generator().manual_seed(settings.seed))
-        quieten(components)
-    elif settings.base.startswith(_STABLE_DIFFUSION):
+    if settings.base.startswith(_STABLE_DIFFUSION):
         components = _from_stable_diffusion(settings)
-    else:
-        components = StableNormal.from_pretrained(settings.base, device="cpu", dtype=torch.float32).components
-        # Inference wants channels last; the backward pass of group normalisation is 19 times slower in it.
-        components.arrange_encoders(torch.contiguous_format)
+        return _frozen(components)
+    return load_small_base(settings.base, settings.seed)
+
+
+def load_small_base(base: str, seed: int, offline: bool = False) -> ModelComponents:
+    """A base other than Stable Diffusion: a model folder or hub id, `small`, `new`, `dinov2:FOLDER_OR_ID`.
+
+    Raises:
+        ModelError: if it is missing, damaged or of another architecture.
+        OfflineError: if it must be downloaded and `offline` is set.
+    """
+    if base == "new":
+        return _frozen(_new(seed))
+    if base.startswith(_DINOV2):
+        return _frozen(_from_dinov2(base.removeprefix(_DINOV2), seed, offline))
+    pipeline = StableNormal.from_pretrained(base, device="cpu", dtype=torch.float32, offline=offline)
+    # Inference wants channels last; the backward pass of group normalisation is 19 times slower in it.
+    pipeline.components.arrange_encoders(torch.contiguous_format)
+    return _frozen(pipeline.components)
+
+
+def _frozen(components: ModelComponents) -> ModelComponents:
+    """The components without gradients, in evaluation mode; modules change in place."""
     for module in components.parts().values():
         module.eval().requires_grad_(False)
     return components
+
+
+def _new(seed: int) -> ModelComponents:
+    """The small architecture with fresh weights, easy to train."""
+    components = build_components(SMALL, SMALL_SPEC, torch.Generator().manual_seed(seed))
+    quieten(components)
+    return components
+
+
+def _from_dinov2(name: str, seed: int, offline: bool) -> ModelComponents:
+    """The small architecture with fresh weights on a pretrained transformer.
+
+    Raises:
+        ModelError: if it is missing, damaged or of another size than the architecture's.
+    """
+    folder = resolve_model(name, offline)
+    encoder = load_dinov2(folder, SMALL_SPEC.semantic_input_size)
+    config, shape = encoder.network.config, SMALL.semantic
+    found = (int(config.hidden_size), int(config.num_hidden_layers), int(config.patch_size))
+    wanted = (shape.width, shape.depth, shape.patch_size)
+    if found != wanted:
+        raise ModelError(
+            f"{folder}: a DINOv2 of width {found[0]}, {found[1]} layers and patches of {found[2]}; the small "
+            f"model takes width {wanted[0]}, {wanted[1]} layers and patches of {wanted[2]} (ViT-S/14)"
+        )
+    return replace(_new(seed), semantic_encoder=encoder)
 
 
 def trainable(module: Module) -> Module:

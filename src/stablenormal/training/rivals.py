@@ -151,7 +151,7 @@ class DiffusionTraining(DenoiserTraining[DenoiserSettings]):
         network = self.components.yoso
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            return network.predict(x, t, batch.image_latent)
+            return network.predict(x, t, batch.encoded.latent)
 
         return diffusion_loss(predict, self._predicts, batch.x0, batch.weight, z, timestep).mean(), {}
 
@@ -161,7 +161,7 @@ class DiffusionTraining(DenoiserTraining[DenoiserSettings]):
         device = self.components.autoencoder.device
         for batch in heldout_batches(self._heldout, self.settings.validation_images, device):
             with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
-                image_latent = self.components.encode_image(batch.image)
+                image_latent = self.components.encode_image(batch.image).latent
                 table = self._rival.table(10)
                 sampler = DiffusionSampler(self.components.yoso, image_latent, table, self._predicts)
                 latent = sampler(seeded_noise(0, image_latent))
