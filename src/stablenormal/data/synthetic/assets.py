@@ -414,6 +414,15 @@ def _read_header(path: Path) -> tuple[dict[str, Any], Report]:
         raise DataError(f"{path}: cannot be read as prepared models ({error}); delete it") from None
 
 
+def bank_name(path: Path) -> str:
+    """The fingerprint of the models in a prepared file.
+
+    Raises:
+        DataError: as `load_bank`.
+    """
+    return str(_read_header(path)[0]["fingerprint"])
+
+
 def load_bank(path: Path) -> AssetBank:
     """The models of a file made by `prepared_bank`.
 

@@ -79,9 +79,13 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
 
 def _of_folder(folder: Path) -> Iterator[Entry]:
-    models = sorted(file for file in folder.rglob("*") if file.suffix.lower() in KINDS and file.is_file())
-    if not models:
-        raise DataError(f"{folder}: holds no model; a folder of {' or '.join(KINDS)} files is expected")
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    models = [file for file in files if file.suffix.lower() in KINDS]
+    catalogues = [file for file in files if file.suffix.lower() == CATALOGUE]
+    if not models and not catalogues:
+        raise DataError(f"{folder}: holds no model; {', '.join(KINDS)} or {CATALOGUE} files are expected")
+    for catalogue in catalogues:
+        yield from _of_catalogue(catalogue)
 
     def read(name: str) -> bytes:
         return (folder / name).read_bytes()

@@ -31,6 +31,15 @@ TRIANGLE_BUDGET = 110_000
 def room(rng: Rng, bank: Bank) -> Scene:
     """A furnished room with a window, doors, pictures and things on its tables and floor."""
     build = SceneBuilder("room")
+    (width, depth, height), window = room_shell(build, rng)
+    tops, fronts, focuses = _furnish(build, rng, bank, width, depth)
+    _litter(build, rng, bank, width, depth, tops)
+    low, high = np.array([-width / 2, -depth / 2, 0]), np.array([width / 2, depth / 2, height])
+    return build.bake(low, high, tops=tops, fronts=fronts, focuses=focuses, window=window)
+
+
+def room_shell(build: SceneBuilder, rng: Rng) -> tuple[tuple[float, float, float], Window | None]:
+    """Floor, ceiling, walls, lamps and rug of a room about the origin: its width, depth, height, and window."""
     width, depth, height = rng.uniform(2.4, 7), rng.uniform(2.4, 7), rng.uniform(2.2, 3.4)
     build.add_box(
         (width + 0.2, depth + 0.2, 0.1), (0, 0, -0.05), build.slot("floor"), build.instance("floor")
@@ -83,10 +92,7 @@ def room(rng: Rng, bank: Bank) -> Scene:
             build.slot("soft"),
             build.instance("rug"),
         )
-    tops, fronts, focuses = _furnish(build, rng, bank, width, depth)
-    _litter(build, rng, bank, width, depth, tops)
-    low, high = np.array([-width / 2, -depth / 2, 0]), np.array([width / 2, depth / 2, height])
-    return build.bake(low, high, tops=tops, fronts=fronts, focuses=focuses, window=window)
+    return (width, depth, height), window
 
 
 class _Wall:
