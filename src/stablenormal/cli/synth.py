@@ -47,12 +47,20 @@ def synth(
     assets: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Furnish the scenes with real models: .sh3f catalogues, folders of OBJ or GLB; may be repeated."
+            help="Furnish the scenes with real models: .sh3f catalogues, folders of them, of OBJ or of GLB; "
+            "may be repeated."
         ),
     ] = None,
     asset_cache: Annotated[
         Path | None,
         typer.Option(help="Folder for the prepared models; without it a folder of the user's cache."),
+    ] = None,
+    phones: Annotated[
+        bool | None,
+        typer.Option(
+            help="Half of the pictures developed as telephones do (smoothed, sharpened, hard JPEG); "
+            "by default only with --assets."
+        ),
     ] = None,
     contact_sheet: Annotated[
         bool,
@@ -86,6 +94,7 @@ def synth(
             workers=workers,
             renderer=settings,
             assets=models,
+            phones=phones,
             progress=lambda rendered: bar.advance(task, rendered),
         )
     shards = -(-count // shard_size)

@@ -20,17 +20,22 @@ from stablenormal.data.synthetic.draws import Array
 from stablenormal.data.synthetic.materials import Paint
 from stablenormal.data.synthetic.meshes import Mesh, mesh_from_faces, wound_alike
 from stablenormal.data.synthetic.model_files import Beside, ModelPart, read_model
+from stablenormal.data.synthetic.simplifying import lighter
 from stablenormal.data.synthetic.textures import SIZE
 from stablenormal.errors import DataError
 from stablenormal.io.atomic import write_bytes
 
 BANK_SUFFIX = ".assets"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same models would be prepared differently."""
-MOST_TRIANGLES = 30_000
-"""Of one model: vertices are what the rasteriser's time goes into."""
+MOST_TRIANGLES = 24_000
+"""Of one model; heavier ones are simplified to it: vertices are what the rasteriser's time goes into."""
+CUT_OUT = 0.04
+"""A model is skipped if more of its surface than this is cut out by its pictures' opacity."""
 LARGEST = 25.0
 """Metres: a file without a stated size that would be larger is taken as centimetres, then millimetres."""
+NORMAL_STEPS = 1023
+"""Normals are kept to 1 / NORMAL_STEPS (0.03 degrees), positions to 1 / 65535 of their part's box."""
 _log = logging.getLogger(__name__)
 
 
@@ -210,11 +215,10 @@ def _prepare(entry: Entry, pictures: _Pictures, report: Report) -> Asset | None:
 
 def _placed(entry: Entry, parts: list[ModelPart], pictures: _Pictures) -> tuple[Asset, int]:
     """The model in metres, z up, on the floor; and how many faces were turned."""
-    if any(part.picture is not None and (part.picture[..., 3] < 128).mean() > 0.05 for part in parts):
-        raise DataError(f"{entry.path}: shapes are cut out of its pictures, which is not rendered")
-    count = sum(len(part.faces) for part in parts)
-    if count > MOST_TRIANGLES:
-        raise DataError(f"{entry.path}: has {count} triangles, more than {MOST_TRIANGLES}; simplify it")
+    parts = _without_cut_outs(entry, parts)
+    share = MOST_TRIANGLES / sum(len(part.faces) for part in parts)
+    if share < 1:
+        parts = [lighter(part, share) if len(part.faces) > 200 else part for part in parts]
     axes = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ entry.rotation  # y up becomes z up
     points = [part.points @ axes.T for part in parts]
     used = np.vstack([at[np.unique(part.faces)] for at, part in zip(points, parts, strict=True)])
@@ -262,6 +266,38 @@ def _placed(entry: Entry, parts: list[ModelPart], pictures: _Pictures) -> tuple[
     return asset, turned
 
 
+def _without_cut_outs(entry: Entry, parts: list[ModelPart]) -> list[ModelPart]:
+    """The parts without the faces that their pictures make invisible.
+
+    Raises:
+        DataError: if faces are partly cut out: a leaf drawn on a square is not rendered as a leaf.
+    """
+    kept, whole, cut = [], 0.0, 0.0
+    for part in parts:
+        corners = part.points[part.faces]
+        across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        area = np.linalg.norm(across, axis=1)
+        whole += float(area.sum())
+        if part.picture is None or part.uv is None or part.picture[..., 3].min() > 200:
+            kept.append(part)
+            continue
+        weights = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [2, 2, 1], [1, 2, 2]], float)
+        spots = (weights / weights.sum(1, keepdims=True)) @ part.uv  # (F, 6, 2)
+        rows, columns = part.picture.shape[:2]
+        u, v = np.floor(spots[..., 0] % 1 * columns), np.floor((1 - spots[..., 1]) % 1 * rows)
+        opacity = part.picture[..., 3][v.astype(int) % rows, u.astype(int) % columns]
+        clear = (opacity < 110).mean(1)
+        seen = clear < 1
+        cut += float((area * clear)[seen].sum())
+        kept.append(replace(part, faces=part.faces[seen], uv=part.uv[seen]))
+    if cut > CUT_OUT * whole:
+        raise DataError(f"{entry.path}: its pictures cut shapes out of its faces, which is not rendered")
+    kept = [part for part in kept if len(part.faces)]
+    if not kept:
+        raise DataError(f"{entry.path}: its pictures make all its faces invisible")
+    return kept
+
+
 def _paint(part: ModelPart, pictures: _Pictures) -> Paint:
     name, opacity = part.material, part.opacity
     if opacity > 0.95 and part.picture is None and re.search(r"glas|verre|vitre|crystal|cristal", name):
@@ -274,8 +310,8 @@ def _paint(part: ModelPart, pictures: _Pictures) -> Paint:
 
 
 _LABELS: tuple[tuple[str, str, str], ...] = (
-    (r"bedside|wardrobe|cupboard|cabinet|dresser|\bchest\b|vanity|sideboard|drawer|locker|\bsafe\b", "cabinet",
-     "furniture"),
+    (r"bedside|wardrobe|cupboard|cabinet|dresser|\bchest\b|vanity|sideboard|drawer|locker|\bsafe\b",
+     "cabinet", "furniture"),
     (r"fridge|refriger|freezer|stove|\boven|cooker|washing|dryer|dishwash|island|\bsink\b|hood|tv stand"
      r"|television cab|piano|fireplace|radiator|furnace|water heater", "cabinet", "appliance"),
     (r"washbasin|toilets|bidet|urinal|\bbath\b|bathtub|shower", "cabinet", "appliance"),
@@ -307,7 +343,11 @@ def _classify(entry: Entry, size: Array) -> tuple[str, str, str]:
     largest = float(size.max())
     if entry.category == "Doors and windows":
         return label, role, "opening"
-    if entry.category in ("Exterior", "Vehicles", "Staircases") and largest > 0.9 and label not in ("chair", "table"):
+    if (
+        entry.category in ("Exterior", "Vehicles", "Staircases")
+        and largest > 0.9
+        and label not in ("chair", "table")
+    ):
         return label, role, "outdoors"
     if largest > 3.4 or size[2] > 2.6 or (size[2] < 0.012 and largest > 0.45 and label != "rug"):
         return label, role, "outdoors"
@@ -385,14 +425,19 @@ def _encoded(assets: Sequence[Asset], pictures: Sequence[bytes], name: str, repo
             for asset in assets
         ],
     }  # fmt: skip
+    bounds = np.array([mesh.bounds() for mesh in meshes])  # (parts, 2, 3)
+    owner = np.repeat(np.arange(len(meshes)), [len(mesh.vertices) for mesh in meshes])
+    low, extent = bounds[owner, 0], np.maximum(bounds[owner, 1] - bounds[owner, 0], 1e-9)
+    corners = np.concatenate([mesh.faces.ravel() for mesh in meshes])
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
         about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-        positions=vertices[:, :3],
-        normals=np.rint(vertices[:, 3:6] * 32767).astype(np.int16),
-        uv=vertices[:, 6:],
-        faces=np.vstack([mesh.faces for mesh in meshes]),
+        bounds=bounds,
+        positions=np.rint((vertices[:, :3] - low) / extent * 65535).astype(np.uint16).T,
+        normals=np.rint(vertices[:, 3:6] * NORMAL_STEPS).astype(np.int16).T,
+        uv=vertices[:, 6:].T.astype(np.float32),
+        corners=np.diff(corners, prepend=corners.dtype.type(0)).astype(np.int32),
         pictures=np.frombuffer(b"".join(pictures), np.uint8),
         picture_sizes=np.array([len(data) for data in pictures], np.int64),
     )
@@ -431,17 +476,19 @@ def load_bank(path: Path) -> AssetBank:
     """
     about, _ = _read_header(path)
     with np.load(path) as stored:
-        positions, normals, uv = stored["positions"], stored["normals"].astype(np.float32) / 32767, stored["uv"]
-        faces, blob, sizes = stored["faces"], stored["pictures"].tobytes(), stored["picture_sizes"]
+        bounds, uv = stored["bounds"], stored["uv"].T
+        steps, normals = stored["positions"].T, stored["normals"].T.astype(np.float32)
+        faces = np.cumsum(stored["corners"], dtype=np.int64).astype(np.int32).reshape(-1, 3)
+        blob, sizes = stored["pictures"].tobytes(), stored["picture_sizes"]
+    counts = [part["vertices"] for said in about["assets"] for part in said["parts"]]
+    low, high = np.repeat(bounds.astype(np.float32), counts, axis=0).transpose(1, 0, 2)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    vertices = np.hstack([positions, normals, uv])
+    vertices = np.hstack([low + steps / np.float32(65535) * (high - low), normals, uv])
     assets, vertex, face = [], 0, 0
     for said in about["assets"]:
         parts = []
         for part in said["parts"]:
-            mesh = Mesh(
-                vertices[vertex : vertex + part["vertices"]], faces[face : face + part["faces"]]
-            )
+            mesh = Mesh(vertices[vertex : vertex + part["vertices"]], faces[face : face + part["faces"]])
             vertex, face = vertex + part["vertices"], face + part["faces"]
             paint = Paint(**{**part["paint"], "colour": tuple(part["paint"]["colour"])})
             parts.append(AssetPart(mesh, paint, part["role"]))
@@ -459,5 +506,5 @@ def load_bank(path: Path) -> AssetBank:
     rows = [blob[end - size : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
     pictures = np.full((len(rows), SIZE, SIZE, 4), 128, np.uint8)
     for row, data in zip(pictures, rows, strict=True):
-        row[..., :3] = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        row[..., :3] = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))[..., ::-1]
     return AssetBank(tuple(assets), pictures, about["fingerprint"])

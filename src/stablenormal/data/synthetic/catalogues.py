@@ -106,9 +106,7 @@ def _of_catalogue(path: Path) -> Iterator[Entry]:
         raise DataError(f"{path}: cannot be read as a catalogue ({error}); fetch it again") from None
     properties = read_properties(text)
     licence = properties.get("license", "")
-    numbers = sorted(
-        (int(key[6:]) for key in properties if key.startswith("model#") and key[6:].isdigit())
-    )
+    numbers = sorted(int(key[6:]) for key in properties if key.startswith("model#") and key[6:].isdigit())
     if not numbers:
         raise DataError(f"{path}: names no model in its {_PROPERTIES}")
     for number in numbers:
@@ -139,7 +137,7 @@ def _centimetres(said: str | None) -> float:
 
 
 def read_properties(text: str) -> dict[str, str]:
-    """Keys and values of a Java properties file: `key=value`, comments, joined lines, \\uXXXX."""
+    """Keys and values of a Java properties file: `key=value`, comments, joined lines, escapes."""
     found: dict[str, str] = {}
     for line in re.sub(r"\\\r?\n[ \t]*", "", text).splitlines():
         if not line.strip() or line.lstrip()[0] in "#!":

@@ -220,7 +220,7 @@ def lattice(rng: Rng, bank: Bank) -> Scene:
     build = SceneBuilder("lattice")
     behind, terrace = rng.uniform(0.5, 2.0), chance(rng, 0.3)
     if terrace:
-        _terrace(build, rng, behind)
+        paved_terrace(build, rng, behind)
     else:
         stage(build, rng, behind)
     focuses: list[Array] = []
@@ -270,7 +270,7 @@ def lattice(rng: Rng, bank: Bank) -> Scene:
     )
 
 
-def _terrace(build: SceneBuilder, rng: Rng, behind: float) -> None:
+def paved_terrace(build: SceneBuilder, rng: Rng, behind: float) -> None:
     """Paving before the wall of a house with windows and a bench along it."""
     build.add_box((60, 60, 0.1), (0, behind - 29.9, -0.05), build.slot("ground"), build.instance("ground"))
     tall, wide = rng.uniform(2.6, 6), rng.uniform(6, 30)

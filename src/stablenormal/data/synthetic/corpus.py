@@ -38,7 +38,7 @@ VIEWS_PER_DRAW = {
 """Views that share one draw of lights and materials."""
 RECIPE_NUMBER = 2
 """Raised whenever the same seed would give other bytes."""
-ASSETS_RECIPE_NUMBER = 1
+ASSETS_RECIPE_NUMBER = 2
 """The same for corpora with models that others made."""
 SCENES_PER_BANK = 400
 """A new bank of textures, shapes and furniture after so many scenes."""
@@ -149,6 +149,7 @@ def render_corpus(
     bank_fraction: float = 1.0,
     renderer: RendererSettings | None = None,
     assets: Path | None = None,
+    phones: bool | None = None,
 ) -> Iterator[Sample]:
     """Render samples `start` to `count` of the corpus of a seed.
 
@@ -161,11 +162,12 @@ def render_corpus(
         bank_fraction: size of the banks against the full ones.
         renderer: which renderer; both show the same views of the same scenes.
         assets: models of others that furnish the scenes, as prepared by `assets.prepared_bank`.
+        phones: as of `camera_effects.photograph`; by default only with assets.
 
     Raises:
         SettingError: if an argument is out of range or the renderer cannot run here.
     """
-    corpus = CorpusRenderer(seed, size, mix, bank_fraction, renderer, assets)
+    corpus = CorpusRenderer(seed, size, mix, bank_fraction, renderer, assets, phones)
     try:
         yield from corpus.samples(start, count)
     finally:
@@ -193,6 +195,7 @@ class CorpusRenderer:
         bank_fraction: float = 1.0,
         renderer: RendererSettings | None = None,
         assets: Path | None = None,
+        phones: bool | None = None,
     ) -> None:
         """Open the renderer; the arguments are those of `render_corpus`.
 
@@ -201,6 +204,7 @@ class CorpusRenderer:
         """
         check_settings(seed, size)
         self._assets: AssetBank | None = None if assets is None else load_bank(assets)
+        self._phones = assets is not None if phones is None else phones
         self._builders = BUILDERS if assets is None else REAL_BUILDERS
         self._seed, self._bank_fraction = seed, bank_fraction
         self._mix = mix or (Mix() if assets is None else REAL_MIX)
@@ -225,7 +229,7 @@ class CorpusRenderer:
                 if place == 0:
                     dress(self._renderer, generator(self._seed, _DRAW, view.scene, draw), scene, bank)
                 rng = generator(self._seed, _VIEW, view.scene, view.number)
-                yield render_view(self._renderer, rng, scene, bank, self._seed, view)
+                yield render_view(self._renderer, rng, scene, bank, self._seed, view, phones=self._phones)
 
     def _bank_of(self, scene_number: int) -> Bank:
         number = scene_number // SCENES_PER_BANK
@@ -250,7 +254,9 @@ def dress(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank) -> None:
     renderer.set_lighting(draw_lighting(rng, scene, len(bank.environments)))
 
 
-def render_view(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank, seed: int, view: View) -> Sample:
+def render_view(
+    renderer: Renderer, rng: Rng, scene: Scene, bank: Bank, seed: int, view: View, *, phones: bool = False
+) -> Sample:
     """Look for a camera that shows something, and take its picture."""
     for attempt in range(TRIES):
         camera = place_camera(rng, scene)
@@ -266,7 +272,7 @@ def render_view(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank, seed: in
     )
     colour, coverage = renderer.colour(camera, float(reach))
     return Sample(
-        image=photograph(rng, colour, coverage, bank.textures),
+        image=photograph(rng, colour, coverage, bank.textures, phones=phones),
         normals=geometry.normals,
         depth=geometry.depth,
         labels=geometry.labels,

@@ -112,7 +112,8 @@ def _refuse_too_many(name: str, faces: int) -> None:
 def _part(mesh: Any, matrix: Array) -> ModelPart:
     points = np.asarray(mesh.vertices, float) @ matrix[:3, :3].T + matrix[:3, 3]
     faces = np.asarray(mesh.faces, np.int64)
-    whole = np.isfinite(points).all(1)[faces].all(1)
+    finite = np.asarray(np.isfinite(points).all(1))
+    whole = finite[faces].all(1)
     faces, points = faces[whole], np.nan_to_num(points)
     uv = getattr(mesh.visual, "uv", None)
     corners = None if uv is None or len(uv) != len(points) else np.asarray(uv, float)[faces][..., :2]

@@ -1,18 +1,19 @@
-"""Scenes with models that others made, in their real sizes: rooms by use, tables, shelves, fronts, single things.
+"""Scenes with models that others made, in real sizes: rooms by use, tables, shelves, fronts, single things.
 
 Kinds that have no models of their own keep the builders of `scenes.py`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from stablenormal.data.synthetic.assets import Asset
 from stablenormal.data.synthetic.bank import Bank
-from stablenormal.data.synthetic.close_scenes import stage
+from stablenormal.data.synthetic.close_scenes import paved_terrace, stage
 from stablenormal.data.synthetic.draws import Array, Rng, chance, log_uniform, pick
-from stablenormal.data.synthetic.meshes import box, rotation, rounded_box, scaling, transformed, translation
-from stablenormal.data.synthetic.placing import put_furniture, put_shape
+from stablenormal.data.synthetic.meshes import box, rotation, rounded_box, scaling, translation
+from stablenormal.data.synthetic.placing import put_asset, put_furniture, put_shape
 from stablenormal.data.synthetic.scene import Scene, SceneBuilder
 from stablenormal.data.synthetic.scenes import BUILDERS, Fronts, Tops, room_shell
 
@@ -28,15 +29,6 @@ _USES: dict[str, tuple[str, ...]] = {
     "any": (),
 }
 """Use of a room -> categories of its furniture; none: every category."""
-
-
-def put_asset(build: SceneBuilder, rng: Rng, asset: Asset, pose: Array) -> None:
-    """Place a model under a pose (4, 4)."""
-    own = build.instance(asset.label)
-    for part in asset.parts:
-        emission = rng.uniform(0.5, 4) if part.role == "shade" and chance(rng, 0.25) else 0.0
-        slot = build.slot(part.role, emission, part.paint)
-        build.add(transformed(part.mesh, pose, own_texture=part.own_texture), slot, own)
 
 
 class _Budget:
@@ -246,7 +238,9 @@ def _seats(
     focuses: list[Array],
 ) -> None:  # fmt: skip
     """Chairs around a table, mostly alike."""
-    chairs = [a for a in _of(bank, "floor", (), ("chair",)) if a.size[:2].max() < 0.75 and a.triangles < 12_000]
+    chairs = [
+        a for a in _of(bank, "floor", (), ("chair",)) if a.size[:2].max() < 0.75 and a.triangles < 12_000
+    ]
     if not chairs:
         return
     chair = pick(rng, chairs)
@@ -344,24 +338,30 @@ def single_object(rng: Rng, bank: Bank) -> Scene:
 
 def closeup(rng: Rng, bank: Bank) -> Scene:
     """Fronts of real cabinets, appliances and shelves in a row, or shelves full of things."""
-    if chance(rng, 0.3):
+    choice = rng.random()
+    if choice < 0.22:
         return BUILDERS["closeup"](rng, bank)
+    if choice < 0.47 and _of(bank, "small"):
+        return _close_things(rng, bank)
     build, budget = SceneBuilder("closeup"), _Budget(TRIANGLE_BUDGET)
     fronts, focuses = Fronts(), list[Array]()
     units = _of(bank, "floor", (), ("cabinet", "shelf", "sofa", "bed"))
     shelves = [asset for asset in bank.assets if asset.label == "shelf" and len(asset.tops) > 1]
     wanted = shelves if shelves and chance(rng, 0.3) else units or list(bank.assets)
     categories = sorted({asset.category for asset in wanted})
-    together = [a for a in wanted if a.category == pick(rng, categories)] if chance(rng, 0.5) else wanted
+    category = pick(rng, categories) if chance(rng, 0.5) else None
+    together = [asset for asset in wanted if category in (None, asset.category)]
     behind, x = 0.0, 0.0
     for _ in range(rng.integers(1, 5)):
-        asset = pick(rng, together or wanted)
+        asset = pick(rng, together)
         if not budget.takes(asset):
             continue
         turn = rng.normal(0, 0.25) if chance(rng, 0.2) else 0.0
         size = rng.uniform(0.9, 1.1, 3)
         y = behind - float(asset.high[1]) * size[1] - 0.01 - abs(np.sin(turn)) * 0.4
-        pose = translation([x - float(asset.low[0]) * size[0], y, 0]) @ rotation([0, 0, 1], turn) @ scaling(size)
+        pose = (
+            translation([x - float(asset.low[0]) * size[0], y, 0]) @ rotation([0, 0, 1], turn) @ scaling(size)
+        )
         put_asset(build, rng, asset, pose)
         front = float(asset.low[1] * size[1])
         middle = np.array([pose[0, 3], y + front, 0.5 * min(float(asset.high[2]), 1.6)])
@@ -378,11 +378,102 @@ def closeup(rng: Rng, bank: Bank) -> Scene:
     return build.bake(low, high, fronts=fronts, focuses=focuses, backdrop=True)
 
 
+def _close_things(rng: Rng, bank: Bank) -> Scene:
+    """Bottles, boxes, devices and other small things side by side on a table, near the camera."""
+    build, budget = SceneBuilder("closeup"), _Budget(TRIANGLE_BUDGET)
+    stage(build, rng, rng.uniform(0.3, 1.5), pick(rng, ("table", "table", "floor")))
+    small = [asset for asset in _of(bank, "small") if asset.size[2] > 0.25 * asset.size[:2].max()]
+    fronts, focuses, x = Fronts(), list[Array](), 0.0
+    alike = [pick(rng, small) for _ in range(int(rng.integers(1, 5)))]
+    for _ in range(rng.integers(1, 7)):
+        asset = pick(rng, alike)
+        if not budget.takes(asset):
+            continue
+        turn = rng.normal(0, 0.3) if chance(rng, 0.6) else rng.random() * 2 * np.pi
+        wide, tall = 2 * asset.footprint, float(asset.size[2])
+        pose = translation([x + wide / 2, rng.normal(0, 0.3) * wide, 0]) @ rotation([0, 0, 1], turn)
+        put_asset(build, rng, asset, pose)
+        middle = np.array([x + wide / 2, -wide / 3, tall * rng.uniform(0.3, 0.8)])
+        fronts.append((middle, np.array([0, -1.0, 0]), max(wide, tall)))
+        focuses.append(middle)
+        x += wide * rng.uniform(0.75, 1.2)
+    if not fronts:
+        return BUILDERS["closeup"](rng, bank)
+    low, high = np.array([0, -0.15, 0]), np.array([max(x, 0.1), 0.15, 0.35])
+    return build.bake(low, high, fronts=fronts, focuses=focuses, backdrop=True)
+
+
+_THIN = (
+    r"chair|stool|bench|bike|bicycle|ladder|railing|fence|horse\b|rack|\bfan\b|lamp|swing|stroller|tricycle|shel"
+    r"|umbrella|hanger|basket|goal|plant|tulip|bonsai|bamboo|lily|flower|scooter|wheelchair|light|music|stand|\bbed"
+)
+"""Names of models with bars, wires, spokes and leaves."""
+
+
+def lattice(rng: Rng, bank: Bank) -> Scene:
+    """Chairs, ladders, bicycles, racks and plants, close, one before the other."""
+    thin = [a for a in bank.assets if re.search(_THIN, a.name.lower()) and a.place in ("floor", "outdoors")]
+    thin = [asset for asset in thin if asset.size.max() < 2.3]
+    if not thin or chance(rng, 0.3):
+        return BUILDERS["lattice"](rng, bank)
+    build, budget = SceneBuilder("lattice"), _Budget(TRIANGLE_BUDGET)
+    behind, terrace = rng.uniform(0.5, 2.0), chance(rng, 0.3)
+    if terrace:
+        paved_terrace(build, rng, behind)
+    else:
+        stage(build, rng, behind)
+    focuses: list[Array] = []
+    alike = pick(rng, thin) if chance(rng, 0.35) else None
+    for _ in range(rng.integers(2, 7)):
+        asset = alike or pick(rng, thin)
+        if not budget.takes(asset):
+            continue
+        x, y = rng.uniform(-1.1, 1.1), rng.uniform(-1.2, behind - 0.45)
+        turn = rng.random() * 2 * np.pi if chance(rng, 0.6) else np.pi / 2 * rng.integers(4)
+        put_asset(build, rng, asset, translation([x, y, 0]) @ rotation([0, 0, 1], turn))
+        focuses.append(np.array([x, y, rng.uniform(0.3, 0.95) * min(float(asset.high[2]), 1.3)]))
+    for shape in [
+        pick(rng, bank.shapes_of_kind("grille", "basket", "wire", "cable", "plant")) for _ in range(2)
+    ]:
+        at = np.array([rng.uniform(-1, 1), rng.uniform(-1.2, behind - 0.3), 0.001])
+        put_shape(build, rng, shape, at, rng.uniform(0.15, 0.5), tumble=0.2)
+        focuses.append(at + [0, 0, 0.2])
+    low, high = np.array([-1.2, -1.3, 0]), np.array([1.2, behind, 1.3])
+    return build.bake(low, high, focuses=focuses, outdoors=terrace, backdrop=True)
+
+
+def statue(rng: Rng, bank: Bank) -> Scene:
+    """People and animals as models show them: whole figures, and near to their faces."""
+    beings = [asset for asset in bank.assets if asset.category == "Characters"]
+    if not beings or chance(rng, 0.4):
+        return BUILDERS["statue"](rng, bank)
+    build, budget = SceneBuilder("statue"), _Budget(TRIANGLE_BUDGET)
+    lonely, count = chance(rng, 0.35), int(rng.integers(1, 4))
+    focuses, tall = list[Array](), 0.3
+    for k in range(count):
+        asset = pick(rng, beings)
+        if not budget.takes(asset):
+            continue
+        at = [(k - (count - 1) / 2) * rng.uniform(0.5, 1.0), rng.normal(0, 0.15), 0]
+        put_asset(build, rng, asset, translation(at) @ rotation([0, 0, 1], rng.normal(0, 0.7)))
+        top = float(asset.high[2])
+        tall = max(tall, top)
+        focuses += [
+            np.array([*at[:2], top * share]) for share in (rng.uniform(0.85, 0.97), rng.uniform(0.3, 0.95))
+        ]
+    if not lonely:
+        stage(build, rng, rng.uniform(0.8, 1.8), pick(rng, ("floor", "ground")))
+    low, high = np.array([-0.5, -0.4, 0.0]), np.array([0.5, 0.4, tall])
+    return build.bake(low, high, focuses=focuses, has_ground=not lonely, backdrop=not lonely)
+
+
 REAL_BUILDERS: dict[str, Callable[[Rng, Bank], Scene]] = {
     **BUILDERS,
     "room": room,
     "tabletop": tabletop,
     "object": single_object,
     "closeup": closeup,
+    "lattice": lattice,
+    "statue": statue,
 }
 """Scene kind -> its builder where models are given."""

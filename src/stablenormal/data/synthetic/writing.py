@@ -45,6 +45,7 @@ def write_corpus(
     bank_fraction: float = 1.0,
     renderer: RendererSettings | None = None,
     assets: Path | None = None,
+    phones: bool | None = None,
     progress: Callable[[int], None] = lambda rendered: None,
 ) -> int:
     """Write the corpus of a seed as shards; each shard's bytes depend only on the recipe, not on the workers.
@@ -60,6 +61,7 @@ def write_corpus(
         bank_fraction: size of the banks against the full ones.
         renderer: which renderer.
         assets: models of others that furnish the scenes, as prepared by `assets.prepared_bank`.
+        phones: as of `camera_effects.photograph`; by default only with assets.
         progress: called with the number of samples newly written or found.
 
     Returns:
@@ -74,6 +76,7 @@ def write_corpus(
         raise SettingError(f"count {count}, shard size {shard_size} and workers {workers} must be 1 or more")
     check_settings(seed, size)
     renderer = renderer or RendererSettings()
+    phones = assets is not None if phones is None else phones
     mix = mix or (Mix() if assets is None else REAL_MIX)
     recipe = {
         "seed": seed,
@@ -85,6 +88,7 @@ def write_corpus(
         "recipe": RECIPE_NUMBER,
         **renderer.recipe(),
         **({} if assets is None else {"assets": bank_name(assets), "assets_recipe": ASSETS_RECIPE_NUMBER}),
+        **({} if phones == (assets is not None) else {"phones": phones}),
     }
     _keep_recipe(folder, recipe)
     todo = []
@@ -98,10 +102,9 @@ def write_corpus(
         return 0
     check_renderer(renderer)  # a clear error here, before processes start
     jobs = [
-        (folder, seed, size, mix, bank_fraction, renderer, todo[worker::workers])
-        for worker in range(workers)
+        (folder, seed, size, mix, bank_fraction, renderer, todo[worker::workers]) for worker in range(workers)
     ]
-    _run(jobs, assets, progress)
+    _run(jobs, assets, phones, progress)
     return len(todo)
 
 
@@ -125,11 +128,17 @@ def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(recipe, sort_keys=True) + "\n").encode())
 
 
-def _run(jobs: list[tuple[Any, ...]], assets: Path | None, progress: Callable[[int], None]) -> None:
+def _run(
+    jobs: list[tuple[Any, ...]], assets: Path | None, phones: bool, progress: Callable[[int], None]
+) -> None:
     """Run one process per job, and pass on what they report until all have ended."""
     spawn = multiprocessing.get_context("spawn")
     reports = spawn.Queue()
-    processes = [spawn.Process(target=_work, args=(*job, reports, assets), daemon=True) for job in jobs if job[-1]]
+    processes = [
+        spawn.Process(target=_work, args=(*job, reports, assets, phones), daemon=True)
+        for job in jobs
+        if job[-1]
+    ]
     with _one_thread_each():
         for process in processes:
             process.start()
@@ -178,12 +187,13 @@ def _work(
     todo: list[tuple[int, int, int]],
     reports: Any,
     assets: Path | None = None,
+    phones: bool = False,
 ) -> None:
     """Render this worker's shards in order; report 1 per sample and 0 at the end, or an error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends the workers
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # clears away the unfinished shard
     try:
-        renderer = CorpusRenderer(seed, size, mix, bank_fraction, settings, assets)
+        renderer = CorpusRenderer(seed, size, mix, bank_fraction, settings, assets, phones)
         for number, start, stop in todo:
             write_shard(shard_path(folder, number), _counted(renderer.samples(start, stop), reports))
         reports.put(0)
