@@ -18,7 +18,7 @@ import numpy.typing as npt
 from stablenormal.data.synthetic.catalogues import Entry, entries, fingerprint
 from stablenormal.data.synthetic.draws import Array
 from stablenormal.data.synthetic.materials import Paint
-from stablenormal.data.synthetic.meshes import Mesh, mesh_from_faces, wound_alike
+from stablenormal.data.synthetic.meshes import Mesh, in_order_of_use, mesh_from_faces, wound_alike
 from stablenormal.data.synthetic.model_files import Beside, ModelPart, read_model
 from stablenormal.data.synthetic.simplifying import lighter
 from stablenormal.data.synthetic.textures import SIZE
@@ -34,8 +34,10 @@ CUT_OUT = 0.04
 """A model is skipped if more of its surface than this is cut out by its pictures' opacity."""
 LARGEST = 25.0
 """Metres: a file without a stated size that would be larger is taken as centimetres, then millimetres."""
-NORMAL_STEPS = 1023
-"""Normals are kept to 1 / NORMAL_STEPS (0.03 degrees), positions to 1 / 65535 of their part's box."""
+NORMAL_STEPS, UV_STEPS = 1023, 8192
+"""Normals are kept to 1 / 1023 (0.03 degrees), texture coordinates to 1 / 8192, positions to 1 / 65535 of the
+box of their part."""
+UV_PAIRS = ([1, 2], [0, 2], [0, 1])
 _log = logging.getLogger(__name__)
 
 
@@ -245,6 +247,7 @@ def _placed(entry: Entry, parts: list[ModelPart], pictures: _Pictures) -> tuple[
             uv = np.stack([uv[..., 0], 1 - uv[..., 1]], -1)
         mesh = mesh_from_faces(here, faces, uv=uv)
         if len(mesh.faces):
+            mesh = in_order_of_use(mesh)
             made.append(AssetPart(mesh, _paint(part, pictures), _role(part, role)))
     if not made:
         raise DataError(f"{entry.path}: all its triangles are without area; export it as a triangle mesh")
@@ -408,6 +411,10 @@ def _encoded(assets: Sequence[Asset], pictures: Sequence[bytes], name: str, repo
     """The bank as the bytes of an .npz with JSON inside."""
     meshes = [part.mesh for asset in assets for part in asset.parts]
     vertices = np.vstack([mesh.vertices for mesh in meshes])
+    own = np.repeat(
+        [part.own_texture for asset in assets for part in asset.parts],
+        [len(mesh.vertices) for mesh in meshes],
+    )
     about = {
         "format": FORMAT,
         "fingerprint": name,
@@ -434,14 +441,32 @@ def _encoded(assets: Sequence[Asset], pictures: Sequence[bytes], name: str, repo
         stream,
         about=np.frombuffer(json.dumps(about).encode(), np.uint8),
         bounds=bounds,
-        positions=np.rint((vertices[:, :3] - low) / extent * 65535).astype(np.uint16).T,
-        normals=np.rint(vertices[:, 3:6] * NORMAL_STEPS).astype(np.int16).T,
-        uv=vertices[:, 6:].T.astype(np.float32),
-        corners=np.diff(corners, prepend=corners.dtype.type(0)).astype(np.int32),
+        positions=_steps(np.rint((vertices[:, :3] - low) / extent * 65535).astype(np.uint16)),
+        normals=_steps(np.rint(vertices[:, 3:6] * NORMAL_STEPS).astype(np.int16)),
+        uv=_steps(np.rint(vertices[own, 6:].astype(float) * UV_STEPS).astype(np.int32)),
+        axes=_projection_axes(vertices[~own]),
+        corners=_steps(corners.astype(np.int32)[:, None]),
         pictures=np.frombuffer(b"".join(pictures), np.uint8),
         picture_sizes=np.array([len(data) for data in pictures], np.int64),
     )
     return stream.getvalue()
+
+
+def _steps(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Columns as differences from row to row, in the same type (they wrap around): easier to compress."""
+    return np.ascontiguousarray(np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1])).T)
+
+
+def _summed(steps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The rows of `_steps`."""
+    return np.cumsum(steps, axis=1, dtype=steps.dtype).T
+
+
+def _projection_axes(vertices: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Which pair of coordinates is the texture coordinate of each vertex (V,), as `meshes.box_uv` chose."""
+    off = [np.abs(vertices[:, pair] - vertices[:, 6:]).max(1) for pair in UV_PAIRS]
+    nearest: npt.NDArray[np.uint8] = np.argmin(off, axis=0).astype(np.uint8)
+    return nearest
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], Report]:
@@ -476,14 +501,22 @@ def load_bank(path: Path) -> AssetBank:
     """
     about, _ = _read_header(path)
     with np.load(path) as stored:
-        bounds, uv = stored["bounds"], stored["uv"].T
-        steps, normals = stored["positions"].T, stored["normals"].T.astype(np.float32)
-        faces = np.cumsum(stored["corners"], dtype=np.int64).astype(np.int32).reshape(-1, 3)
+        bounds, axes = stored["bounds"], stored["axes"]
+        own_uv = _summed(stored["uv"]).astype(np.float32) / UV_STEPS
+        steps, normals = _summed(stored["positions"]), _summed(stored["normals"]).astype(np.float32)
+        faces = np.ascontiguousarray(_summed(stored["corners"])).reshape(-1, 3)
         blob, sizes = stored["pictures"].tobytes(), stored["picture_sizes"]
     counts = [part["vertices"] for said in about["assets"] for part in said["parts"]]
     low, high = np.repeat(bounds.astype(np.float32), counts, axis=0).transpose(1, 0, 2)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    vertices = np.hstack([low + steps / np.float32(65535) * (high - low), normals, uv])
+    positions = low + steps / np.float32(65535) * (high - low)
+    own = np.repeat(
+        [part["paint"]["picture"] >= 0 for said in about["assets"] for part in said["parts"]], counts
+    )
+    uv = np.empty((len(positions), 2), np.float32)
+    uv[own] = own_uv
+    uv[~own] = np.take_along_axis(positions[~own], np.array(UV_PAIRS)[axes], 1)
+    vertices = np.hstack([positions, normals, uv])
     assets, vertex, face = [], 0, 0
     for said in about["assets"]:
         parts = []

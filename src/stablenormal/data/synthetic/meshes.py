@@ -143,6 +143,15 @@ def _join_equal_vertices(positions: Array, normals: Array, uv: Array) -> Mesh:
     return Mesh(rows[first], inverse.reshape(-1, 3).astype(np.int32))
 
 
+def in_order_of_use(mesh: Mesh) -> Mesh:
+    """The same mesh with its vertices in the order in which the faces first name them."""
+    used, first = np.unique(mesh.faces, return_index=True)
+    order = used[np.argsort(first)]
+    place = np.zeros(len(mesh.vertices), np.int32)
+    place[order] = np.arange(len(order))
+    return Mesh(mesh.vertices[order], place[mesh.faces])
+
+
 def with_normals(points: Array, faces: Faces, normals: Array) -> Mesh:
     """A mesh whose vertex normals (V, 3) are known exactly."""
     corners = points[faces]
