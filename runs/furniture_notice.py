@@ -15,9 +15,7 @@ from stablenormal.data.synthetic.catalogues import Entry, entries
 
 BEGIN = "---- furniture models: begin ----"
 END = "---- furniture models: end ----"
-SOURCE = (
-    "Sweet Home 3D, additional models 1.8, http://www.sweethome3d.com"
-)
+SOURCE = "Sweet Home 3D, additional models 1.8, http://www.sweethome3d.com"
 
 
 def main() -> None:

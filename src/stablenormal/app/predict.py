@@ -17,6 +17,7 @@ from stablenormal.app.predict_settings import PredictSettings
 from stablenormal.app.previews import frame_legend, normals_preview, photo_preview, uncertainty_preview
 from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, write_record
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.atomic import atomic_path
 from stablenormal.io.image import SUFFIXES, Photograph, read_image, write_image
 from stablenormal.io.normal_map import write_normal_map
@@ -189,7 +190,7 @@ def _finish(run: _Run, batch: Sequence[tuple[Job, Photograph]]) -> Iterator[File
 def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
     settings = run.settings
     return run.pipeline(
-        [torch.from_numpy(photograph.rgb).permute(2, 0, 1) for photograph in photographs],  # (3, H, W)
+        [channels_first(photograph.rgb) for photograph in photographs],  # (3, H, W)
         valid=[torch.from_numpy(photograph.valid) for photograph in photographs],  # (H, W)
         mode=settings.mode,
         seed=settings.seed,
@@ -207,7 +208,7 @@ def _write(
 ) -> FileResult:
     """Write every file of one photograph; `normal_map` is (3, H, W), `spread` (H, W)."""
     files = _files(run, job)
-    normals = normal_map.permute(1, 2, 0).numpy()  # (H, W, 3)
+    normals = channels_last(normal_map)  # (H, W, 3)
     for name, path in files.maps.items():
         write_normal_map(path, normals, frame=run.settings.frame, format=name)
     write_image(files.photo_preview, photo_preview(photograph.rgb))

@@ -23,7 +23,6 @@ from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
 from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.pairs import Entry
-from stablenormal.evaluation.run import planes
 from stablenormal.evaluation.variance import (
     LEAST_SEEDS,
     ImageVariance,
@@ -32,6 +31,8 @@ from stablenormal.evaluation.variance import (
     VarianceEvaluator,
     VarianceSummary,
 )
+from stablenormal.geometry.layout import channels_first, channels_last
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.image import list_images, read_image
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 
@@ -127,7 +128,9 @@ def variance(
     cards = []
     for one in inputs:
         image, truth = one.load()
-        compared = evaluator.add(one.name, planes(image), None if truth is None else planes(truth))
+        compared = evaluator.add(
+            one.name, channels_first(image), None if truth is None else channels_first(truth)
+        )
         cards.append(_write_maps(output, one.name, image, compared))
         on_image(compared.result)
     report = VarianceReport(
@@ -185,13 +188,13 @@ def _pair(entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _write_maps(output: Path, name: str, image: NDArray[np.float32], compared: SeedsCompared) -> Card:
     """The spread as numbers and as a picture, and what to see beside it."""
-    normals = compared.mean_normals.permute(1, 2, 0).numpy()
+    normals = channels_last(compared.mean_normals)
     spread = compared.spread_deg.numpy()
     write_uncertainty_map(output / f"spread/{name}.png", spread)
     previews = {
         "photograph": photo_preview(image),
         "mean normals": normals_preview(normals, "opengl"),
-        "spread": uncertainty_preview(spread, (normals != 0).any(axis=-1)),
+        "spread": uncertainty_preview(spread, valid_pixels(normals)),
     }
     pictures = write_pictures(output, name, previews)
     everywhere = compared.result.everywhere

@@ -139,41 +139,6 @@ def plan(seed: int, mix: Mix | None = None) -> Iterator[View]:
         scene += 1
 
 
-def render_corpus(
-    seed: int,
-    count: int,
-    size: int = 256,
-    mix: Mix | None = None,
-    *,
-    start: int = 0,
-    bank_fraction: float = 1.0,
-    renderer: RendererSettings | None = None,
-    assets: Path | None = None,
-    phones: bool | None = None,
-) -> Iterator[Sample]:
-    """Render samples `start` to `count` of the corpus of a seed.
-
-    Args:
-        seed: names the corpus; another seed shares no scene, texture or shape with it.
-        count: length of the corpus; a longer one begins with the same samples.
-        size: side of the square images in pixels.
-        mix: shares of the kinds of scenes.
-        start: first sample to render; those before cost nothing.
-        bank_fraction: size of the banks against the full ones.
-        renderer: which renderer; both show the same views of the same scenes.
-        assets: models of others that furnish the scenes, as prepared by `assets.prepared_bank`.
-        phones: as of `camera_effects.photograph`; by default only with assets.
-
-    Raises:
-        SettingError: if an argument is out of range or the renderer cannot run here.
-    """
-    corpus = CorpusRenderer(seed, size, mix, bank_fraction, renderer, assets, phones)
-    try:
-        yield from corpus.samples(start, count)
-    finally:
-        corpus.close()
-
-
 def check_settings(seed: int, size: int) -> None:
     """Refuse what cannot be rendered.
 
@@ -197,7 +162,16 @@ class CorpusRenderer:
         assets: Path | None = None,
         phones: bool | None = None,
     ) -> None:
-        """Open the renderer; the arguments are those of `render_corpus`.
+        """Open the renderer.
+
+        Args:
+            seed: names the corpus; another seed shares no scene, texture or shape with it.
+            size: side of the square images in pixels.
+            mix: shares of the kinds of scenes.
+            bank_fraction: size of the banks against the full ones.
+            renderer: which renderer; all show the same views of the same scenes.
+            assets: models of others that furnish the scenes, as prepared by `assets.prepared_bank`.
+            phones: as of `camera_effects.photograph`; by default only with assets.
 
         Raises:
             SettingError: if an argument is out of range or the renderer cannot run here.
