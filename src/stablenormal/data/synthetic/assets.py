@@ -34,9 +34,8 @@ CUT_OUT = 0.04
 """A model is skipped if more of its surface than this is cut out by its pictures' opacity."""
 LARGEST = 25.0
 """Metres: a file without a stated size that would be larger is taken as centimetres, then millimetres."""
-NORMAL_STEPS, UV_STEPS = 1023, 8192
-"""Normals are kept to 1 / 1023 (0.03 degrees), texture coordinates to 1 / 8192, positions to 1 / 65535 of the
-box of their part."""
+POSITION_STEPS, NORMAL_STEPS, UV_STEPS = 8191, 511, 8192
+"""Steps that a file keeps: of a part's box, of a normal's length (0.06 degrees), of a picture's side."""
 UV_PAIRS = ([1, 2], [0, 2], [0, 1])
 _log = logging.getLogger(__name__)
 
@@ -148,7 +147,7 @@ def prepared_bank(
         DataError: if a path is missing or unreadable, or no model is left.
         OutputError: if the file cannot be written.
     """
-    if len(paths) == 1 and paths[0].suffix == BANK_SUFFIX:
+    if len(paths) == 1 and paths[0].suffix == BANK_SUFFIX and paths[0].is_file():
         return paths[0], _read_header(paths[0])[1]
     name = fingerprint(paths) if all(path.exists() for path in paths) else ""
     found = entries(paths)
@@ -245,6 +244,7 @@ def _placed(entry: Entry, parts: list[ModelPart], pictures: _Pictures) -> tuple[
         if part.uv is not None:
             uv = part.uv - np.floor(part.uv.reshape(-1, 2).min(0))
             uv = np.stack([uv[..., 0], 1 - uv[..., 1]], -1)
+            uv = uv.clip(-1000, 1000)  # 256 texels a unit: float32 tells no finer steps farther out
         mesh = mesh_from_faces(here, faces, uv=uv)
         if len(mesh.faces):
             mesh = in_order_of_use(mesh)
@@ -441,7 +441,7 @@ def _encoded(assets: Sequence[Asset], pictures: Sequence[bytes], name: str, repo
         stream,
         about=np.frombuffer(json.dumps(about).encode(), np.uint8),
         bounds=bounds,
-        positions=_steps(np.rint((vertices[:, :3] - low) / extent * 65535).astype(np.uint16)),
+        positions=_steps(np.rint((vertices[:, :3] - low) / extent * POSITION_STEPS).astype(np.uint16)),
         normals=_steps(np.rint(vertices[:, 3:6] * NORMAL_STEPS).astype(np.int16)),
         uv=_steps(np.rint(vertices[own, 6:].astype(float) * UV_STEPS).astype(np.int32)),
         axes=_projection_axes(vertices[~own]),
@@ -452,14 +452,16 @@ def _encoded(assets: Sequence[Asset], pictures: Sequence[bytes], name: str, repo
     return stream.getvalue()
 
 
-def _steps(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Columns as differences from row to row, in the same type (they wrap around): easier to compress."""
-    return np.ascontiguousarray(np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1])).T)
+def _steps(rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Differences from row to row (they wrap around), all first bytes first: smaller when compressed."""
+    steps = np.ascontiguousarray(np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1])).T)
+    return np.moveaxis(steps.view(np.uint8).reshape(*steps.shape, steps.itemsize), -1, 0).copy()
 
 
-def _summed(steps: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The rows of `_steps`."""
-    return np.cumsum(steps, axis=1, dtype=steps.dtype).T
+def _summed(planes: npt.NDArray[np.uint8], kind: type[np.integer[Any]]) -> npt.NDArray[Any]:
+    """The rows (N, K) of `_steps`, of this type."""
+    steps = np.moveaxis(planes, 0, -1).copy().view(kind)[..., 0]
+    return np.cumsum(steps, axis=1, dtype=kind).T
 
 
 def _projection_axes(vertices: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -471,7 +473,7 @@ def _projection_axes(vertices: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]
 
 def _read_header(path: Path) -> tuple[dict[str, Any], Report]:
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as stream, np.load(stream) as stored:
             about = json.loads(stored["about"].tobytes())
         if about["format"] != FORMAT:
             raise DataError(
@@ -500,16 +502,17 @@ def load_bank(path: Path) -> AssetBank:
         DataError: if the file cannot be read or another version made it.
     """
     about, _ = _read_header(path)
-    with np.load(path) as stored:
+    with path.open("rb") as stream, np.load(stream) as stored:
         bounds, axes = stored["bounds"], stored["axes"]
-        own_uv = _summed(stored["uv"]).astype(np.float32) / UV_STEPS
-        steps, normals = _summed(stored["positions"]), _summed(stored["normals"]).astype(np.float32)
-        faces = np.ascontiguousarray(_summed(stored["corners"])).reshape(-1, 3)
+        own_uv = _summed(stored["uv"], np.int32).astype(np.float32) / UV_STEPS
+        steps = _summed(stored["positions"], np.uint16)
+        normals = _summed(stored["normals"], np.int16).astype(np.float32)
+        faces = np.ascontiguousarray(_summed(stored["corners"], np.int32)).reshape(-1, 3)
         blob, sizes = stored["pictures"].tobytes(), stored["picture_sizes"]
     counts = [part["vertices"] for said in about["assets"] for part in said["parts"]]
     low, high = np.repeat(bounds.astype(np.float32), counts, axis=0).transpose(1, 0, 2)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    positions = low + steps / np.float32(65535) * (high - low)
+    positions = low + steps / np.float32(POSITION_STEPS) * (high - low)
     own = np.repeat(
         [part["paint"]["picture"] >= 0 for said in about["assets"] for part in said["parts"]], counts
     )

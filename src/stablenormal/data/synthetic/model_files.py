@@ -165,6 +165,8 @@ def _material(
         gloss = float(np.clip(np.log(shine) / np.log(1000), 0, 1)) * min(1.0, _mean(said.get("ks"), 0.3) * 2)
         image = material.image
     picture = None if image is None else np.asarray(image.convert("RGBA"), np.uint8)
+    if picture is not None and (picture == picture[0, 0]).all():  # also what trimesh makes up without an MTL
+        rgb, picture = picture[0, 0, :3] / 255, None
     red, green, blue = np.clip(rgb, 0, 1).tolist()
     return (red, green, blue), float(np.clip(opacity, 0, 1)), gloss, picture
 

@@ -120,7 +120,7 @@ def room(rng: Rng, bank: Bank) -> Scene:
         _along_wall(rng, bank, budget, use, (width, depth, height), taken, settle)
     standing = _of(bank, "floor", _USES[use]) or _of(bank, "floor")
     for _ in range(rng.integers(3, 10)):
-        if chance(rng, 0.12):
+        if not standing or chance(rng, 0.12):
             _procedural(rng, bank, build, budget, (width, depth), taken, tops, fronts)
             continue
         asset = pick(rng, standing if chance(rng, 0.85) else _of(bank, "floor") or standing)
