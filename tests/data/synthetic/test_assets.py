@@ -188,7 +188,9 @@ def test_the_picture_of_a_simplified_model_stays_where_it_was(
     vertices = asset.parts[0].mesh.vertices
     assert asset.triangles < 800
     off = vertices[:, 6:] - np.stack([vertices[:, 0] + 0.5, 1 - vertices[:, 2]], 1)
-    assert np.abs(off - np.round(off[0])).max() < 0.03  # whole pictures farther is the same place
+    assert (
+        np.abs(off - np.round(off[0])).max() < 0.04
+    )  # less than two old squares; whole pictures farther is the same place
 
 
 def test_leaves_are_thinned_out_and_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
