@@ -29,7 +29,7 @@ class TestShapes:
         assert encoded.latent.shape == (2, 4, 4, 6)
         assert encoded.condition.shape == (2, 8, 4, 6)
         assert [tuple(guide.shape) for guide in encoded.guides] == [(2, 4, 16, 24), (2, 8, 8, 12)]
-        assert encoded.semantic.shape == (2, 12, 1, 2)  # 28 px along the longer side, patches of 14
+        assert encoded.semantic.shape == (2, 12, 2, 3)  # patches of 14 px, the nearest whole numbers
 
     def test_sides_that_do_not_divide_are_refused(self, model):
         with pytest.raises(ImageShapeError, match="8 divides"):

@@ -138,9 +138,7 @@ class TestWindows:
         """Of a whole image: encoded from stored tokens, or from the photograph itself."""
         corpus = TokenCorpus([whole])
         batch = token_batch(corpus, np.array([1]), 0, rngs(1), torch.device("cpu"))
-        spec = replace(model.spec, semantic_input_size=SIZE)
-        model.semantic_encoder.input_size = SIZE
-        direct = replace(model, spec=spec).encode_image(batch.pixels[:, :3])
+        direct = model.encode_image(batch.pixels[:, :3])
         stored = encoded_windows(model, batch)
         for one, two in ((stored.condition, direct.condition), (stored.semantic, direct.semantic)):
             assert torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1] > 0.98

@@ -119,17 +119,25 @@ _SMALL_DENOISER = DenoiserShape(
 SMALL = Architecture(
     autoencoder=AutoencoderShape(
         latent_channels=16,
-        patch=4,
-        block_out_channels=(64, 96),
+        patch=2,
+        block_out_channels=(32, 64, 96),
         layers_per_block=1,
         mid_attention=False,
-        norm_groups=2,
+        norm_groups=8,
         scaling_factor=1.0,
     ),
     yoso=_SMALL_DENOISER,
     refiner=_SMALL_DENOISER,
-    semantic=SemanticShape(width=192, depth=6, heads=3, patch_size=14, position_size=224),
+    semantic=SemanticShape(width=384, depth=12, heads=6, patch_size=14, position_size=518),
+    image_encoder=ImageEncoderShape(
+        layers=(3, 6, 9, 12),
+        token_width=160,
+        stem_channels=(24, 48, 96),
+        condition_channels=128,
+        norm_groups=8,
+    ),
 )
+"""DINOv2 ViT-S/14 with a few million parameters around it."""
 
 _SD21_DENOISER = DenoiserShape(
     block_out_channels=(320, 640, 1280, 1280),
@@ -197,12 +205,11 @@ TOY_WITH_TOKENS = replace(
 
 SMALL_SPEC = ModelSpec(
     name="small",
-    start="noise",
+    start="image_latent",
     native_frame="opengl",
-    processing_resolution=192,
+    processing_resolution=448,
     t_plus=101,
     steps=1,
-    semantic_input_size=224,
     mirror_ensemble=True,
 )
 

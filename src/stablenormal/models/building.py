@@ -87,7 +87,8 @@ class ModelComponents:
             ImageShapeError: if there are no three channels, or sides that do not divide.
         """
         if isinstance(self.image_encoder, TokenImageEncoder):
-            layers, semantic = self.semantic_encoder.layers(image, self.image_encoder.layers)
+            side = max(image.shape[2:])
+            layers, semantic = self.semantic_encoder.layers(image, self.image_encoder.layers, side)
             return self.image_encoder(image, layers)._replace(semantic=semantic)
         encoder = self.image_encoder
         latent = encode(self.autoencoder, image) if encoder is None else encoder(image)
