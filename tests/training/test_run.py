@@ -55,7 +55,7 @@ def config(corpus_folder, toy_model):
 
 
 def _prepared(settings):
-    return settings.prepare(load_base(settings))
+    return settings.prepare(load_base(settings.base, settings.seed))
 
 
 def _weights(module):

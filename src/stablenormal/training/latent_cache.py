@@ -21,6 +21,7 @@ from stablenormal.io.array_file import create_array
 from stablenormal.io.atomic import write_bytes
 from stablenormal.models.autoencoder import encode, reduction
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.sampling.one_step import one_step
 from stablenormal.training.augmentation import Batch, coarsened, in_native_frame, load_batch
 
@@ -199,11 +200,14 @@ def encode_batch(
         tune_image: let gradients through the photographs' encoder.
         needs_x0: whether anyone looks at `x0`; otherwise it is zeros, and the encoding is saved.
     """
+    if components.guides_decoder:
+        raise SettingError("latents of a model whose photographs guide its decoder cannot be trained on yet")
     with torch.set_grad_enabled(tune_image and torch.is_grad_enabled()):
-        image_latent = components.encode_image(batch.image).float()
+        encoded = components.encode_image(batch.image)
+    image_latent = encoded.latent.float()
     with torch.no_grad():
         more: dict[str, Tensor] = {
-            name: _extra(name, components, batch, rngs, image_latent).float() for name in extras
+            name: _extra(name, components, batch, rngs, encoded).float() for name in extras
         }
         valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
         return {
@@ -221,15 +225,15 @@ def _extra(
     components: ModelComponents,
     batch: Batch,
     rngs: Sequence[np.random.Generator],
-    image_latent: Tensor,
+    encoded: EncodedImage,
 ) -> Tensor:
     if name == "normals":
         return batch.normals
     if name == "coarse":
         return encode(components.autoencoder, coarsened(batch.normals, rngs))
     if name == "semantic":
-        return components.semantic_features(batch.image, (image_latent.shape[2], image_latent.shape[3]))
-    spec = components.spec
+        return components.semantic_features(batch.image, encoded)
+    spec, image_latent = components.spec, encoded.latent.float()
     if spec.start == "noise":
         raise SettingError("own_start_fraction: needs a one-step network without noise (`train angular`)")
 

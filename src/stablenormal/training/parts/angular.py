@@ -17,6 +17,7 @@ from stablenormal.data.packed import PackedCorpus
 from stablenormal.errors import SettingError
 from stablenormal.models.building import ModelComponents, build_image_encoder
 from stablenormal.models.image_encoder import ImageEncoder
+from stablenormal.models.token_image_encoder import TokenImageEncoder
 from stablenormal.sampling.one_step import Start, one_step
 from stablenormal.training.base import trainable
 from stablenormal.training.fresh_weights import quieten_blocks
@@ -85,7 +86,7 @@ class AngularSettings(DecodedAngleSettings):
         image_encoder = components.image_encoder
         if self.train_image_encoder:
             image_encoder = self._image_encoder(components)
-            if self.gradient_checkpointing:
+            if self.gradient_checkpointing and isinstance(image_encoder, ImageEncoder):
                 image_encoder.enable_gradient_checkpointing()
         return replace(
             components,
@@ -99,7 +100,7 @@ class AngularSettings(DecodedAngleSettings):
         """Beside latents, the normals: what decoded ones are compared with."""
         return ("normals",)
 
-    def _image_encoder(self, components: ModelComponents) -> ImageEncoder:
+    def _image_encoder(self, components: ModelComponents) -> ImageEncoder | TokenImageEncoder:
         """A fresh one, a copy of the base's, or one that begins as En."""
         if not self.image_encoder_channels:
             if components.image_encoder is None:
