@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import gcd
 from typing import cast
 
@@ -22,7 +22,7 @@ from stablenormal.models.architecture import (
 )
 from stablenormal.models.autoencoder import encode, patch_size
 from stablenormal.models.condition_encoder import ConditionEncoder
-from stablenormal.models.denoiser import ConcatenatingDenoiser, GuidedDenoiser
+from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
 from stablenormal.models.image_encoder import EncodedImage, ImageEncoder
 from stablenormal.models.semantic_encoder import SemanticEncoder
@@ -176,12 +176,10 @@ def build_autoencoder(shape: AutoencoderShape) -> AutoencoderKL:
     )
 
 
-def build_unet(
-    shape: DenoiserShape, latent_channels: int, in_channels: int | None = None
-) -> UNet2DConditionModel:
-    """Build a denoiser with fresh weights from the global random state; `in_channels`: the latent's."""
+def build_unet(shape: DenoiserShape, latent_channels: int) -> UNet2DConditionModel:
+    """Build a denoiser with fresh weights from the global random state."""
     return UNet2DConditionModel(
-        in_channels=latent_channels if in_channels is None else in_channels,
+        in_channels=latent_channels,
         out_channels=latent_channels,
         down_block_types=_block_types(shape, "Down"),
         up_block_types=_block_types(shape, "Up")[::-1],
@@ -210,25 +208,6 @@ def build_condition_encoder(
         conditioning_embedding_out_channels=shape.rgb_embedding_channels,
     )
     return ConditionEncoder(network, zero_convolutions)
-
-
-def build_concatenating_denoiser(
-    architecture: Architecture, noisy_latent: bool, generator: Generator | None = None
-) -> ConcatenatingDenoiser:
-    """Build a rival's network: about as many parameters as YOSO's denoiser and condition encoder together.
-
-    One residual block more in each level takes the place of the condition encoder.
-
-    Args:
-        architecture: all shapes.
-        noisy_latent: whether it sees the noisy latent beside the image's.
-        generator: the source of every initial weight; the global random state stays untouched.
-    """
-    shape = replace(architecture.yoso, layers_per_block=architecture.yoso.layers_per_block + 1)
-    channels = architecture.autoencoder.latent_channels
-    with _seeded(generator):
-        unet = build_unet(shape, channels, in_channels=channels * (2 if noisy_latent else 1))
-        return ConcatenatingDenoiser(unet, _text(shape, "prompt"))
 
 
 def build_image_encoder(

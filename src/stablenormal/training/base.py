@@ -16,44 +16,40 @@ from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.stable_diffusion import StableDiffusionBase, from_stable_diffusion
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.fresh_weights import quieten, quieten_semantic_encoder
-from stablenormal.training.settings import TrainingSettings
 
 _STABLE_DIFFUSION = "sd:"
 _DINOV2 = "dinov2:"
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def load_base(settings: TrainingSettings) -> ModelComponents:
+def load_base(
+    base: str, seed: int, semantic_base: str = "new", size: int | None = None, offline: bool = False
+) -> ModelComponents:
     """The model that a training begins from, in float32 on the CPU; nothing of it takes gradients.
+
+    Args:
+        base: model folder, hub id, "small", "new" or "sd:FOLDER", as in `TrainingSettings`.
+        seed: of weights that are new.
+        semantic_base: with Stable Diffusion, folder or hub id of a DINOv2 encoder, or "new".
+        size: with Stable Diffusion, the size of images in use; the spec's own by default.
+        offline: never open a socket.
 
     Raises:
         ModelError: if the base is missing, damaged or of another architecture.
     """
-    if settings.base.startswith(_STABLE_DIFFUSION):
-        components = _from_stable_diffusion(settings)
-        return _frozen(components)
-    return load_small_base(settings.base, settings.seed)
-
-
-def load_small_base(base: str, seed: int, offline: bool = False) -> ModelComponents:
-    """A base other than Stable Diffusion: a model folder or hub id, `small`, `new`, `dinov2:FOLDER_OR_ID`.
-
-    Raises:
-        ModelError: if it is missing, damaged or of another architecture.
-        OfflineError: if it must be downloaded and `offline` is set.
-    """
     if base == "new":
-        return _frozen(_new(seed))
-    if base.startswith(_DINOV2):
-        return _frozen(_from_dinov2(base.removeprefix(_DINOV2), seed, offline))
-    pipeline = StableNormal.from_pretrained(base, device="cpu", dtype=torch.float32, offline=offline)
-    # Inference wants channels last; the backward pass of group normalisation is 19 times slower in it.
-    pipeline.components.arrange_encoders(torch.contiguous_format)
-    return _frozen(pipeline.components)
-
-
-def _frozen(components: ModelComponents) -> ModelComponents:
-    """The components without gradients, in evaluation mode; modules change in place."""
+        components = _new(seed)
+    elif base.startswith(_DINOV2):
+        components = _from_dinov2(base.removeprefix(_DINOV2), seed, offline)
+    elif base.startswith(_STABLE_DIFFUSION):
+        folder = resolve_model(base.removeprefix(_STABLE_DIFFUSION), offline)
+        semantic = None if semantic_base == "new" else resolve_model(semantic_base, offline)
+        components = _from_stable_diffusion(StableDiffusionBase(folder, semantic), seed, size)
+    else:
+        pipeline = StableNormal.from_pretrained(base, device="cpu", dtype=torch.float32, offline=offline)
+        components = pipeline.components
+        # Inference wants channels last; the backward pass of group normalisation is 19 times slower in it.
+        components.arrange_encoders(torch.contiguous_format)
     for module in components.parts().values():
         module.eval().requires_grad_(False)
     return components
@@ -95,20 +91,17 @@ def frozen_copy(module: Module) -> Module:
     return copy.deepcopy(module).requires_grad_(False)
 
 
-def _from_stable_diffusion(settings: TrainingSettings) -> ModelComponents:
-    base = resolve_model(settings.base.removeprefix(_STABLE_DIFFUSION))
-    is_new = settings.semantic_base == "new"
-    semantic = None if is_new else resolve_model(settings.semantic_base)
+def _from_stable_diffusion(base: StableDiffusionBase, seed: int, size: int | None) -> ModelComponents:
+    is_new = base.semantic is None
     spec = replace(
         SD21_SPEC,
-        name=base.name,
+        name=base.folder.name,
         native_frame="opengl",  # which training codes normals in
-        processing_resolution=settings.stages[-1].size,
+        processing_resolution=size or SD21_SPEC.processing_resolution,
         semantic_input_size=SMALL_SPEC.semantic_input_size if is_new else SD21_SPEC.semantic_input_size,
     )
     shapes = replace(SD21, semantic=SMALL.semantic if is_new else SD21.semantic)
-    generator = torch.Generator().manual_seed(settings.seed)
-    components = from_stable_diffusion(StableDiffusionBase(base, semantic), shapes, spec, generator)
+    components = from_stable_diffusion(base, shapes, spec, torch.Generator().manual_seed(seed))
     if is_new and isinstance(components.semantic_encoder, SemanticEncoder):
         quieten_semantic_encoder(components.semantic_encoder)
     return components

@@ -110,7 +110,9 @@ def begin(settings: TrainingSettings, corpus: Corpus, heldout: PackedCorpus, fol
         ModelError: if the base is missing, damaged or of another architecture.
         SettingError: if a setting does not fit the base.
     """
-    components = settings.prepare(load_base(settings))
+    size = settings.stages[-1].size
+    base = load_base(settings.base, settings.seed, settings.semantic_base, size)
+    components = settings.prepare(base)
     with seeded(settings.seed):
         return settings.training(components, corpus, heldout, folder)
 

@@ -68,6 +68,8 @@ Own = TypeVar("Own", bound=DenoiserSettings)
 def trainable_denoiser(denoiser: GuidedDenoiser, gradient_checkpointing: bool) -> GuidedDenoiser:
     """A copy that takes gradients, and keeps few features for them where asked."""
     copied = trainable(denoiser)
+    if isinstance(copied, GuidedDenoiser):  # a rival's network may stand in its place
+        copied.condition_encoder.freeze_unused()
     if gradient_checkpointing:
         copied.unet.enable_gradient_checkpointing()
         copied.condition_encoder.network.enable_gradient_checkpointing()
