@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from stablenormal.errors import SettingError
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.models.spec import ModelSpec
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler, plan_refinement
@@ -71,16 +72,15 @@ class Start:
         generator = torch.Generator().manual_seed(3)
         self.latent = torch.randn(1, 4, 2, 2, generator=generator)
         semantic = torch.randn(1, 12, 2, 2, generator=generator)
-        sampler = TwoStageSampler(
-            components, self.latent, semantic, RefinementPlan(rule, 1, 401, 0.0, yoso_t), coarse
-        )
+        encoded = EncodedImage(self.latent, self.latent)
+        plan = RefinementPlan(rule, 1, 401, 0.0, yoso_t)
+        sampler = TwoStageSampler(components, encoded, semantic, plan, coarse)
         self.yoso_calls, self.refiner_calls, yoso, refiner = [], [], sampler.yoso, sampler.refiner
 
         def watched_yoso(x, t):
             self.yoso_calls.append((x, t))
             return yoso(x, t)
 
-        watched_yoso.image_latent = yoso.image_latent
         sampler.yoso = watched_yoso
         sampler.refiner = lambda x, t: self.refiner_calls.append((x, t)) or refiner(x, t)
         sampler(seeded_noise(5, self.latent))

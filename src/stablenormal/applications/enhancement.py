@@ -89,7 +89,7 @@ def enhance(
         processing_resolution=processing_resolution,
     )
     kept = float(NoiseSchedule().alphas_cumprod[refined.t_plus]) ** 0.5
-    held = pipeline.autoencode(coarse, processing_resolution)
+    held = pipeline.autoencode(coarse, images, processing_resolution)
     detailed = [
         _with_detail(new, normals.to(new), autoencoded, kept)
         for new, normals, autoencoded in zip(refined.normals, coarse, held, strict=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from stablenormal.errors import SettingError
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.models.spec import ModelSpec
 from stablenormal.pipelines.conditioning import ConditionedDenoiser
 from stablenormal.pipelines.noise import NoiseSource
@@ -98,8 +99,8 @@ class TwoStageSampler:
 
     Args:
         components: the model.
-        image_latent: En(I), (B, c, h, w).
-        semantic: features of the semantic encoder (B, C, g, g).
+        encoded: the images, as `ModelComponents.encode_image` gives them.
+        semantic: features of the semantic encoder (B, C, g, k).
         plan: how the second stage runs.
         coarse_latent: En(N) of given normal maps, which then take YOSO's place.
     """
@@ -110,7 +111,7 @@ class TwoStageSampler:
     def __init__(
         self,
         components: ModelComponents,
-        image_latent: Tensor,
+        encoded: EncodedImage,
         semantic: Tensor,
         plan: RefinementPlan,
         coarse_latent: Tensor | None = None,
@@ -120,8 +121,9 @@ class TwoStageSampler:
         self.table = plan.table
         self.coarse_latent = coarse_latent
         self.schedule = NoiseSchedule()
-        self.yoso = ConditionedDenoiser(components.yoso, image_latent)
-        self.refiner = ConditionedDenoiser(components.refiner, image_latent, semantic)
+        self.encoded = encoded
+        self.yoso = ConditionedDenoiser(components.yoso, encoded.condition)
+        self.refiner = ConditionedDenoiser(components.refiner, encoded.condition, semantic)
 
     def __call__(self, noise: NoiseSource) -> Tensor:
         """Draw the refined latent x0 (B, c, h, w).
@@ -142,7 +144,7 @@ class TwoStageSampler:
     def _start(self, timestep: int, initial: Tensor) -> Tensor:
         if self.coarse_latent is not None:
             return self.coarse_latent
-        return one_step(self.yoso, self.yoso.image_latent, initial, self.spec.start, timestep)
+        return one_step(self.yoso, self.encoded.latent, initial, self.spec.start, timestep)
 
     def _refine(self, x: Tensor, noise: NoiseSource) -> Tensor:
         return run_steps(self.refiner, x, self.table, noise, self.plan.tau)

@@ -12,9 +12,7 @@ from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.evaluation.edges import near_edges
-from stablenormal.geometry.normals import angular_error_deg
-from stablenormal.sampling.noise_schedule import NoiseSchedule
-from stablenormal.sampling.predictions import Prediction, prediction_target
+from stablenormal.geometry.normals import angular_error_deg, valid_mask
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, c, h, w), timesteps (B,)) -> prediction (B, c, h, w)."""
@@ -57,7 +55,7 @@ def pixel_weights(normals: Tensor, edge_weight: float) -> Tensor:
     Returns:
         (B, H, W).
     """
-    weight = (normals.square().sum(1) > 0.25).float()
+    weight = valid_mask(normals).float()
     if not edge_weight:
         return weight
     near = torch.stack([near_edges(one) for one in normals.cpu()]).to(weight.device)
@@ -126,30 +124,6 @@ def yoso_loss(
     ]
     target = a.sqrt() * x0 + (1 - a).sqrt() * z
     return masked_mean_square(denoise(z, t_plus) - target, weight)
-
-
-def diffusion_loss(
-    network: Denoise,
-    predicts: Prediction,
-    x0: Tensor,
-    weight: Tensor,
-    noise: Tensor,
-    timestep: Tensor,
-) -> Tensor:
-    """E || target - mu(x_t, t) ||^2 for a network that gives x0, noise or velocity (DDPM, eq. 14).
-
-    Args:
-        network: (x_t, t) -> what it predicts.
-        predicts: which of the three.
-        x0: latents of the normals (B, c, h, w).
-        weight: share of valid pixels per latent cell (B, 1, h, w).
-        noise: epsilon ~ N(0, I), like x0.
-        timestep: (B,) int64 in [0, 1000).
-    """
-    target = prediction_target(predicts, x0, noise, timestep)
-    return masked_mean_square(
-        network(NoiseSchedule().add_noise(x0, noise, timestep), timestep) - target, weight
-    )
 
 
 def _sample_sum(values: Tensor) -> Tensor:
