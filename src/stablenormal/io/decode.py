@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import tifffile
@@ -30,7 +29,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from stablenormal.errors import ImageReadError
 from stablenormal.io import exr, png
 from stablenormal.io.choice import UNSAID, Choice
-from stablenormal.io.colour import primaries_to_rec709, png_to_srgb, profile_to_srgb, srgb_coded
+from stablenormal.io.colour import png_to_srgb, primaries_to_rec709, profile_to_srgb, srgb_coded
 from stablenormal.io.source import load_bytes
 
 logger = logging.getLogger(__name__)
@@ -136,9 +135,7 @@ def _decode_with_pillow(path: Path, data: bytes, choice: Choice) -> Decoded:
                 return Decoded(_expose(path, _coloured(np.asarray(picture))), None, 32, tags)
             colour, alpha = _split_alpha(picture)
             rgb = _coloured(_to_srgb(np.asarray(colour), colour.mode, profile, path))
-            return Decoded(
-                _png_colours(rgb, picture), None if alpha is None else _unit_range(alpha), 8, tags
-            )
+            return Decoded(_png_colours(rgb, picture), None if alpha is None else _unit_range(alpha), 8, tags)
 
 
 def _choose_frame(path: Path, picture: Image.Image, choice: Choice) -> None:
@@ -240,7 +237,9 @@ def _decode_tiff(path: Path, data: bytes, choice: Choice) -> Decoded:
     if premultiplied and alpha is not None:
         values = _undo_premultiplied(np.atleast_3d(values), alpha)
     if profile:  # its curve says what the numbers are
-        coded = _coloured(_to_srgb(np.clip(np.squeeze(values), 0, 1), "RGB" if colours == 3 else "L", profile, path))
+        coded = _coloured(
+            _to_srgb(np.clip(np.squeeze(values), 0, 1), "RGB" if colours == 3 else "L", profile, path)
+        )
         return Decoded(np.clip(coded, 0, 1), alpha, bits, tags)
     return Decoded(_expose(path, _coloured(values)), alpha, bits, tags)
 

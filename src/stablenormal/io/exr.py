@@ -111,9 +111,7 @@ def read(path: Path, part: int = 0) -> tuple[Channels, dict[str, Any]]:
     with redirect_stdout(io.StringIO()):
         try:
             with _openable(path) as name, OpenEXR.File(name, separate_channels=True) as file:
-                channels = {
-                    name: np.array(channel.pixels) for name, channel in file.channels(part).items()
-                }
+                channels = {name: np.array(channel.pixels) for name, channel in file.channels(part).items()}
         except (RuntimeError, ValueError) as error:
             raise ValueError("the pixels are damaged or cut off") from error
     return {name: _displayed(pixels, headers[part]) for name, pixels in channels.items()}, headers[part]

@@ -125,6 +125,19 @@ def write_image(path: Path | str, rgb: Floats | npt.NDArray[np.uint8], quality: 
     write_bytes(path, buffer.getvalue())
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture of any size, from its header.
+
+    Raises:
+        ImageReadError: if it cannot be read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except OSError as error:
+        raise ImageReadError(f"{path}: its size cannot be read; copy or make it again") from error
+
+
 def read_mask(mask: Path | str, as_stored: bool = False) -> Flags:
     """Read a mask (H, W): True where it is bright and opaque.
 

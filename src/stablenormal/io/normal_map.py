@@ -105,6 +105,11 @@ def write_normal_map(
     write(path, _exact_length(converted), record)
 
 
+def normal_map_files(path: Path, format: str) -> list[Path]:
+    """Every file that `write_normal_map` writes: the map, and the record beside an NPY."""
+    return [path, path.with_suffix(".json")] if format == "npy" else [path]
+
+
 def read_normal_map(
     path: Path | str,
     frame: str | None = None,
@@ -283,9 +288,7 @@ def _read_exr(path: Path, choice: Choice) -> tuple[Tensor, int, dict[str, str]]:
         found = exr.find_picture(path, ("RGB", "XYZ", "rgb", "xyz"), exr.NORMALS, choice)
         if found is None:
             there = ", ".join(exr.read(path)[0])
-            raise NormalMapError(
-                f"{path}: no channels R, G, B or X, Y, Z among {there}; name the normals so"
-            )
+            raise NormalMapError(f"{path}: no channels R, G, B or X, Y, Z among {there}; name the normals so")
     except NormalMapError:
         raise
     except ValueError as error:

@@ -13,6 +13,7 @@ one's output.
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
@@ -84,6 +85,19 @@ class OutputFolder:
         finally:  # each is whole and new, or as it was, or absent
             for file in files:
                 self._note(file, _sha256(file) or "")
+
+    def require_writable(self) -> None:
+        """Find out before the work whether results can be written; makes the folder.
+
+        Raises:
+            OutputError: if they cannot.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise OutputError(f"cannot write {self.root}: {reason(error)}") from error
 
     def made(self, file: Path) -> bool:
         """Whether an earlier run of this program wrote the file as it is now."""
