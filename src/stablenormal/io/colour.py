@@ -114,7 +114,7 @@ def _to_xyz(chromaticities: Sequence[float]) -> npt.NDArray[np.float64]:
     return matrix
 
 
-def png_to_srgb(colours: Floats, info: Mapping[str, Any]) -> Floats:
+def png_to_srgb(colours: Floats, info: Mapping[Any, Any]) -> Floats:
     """Colours (H, W, 3) in [0, 1] of a PNG by its gamma and primaries, where no profile and no sRGB say more.
 
     Args:

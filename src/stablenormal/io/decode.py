@@ -1,8 +1,8 @@
 """Decoders: one picture of any kind as sRGB-coded floats with opacity and EXIF, as it lies in the file.
 
 Rules, each in one place below:
-    one picture    of several layers, parts, pages or frames: what `Choice` says, else the only one that can be
-                   meant, else the file is refused with what there is; thumbnails and overviews never count
+    one picture    of several layers, parts or pages: what `Choice` says, else the only one that can be meant,
+                   else the file is refused with what there is; thumbnails and overviews never count
     colour         an ICC profile, or a PNG's gamma and primaries, is converted to sRGB (`colour`); none means
                    sRGB; CMYK without one is inverted
     linear light   EXR and floating-point TIFF without a profile: divided by the 99th percentile of the
@@ -16,7 +16,7 @@ Rules, each in one place below:
 import io
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,10 +203,10 @@ def _decode_tiff(path: Path, data: bytes, choice: Choice) -> Decoded:
         page = _chosen_page(path, file, choice)
         _check_size(path, page.imagewidth, page.imagelength)
         kind = tifffile.PHOTOMETRIC(page.photometric).name
-        narrow = page.dtype is None or page.dtype.itemsize == 1
-        if narrow and (kind not in _TIFF_KINDS or page.bitspersample != 8):
+        kinds, depth = ("", 1) if page.dtype is None else (page.dtype.kind, page.dtype.itemsize)
+        if depth == 1 and (kind not in _TIFF_KINDS or page.bitspersample != 8):
             return _decode_with_pillow(path, data, Choice(part=str(page.index + 1)))
-        if kind not in _TIFF_KINDS or page.dtype.kind not in "uf" or page.imagedepth > 1:
+        if kind not in _TIFF_KINDS or kinds not in ("u", "f") or page.imagedepth > 1:
             raise ImageReadError(
                 f"{path}: a {page.dtype} TIFF of kind {kind} is not supported; convert it to RGB"
             )
@@ -255,10 +255,11 @@ def _refuse_raw(path: Path, file: tifffile.TiffFile, data: bytes) -> None:
         )
 
 
-def _chosen_page(path: Path, file: tifffile.TiffFile, choice: Choice) -> tifffile.TiffPage:
+def _chosen_page(path: Path, file: tifffile.TiffFile, choice: Choice) -> Any:
     """The page that is meant: not a thumbnail, an overview or a mask of another one."""
-    pages: list[tifffile.TiffPage] = []
-    for page in file.pages:
+    pages: list[Any] = []
+    everything: Iterable[Any] = file.pages
+    for page in everything:
         pages += [page, *(page.pages or ())] if page.subfiletype & 1 else [page]
     largest = max(pages, key=lambda page: page.imagewidth * page.imagelength)
     pictures = [page for page in pages if not page.subfiletype & 5 and not _is_overview(page, largest)]
@@ -273,9 +274,9 @@ def _chosen_page(path: Path, file: tifffile.TiffFile, choice: Choice) -> tifffil
     return pictures[0]
 
 
-def _is_overview(page: tifffile.TiffPage, largest: tifffile.TiffPage) -> bool:
+def _is_overview(page: Any, largest: Any) -> bool:
     across, down = page.imagewidth / largest.imagewidth, page.imagelength / largest.imagelength
-    return max(across, down) <= _OVERVIEW and abs(across / down - 1) < 0.03
+    return bool(max(across, down) <= _OVERVIEW and abs(across / down - 1) < 0.03)
 
 
 def _exif_of(data: bytes) -> Image.Exif:

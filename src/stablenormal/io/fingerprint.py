@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 MadeFrom: TypeAlias = dict[str, str]
-"""Fingerprint of each thing that a result depends on, by its name in words: `photograph`, `mask`, `camera`."""
+"""Fingerprint of each thing that a result depends on, by its name in words, such as `photograph`."""
 
 _LENGTH = 32
 

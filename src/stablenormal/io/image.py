@@ -180,7 +180,8 @@ def require_size(
     """
     if tuple(shape[:2]) != tuple(other_shape[:2]):
         raise error(
-            f"{path}: is {shape[1]} x {shape[0]} px, {other} {other_shape[1]} x {other_shape[0]} px; {way_out}"
+            f"{path}: is {shape[1]} x {shape[0]} px, {other} {other_shape[1]} x {other_shape[0]} px; "
+            f"{way_out}"
         )
 
 

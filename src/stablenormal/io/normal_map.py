@@ -35,7 +35,7 @@ from stablenormal.geometry.normals import (
 from stablenormal.io import exr, png
 from stablenormal.io.atomic import atomic_path, write_bytes
 from stablenormal.io.choice import UNSAID, Choice
-from stablenormal.io.source import load_bytes
+from stablenormal.io.source import load_bytes, text_of
 
 logger = logging.getLogger(__name__)
 
@@ -325,7 +325,7 @@ def _record_beside(path: Path) -> dict[str, str]:
         return {}
     text = load_bytes(beside, NormalMapError)
     try:
-        facts = json.loads(text.decode("utf-8-sig"))
+        facts = json.loads(text_of(text))
     except ValueError as error:
         raise NormalMapError(f"{beside}: not readable JSON; mend it, or delete it and give frame=") from error
     return {k: v for k, v in facts.items() if isinstance(v, str)} if isinstance(facts, dict) else {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, sorted, through links to folders too; a link that leads back is not followed.
+    """Every file below a folder, sorted, through links to folders too, but not round and round.
 
     Hidden files and folders are left out.
     """
