@@ -191,7 +191,7 @@ def _results(
             if known.unchanged(task.made_from):
                 yield _skipped(run, task, known)
                 continue
-            task = replace(task, note=replace(known, source=str(task.job.source)).why_again(task.made_from))
+            task = replace(task, note=known.why_again(task.job.source, task.made_from))
         try:
             run.folder.check(files.every())
             due.append(task)

@@ -230,7 +230,7 @@ def _one_view(
                     output, settings.layout, view.name, normals, picture.camera, valid, confidence, space
                 )
             height, width = valid.shape
-            again = known.why_again(made) if known is not None and there else None
+            again = known.why_again(view.image, made) if known is not None and there else None
             result = FileResult(
                 str(view.image),
                 view.name,

@@ -47,10 +47,10 @@ class FileResult:
         """Whether the same things would make this result again."""
         return not changed(self.made_from, made_from)
 
-    def why_again(self, made_from: MadeFrom) -> str:
-        """Why this result does not stand for the same name now."""
+    def why_again(self, source: Path, made_from: MadeFrom) -> str:
+        """Why this result is not kept for a photograph of its name."""
         what = ", ".join(changed(self.made_from, made_from))
-        return f"{self.source}: computed again, as its earlier result is of another {what}"
+        return f"{source}: computed again, as its earlier result is of another {what}"
 
 
 def write_record(
