@@ -149,9 +149,7 @@ def integrate(
     except StableNormalError as error:
         raise type(error)(f"{normal_map}: {error}") from error
     texture = None if photograph is None else photograph.rgb
-    problem = (
-        None if mesh else f"{normal_map}: no three neighbouring pixels are valid, so there is no preview"
-    )
+    problem = None if mesh else f"{normal_map}: no three neighbouring pixels are valid, so no preview is made"
     *files, preview = _surface_files(base, formats, photograph is not None)
     with folder.writing([*files, preview]):
         for name in formats:
