@@ -251,9 +251,7 @@ def _pairs(coarse: Path, image: Path, output: Path, kind: str | None) -> tuple[l
         if not found:
             problems.append(f"{path}: no photograph of its name in {image}; add one")
         elif len(found) > 1:
-            problems.append(
-                f"{path}: two photographs have its name, {found[0]} and {found[1]}; take one away"
-            )
+            problems.append(f"{path}: {found[0]} and {found[1]} both have its name; take one away")
         else:
             pairs.append(_Pair(path, found[0], stem.as_posix()))
     return pairs, problems
@@ -300,9 +298,7 @@ def _with_results_of_their_own(
         path = several[0].result(folder, format)
         if len(several) > 1:
             maps = ", ".join(str(pair.map) for pair in several)
-            problems.append(
-                f"{maps}: all would become {path}; choose one with --kind, or take the others away"
-            )
+            problems.append(f"{maps}: all would become {path}; choose one with --kind, or take others away")
             continue
         try:
             folder.check(normal_map_files(path, format))

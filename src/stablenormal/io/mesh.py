@@ -28,9 +28,7 @@ def mesh_files(path: Path, textured: bool) -> list[Path]:
     if path.suffix.lower() != ".obj" or not textured:
         return [path]
     plain = path.with_name(re.sub(r"[\s#]+", "_", path.stem))
-    materials = dict.fromkeys(
-        part.with_name(f"{part.name}.mtl") for part in (plain, path.with_name(path.stem))
-    )
+    materials = dict.fromkeys(path.with_name(f"{stem}.mtl") for stem in (plain.name, path.stem))
     return [plain.with_name(f"{plain.name}_texture.png"), *materials, path]
 
 
