@@ -86,6 +86,15 @@ class OutputFolder:
             for file in files:
                 self._note(file, _sha256(file) or "")
 
+    def begin(self, file: Path) -> None:
+        """Put a file on record that grows line by line: it stays this program's, whatever it holds.
+
+        Raises:
+            OutputError: if it may not be written.
+        """
+        self.check([file])
+        self._note(file, None)
+
     def require_writable(self) -> None:
         """Find out before the work whether results can be written; makes the folder.
 
@@ -179,3 +188,16 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 def _same(one: Path, other: Path) -> bool:
     return os.path.abspath(one) == os.path.abspath(other)
+
+
+def refuse_replacing(output: Path, inputs: Iterable[Path], option: str = "--output") -> None:
+    """Refuse a folder that is replaced as a whole where it is or holds a folder that is read.
+
+    Raises:
+        OutputError: naming both, and the option that helps.
+    """
+    place = output.resolve()
+    for folder in inputs:
+        read = folder.resolve()
+        if read.is_relative_to(place):
+            raise OutputError(f"{output}: would replace {folder}, which is read; give {option} another place")

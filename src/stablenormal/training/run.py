@@ -16,6 +16,7 @@ from stablenormal.data.packed import PackedCorpus, open_corpus
 from stablenormal.errors import OutputError, SettingError, StableNormalError
 from stablenormal.io.atomic import reason
 from stablenormal.io.hub import resolve_model
+from stablenormal.io.output_folder import OutputFolder
 from stablenormal.models.architecture import SD21, SD21_SPEC, SMALL, SMALL_SPEC
 from stablenormal.models.autoencoder import encode
 from stablenormal.models.building import ModelComponents, build_components, build_image_encoder
@@ -25,7 +26,7 @@ from stablenormal.models.stable_diffusion import StableDiffusionBase, from_stabl
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.augmentation import in_native_frame, load_batch
 from stablenormal.training.checkpoint import load_checkpoint
-from stablenormal.training.config import TrainingConfig, write_config
+from stablenormal.training.config import TrainingConfig, read_config, write_config
 from stablenormal.training.interruption import Interruption
 from stablenormal.training.loop import CHECKPOINT_FILE, PartTraining, Progress, fit
 from stablenormal.training.parallel import Processes
@@ -98,7 +99,7 @@ def _train(
     out.mkdir(parents=True, exist_ok=True)
     load_checkpoint(out / CHECKPOINT_FILE, config.fingerprint())  # refused before anything is written
     if processes.is_first:
-        write_config(config, out / "config.yaml")
+        _keep_config(config, out)
     part = build_part(config, components, corpus, heldout, out)
     components.to(processes.device, torch.float32)
     if processes.is_first:
@@ -116,6 +117,18 @@ def _train(
         save_components(components, out / "model", dtype=torch.float32)
     processes.wait()
     return out / "model"
+
+
+def _keep_config(config: TrainingConfig, out: Path) -> None:
+    """Write the configuration into the run's folder, over none but an earlier one of this program."""
+    path = out / "config.yaml"
+    try:
+        if path.is_file() and read_config(path, config.part) == config:
+            return  # it may be the very file that the user gave
+    except SettingError:
+        pass  # another kind of file, which is looked after below
+    with OutputFolder(out, option="--out").writing([path]):
+        write_config(config, path)
 
 
 def training_corpus(config: TrainingConfig) -> Corpus:
