@@ -19,7 +19,8 @@ from evidence import of_heldout, write_record
 
 from stablenormal.data.packed import open_corpus
 from stablenormal.evaluation.edges import near_edges
-from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.geometry.layout import channels_first
+from stablenormal.geometry.normals import angular_error_deg, valid_mask
 from stablenormal.pipelines.stable_normal import StableNormal
 
 
@@ -37,8 +38,8 @@ def main() -> None:
     pipeline = StableNormal.from_pretrained(options.model, dtype="float32")
     corpus = open_corpus(options.heldout)
     chosen = np.linspace(0, len(corpus) - 1, min(options.count, len(corpus))).astype(int)
-    images = [torch.from_numpy(corpus.images[i] / 255).float().permute(2, 0, 1) for i in chosen]
-    truths = [torch.from_numpy(corpus.normals(np.array([i]))[0]).float().permute(2, 0, 1) for i in chosen]
+    images = [channels_first(corpus.images[i] / 255).float() for i in chosen]
+    truths = [channels_first(corpus.normals(np.array([i]))[0]).float() for i in chosen]
     settings: list[dict[str, Any]] = [{"mode": "turbo", "processing_resolution": s} for s in options.sizes]
     settings += [
         {"mode": "full", "processing_resolution": size, "t_plus": t_plus, "steps": steps}
@@ -63,7 +64,7 @@ def errors(
     everywhere, on_edges = [], []
     for normals, truth in zip(found, truths, strict=True):
         angles = angular_error_deg(normals[None].float(), truth[None])[0]
-        valid = truth.square().sum(0) > 0.25
+        valid = valid_mask(truth)
         edges = valid & near_edges(truth)
         everywhere.append(float(angles[valid].mean()))
         if edges.any():

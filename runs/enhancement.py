@@ -16,7 +16,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from evidence import commit, write_record
 from torch import Tensor
 
@@ -38,7 +37,8 @@ from stablenormal.data.synthetic.rasteriser import Rasteriser
 from stablenormal.data.synthetic.scenes import BUILDERS
 from stablenormal.evaluation.edges import near_edges, sharpness
 from stablenormal.geometry.coarse_normals import blur_normals, reduce_normals
-from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.geometry.layout import channels_first, channels_last
+from stablenormal.geometry.normals import angular_error_deg, valid_mask, valid_pixels
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import write_image
 from stablenormal.io.wonder3d import View, read_views, write_view
@@ -67,8 +67,8 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = StableNormal.from_pretrained(options.model)
     samples = list(itertools.islice(iterate_samples(options.heldout), options.count))
-    images = [channels(sample.image.astype(np.float32) / 255) for sample in samples]
-    truths = [channels(sample.normals) for sample in samples]
+    images = [channels_first(sample.image.astype(np.float32) / 255) for sample in samples]
+    truths = [channels_first(sample.normals) for sample in samples]
     # Rows of a run that was stopped, of the same weights and images.
     kept_path = options.out.with_suffix(".partial.json")
     same = {"weight_hash": pipeline.weight_hash, "count": len(samples), "heldout": str(options.heldout)}
@@ -111,7 +111,7 @@ def scores(found: list[Tensor], truths: list[Tensor]) -> dict[str, float | None]
     """Means over the maps."""
     overall, near, sharp = [], [], []
     for one, truth in zip(found, truths, strict=True):
-        valid = (truth != 0).any(dim=0)
+        valid = valid_mask(truth)
         angles = angular_error_deg(one[None], truth[None])[0]
         overall.append(float(angles[valid].mean()))
         edges = near_edges(truth) & valid
@@ -134,20 +134,22 @@ def six_views(options: argparse.Namespace, pipeline: StableNormal) -> list[dict[
     truths: list[Tensor] = []
     for number in range(options.sets):
         views = rendered_set(rasteriser, bank, options.seed + number)
-        truths += [channels(view.normals) for view in views.values()]
+        truths += [channels_first(view.normals) for view in views.values()]
         with tempfile.TemporaryDirectory() as folder:
             coarse = {}
             for name, view in views.items():
-                own = degraded(channels(view.normals), "blur 4 px")
+                own = degraded(channels_first(view.normals), "blur 4 px")
                 coarse[name] = own
-                front = turn(own, front_to_view(name).T).permute(1, 2, 0).numpy()
+                front = channels_last(turn(own, front_to_view(name).T))
                 write_view(Path(folder) / "coarse", name, View(view.rgb, front))
             found.setdefault(None, []).extend(coarse.values())
             for strength in options.strengths:
                 settings = EnhanceSettings(strength=strength, model=options.model)
                 enhance_wonder3d(Path(folder) / "coarse", Path(folder) / str(strength), settings)
                 result = read_views(Path(folder) / str(strength))
-                turned = {name: turn(channels(v.normals), front_to_view(name)) for name, v in result.items()}
+                turned = {
+                    name: turn(channels_first(v.normals), front_to_view(name)) for name, v in result.items()
+                }
                 found.setdefault(strength, []).extend(turned.values())
                 if options.picture and strength == 0.4:
                     sheet(options.picture / f"six_{number}.jpg", views, coarse, turned)
@@ -177,7 +179,7 @@ def rendered_set(rasteriser: Rasteriser, bank: object, seed: int) -> dict[str, V
         colour, coverage = rasteriser.colour(camera, 0.3 * scene.radius)
         light = colour / np.maximum(coverage[..., None], 1e-6)
         rgb = np.clip(light / max(float(np.percentile(light[coverage > 0], 95)), 1e-6), 0, 1) ** (1 / 2.2)
-        inside = (geometry.normals != 0).any(axis=-1)
+        inside = valid_pixels(geometry.normals)
         views[name] = View(np.where(inside[..., None], rgb, 1).astype(np.float32), geometry.normals)
     return views
 
@@ -186,8 +188,8 @@ def sheet(path: Path, views: dict[str, View], coarse: dict[str, Tensor], found: 
     """Image, coarse, enhanced and true rows of a set."""
     rows = [
         [np.rint(view.rgb * 255).astype(np.uint8) for view in views.values()],
-        [normals_preview(one.permute(1, 2, 0).numpy(), "opengl") for one in coarse.values()],
-        [normals_preview(one.permute(1, 2, 0).numpy(), "opengl") for one in found.values()],
+        [normals_preview(channels_last(one), "opengl") for one in coarse.values()],
+        [normals_preview(channels_last(one), "opengl") for one in found.values()],
         [normals_preview(view.normals, "opengl") for view in views.values()],
     ]
     write_image(path, np.concatenate([np.concatenate(row, axis=1) for row in rows])[::2, ::2], quality=88)
@@ -197,9 +199,9 @@ def heldout_sheet(path: Path, pipeline: StableNormal, images: list[Tensor], trut
     """Image, blurred, enhanced and true rows of some renders, at the model's own t+."""
     coarse = [degraded(truth, "blur 4 px") for truth in truths]
     found = enhance(pipeline, images, coarse).normals
-    rows = [[np.rint(one.permute(1, 2, 0).numpy() * 255).astype(np.uint8) for one in images]]
+    rows = [[np.rint(channels_last(one) * 255).astype(np.uint8) for one in images]]
     for maps in (coarse, found, truths):
-        rows.append([normals_preview(one.permute(1, 2, 0).float().numpy(), "opengl") for one in maps])
+        rows.append([normals_preview(channels_last(one.float()), "opengl") for one in maps])
     write_image(path, np.concatenate([np.concatenate(row, axis=1) for row in rows]), quality=88)
 
 
@@ -223,11 +225,6 @@ def plot(record: dict[str, list[dict[str, float]]], path: Path) -> None:
     axes[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=80)
-
-
-def channels(picture: np.ndarray) -> Tensor:
-    """(H, W, 3) to (3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from torch.nn import functional
 from stablenormal.applications.enhancement import enhance, t_plus_of_strength
 from stablenormal.data.packed import PackedCorpus, open_corpus
 from stablenormal.geometry.normal_detail import detail_on
-from stablenormal.geometry.normals import resize_normals
+from stablenormal.geometry.normals import resize_normals, valid_mask
 from stablenormal.pipelines import StableNormal
 
 WIDTHS_PX = (1.5, 3.0, 8.0)
@@ -52,7 +52,7 @@ def _choices(
 ) -> Iterator[tuple[str, Callable[[], list[Tensor]]]]:
     """Names of what can be done with coarse maps (3, H, W), and the doing."""
     weakest = t_plus_of_strength(0)
-    valid = [(one != 0).any(dim=0) for one in coarse]
+    valid = [valid_mask(one) for one in coarse]
     refined = pipeline(images, start=coarse, valid=valid, t_plus=weakest).normals
     yield "coarse map", lambda: coarse
     yield "refined", lambda: refined
@@ -66,7 +66,7 @@ def _choices(
 
 def _with_detail(fine: list[Tensor], coarse: list[Tensor], width_px: float) -> list[Tensor]:
     found = [detail_on(one, broad, width_px) for one, broad in zip(fine, coarse, strict=True)]
-    return [torch.where((one != 0).any(dim=0), one, broad) for one, broad in zip(found, coarse, strict=True)]
+    return [torch.where(valid_mask(one), one, broad) for one, broad in zip(found, coarse, strict=True)]
 
 
 def _renders(corpus: PackedCorpus, count: int, size: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -29,6 +29,7 @@ from stablenormal.applications.mesh_preview import render_turn
 from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings
 from stablenormal.data.synthetic.posed_views import MESH_NAME, NORMALS_FOLDER, write_posed_scene
 from stablenormal.evaluation.surface_metrics import surface_metrics
+from stablenormal.geometry.layout import channels_first
 from stablenormal.geometry.mesh import TriangleMesh
 from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.io.atomic import write_bytes
@@ -116,7 +117,7 @@ def predict(folder: Path, priors: Path, model: str, mode: str, ensemble: int) ->
 
 def torch_map(normals: np.ndarray) -> torch.Tensor:
     """(H, W, 3) as (1, 3, H, W)."""
-    return torch.from_numpy(normals).permute(2, 0, 1)[None]
+    return channels_first(normals)[None]
 
 
 def scene_folder(work: Path, config: dict[str, Any], scene: int) -> Path:

@@ -43,7 +43,7 @@ from stablenormal.data.packed import PackedCorpus, open_corpus
 from stablenormal.errors import DataError
 from stablenormal.evaluation.edges import near_edges, sharpness
 from stablenormal.evaluation.pairs import Pair, read_pairs
-from stablenormal.evaluation.run import planes
+from stablenormal.geometry.layout import channels_first
 from stablenormal.geometry.normals import angular_error_deg, unit_length
 from stablenormal.io.atomic import write_bytes
 from stablenormal.models.architecture import SMALL, TOY
@@ -382,12 +382,12 @@ class Study:
 
     def _photograph_error(self, row: Row, networks: list[ModelComponents], pair: Pair) -> float:
         """Mean error of one draw at the photograph's own size, the networks working at the study's."""
-        prepared = prepare(planes(pair.image), self.budget.size, reduction(self.base.autoencoder))
+        prepared = prepare(channels_first(pair.image), self.budget.size, reduction(self.base.autoencoder))
         latent = self.base.encode_image(prepared.image)
         semantic = self.base.semantic_encoder(prepared.image)
         normals = self._estimate(row, self._sampler(row, networks, latent, semantic), latent, 0)
         prediction = restore(unpad(normals, prepared), prepared, self.base.spec.native_frame)
-        truth = planes(pair.normals)
+        truth = channels_first(pair.normals)
         return _mean(angular_error_deg(prediction[None], truth[None])[0], (truth != 0).any(dim=0))
 
 

@@ -19,7 +19,7 @@ from evidence import of_heldout, write_record
 from torch import Tensor
 
 from stablenormal.data.packed import open_corpus
-from stablenormal.geometry.normals import angular_error_deg, unit_length
+from stablenormal.geometry.normals import angular_error_deg, unit_length, valid_mask
 from stablenormal.models.autoencoder import decode
 from stablenormal.pipelines.diffusion import DiffusionSampler
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
@@ -88,7 +88,7 @@ def of_images(found: list[Tensor], truth: Tensor) -> list[list[float]]:
     angles = [angular_error_deg(one, truth) for one in found]
     rows = []
     for image, normals in enumerate(truth):
-        valid = normals.square().sum(0) > 0.25
+        valid = valid_mask(normals)
         means = [float(angle[image][valid].mean()) for angle in angles]
         rows.append([float(np.mean(means)), float(np.var(means, ddof=1)), float(spread[image][valid].mean())])
     return rows

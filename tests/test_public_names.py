@@ -19,6 +19,7 @@ def test_the_public_names_are_these() -> None:
         "angular_error_deg",
         "convert_frame",
         "normal_prior_loss",
+        "predict",
         "read_image",
         "read_normal_map",
         "write_normal_map",

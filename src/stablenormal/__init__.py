@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stablenormal.io.image import Photograph, read_image
     from stablenormal.io.normal_map import NormalMap, read_normal_map, write_normal_map
     from stablenormal.pipelines import NormalsOutput, StableNormal
+    from stablenormal.pipelines.quick import predict
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "angular_error_deg",
     "convert_frame",
     "normal_prior_loss",
+    "predict",
     "read_image",
     "read_normal_map",
     "write_normal_map",
@@ -43,6 +45,7 @@ _HOMES = {
     "angular_error_deg": "stablenormal.geometry.normals",
     "convert_frame": "stablenormal.geometry.normals",
     "normal_prior_loss": "stablenormal.applications.multi_view_prior",
+    "predict": "stablenormal.pipelines.quick",
     "read_image": "stablenormal.io.image",
     "read_normal_map": "stablenormal.io.normal_map",
     "write_normal_map": "stablenormal.io.normal_map",

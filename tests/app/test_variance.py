@@ -37,10 +37,10 @@ def test_photographs_without_truth(settings: VarianceSettings, toy_model: Path, 
     assert record["summary"]["error_variance"] is None
     assert record["edges"]["of"] == "mean prediction"
     pipeline = StableNormal.from_pretrained(toy_model, device="cpu", dtype="float32")
-    from stablenormal.evaluation.run import planes
+    from stablenormal.geometry.layout import channels_first
     from stablenormal.io.image import read_image
 
-    image = planes(read_image(photos / seen[0]).rgb)
+    image = channels_first(read_image(photos / seen[0]).rgb)
     members = [pipeline([image], mode="turbo", seed=seed).normals[0][None] for seed in (4, 5, 6)]
     spread = spread_deg(members, average_normals(members))[0].numpy()
     assert record["images"][0]["everywhere"]["mean"] == pytest.approx(spread.mean(), rel=1e-5)

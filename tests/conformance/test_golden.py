@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +17,7 @@ from stablenormal.models.text import text_constant
 from stablenormal.models.unet_stages import stage_channels
 from stablenormal.pipelines import StableNormal
 from stablenormal.pipelines.noise import seeded_noise
-from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
+from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler, plan_refinement
 from stablenormal.sampling.one_step import one_step
 
 LATENT_TOLERANCE, NORMAL_TOLERANCE = 1e-4, 5e-4
@@ -85,6 +85,45 @@ def test_normals(recording, pipeline):
     if recording.late:  # the recording's YOSO map is of t = 0 there, which is turbo
         turbo = pipeline(recording.image, mode="turbo", seed=recording.seed).normals[0]
         assert difference(turbo, recording.yoso) < NORMAL_TOLERANCE
+
+
+@pytest.mark.parametrize("recording", ["released_rule"], indirect=True)
+@pytest.mark.parametrize("steps", [1, 2, 3, 6, 7, 10, 25, 50])
+@torch.no_grad()
+def test_any_number_of_steps(recording, pipeline, steps):
+    """The released loop on diffusers' own scheduler: YOSO at 401, and the hold where `steps` puts it."""
+    components, schedule = pipeline.components, released_scheduler(steps)
+    image = recording.image[None] * 2 - 1
+    latent = encode(components.autoencoder, image)
+    plan = plan_refinement(pipeline.spec, steps=steps)
+    sampler = TwoStageSampler(components, latent, components.semantic_encoder(image), plan)
+    noise, held = seeded_noise(recording.seed, latent), steps // 2
+    timesteps = schedule.timesteps.clone()
+    timesteps[:held] = timesteps[held].clone()
+    x = sampler.yoso(noise(), 401)
+    for index, timestep in enumerate(timesteps):
+        x0 = sampler.refiner(x, int(timestep))
+        if index + 1 < held:
+            x = schedule.add_noise(x0, noise(), timestep[None])
+        else:  # DDIM's step goes from t to t - 1000 // steps; the hold's last one is taken from above
+            x = schedule.step(x0, timestep + (1000 // steps if index + 1 == held else 0), x).prev_sample
+    assert difference(sampler(seeded_noise(recording.seed, latent)), x0) < LATENT_TOLERANCE
+    if steps == 10:
+        assert difference(x0, recording.refined_latent) < LATENT_TOLERANCE
+
+
+def released_scheduler(steps: int) -> DDIMScheduler:
+    scheduler = DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="sample",
+        clip_sample=False,
+        timestep_spacing="leading",
+        steps_offset=1,
+    )
+    scheduler.set_timesteps(steps)
+    return scheduler
 
 
 def test_another_seed_differs(recording, pipeline):

@@ -11,7 +11,8 @@ from stablenormal.evaluation.pairs import Pair, read_pairs
 from stablenormal.evaluation.pooling import QUANTILE_ERROR_DEG
 from stablenormal.evaluation.predictions import find_predictions, read_prediction
 from stablenormal.evaluation.protocols import PROTOCOLS
-from stablenormal.evaluation.run import Evaluator, planes, score
+from stablenormal.evaluation.run import Evaluator, score
+from stablenormal.geometry.layout import channels_first
 from stablenormal.geometry.normals import angular_error_deg, unit_length
 
 
@@ -81,7 +82,7 @@ def test_a_perfect_prediction_has_exactly_zero(fixtures, benchmark, protocol):
     evaluator = Evaluator(PROTOCOLS[protocol])
     for entry in list_benchmark(benchmark, fixtures):
         pair = entry.load()
-        evaluator.add(pair, unit_length(planes(pair.normals)[None])[0])
+        evaluator.add(pair, unit_length(channels_first(pair.normals)[None])[0])
     summary = evaluator.summary()
     for metrics in (summary.everywhere, summary.on_edges):
         values = (metrics.mean, metrics.median, metrics.rmse)
@@ -124,7 +125,7 @@ def test_pooling_and_averaging_split_by_edges(protocol):
     evaluator, parts = Evaluator(PROTOCOLS[protocol]), {"everywhere": [], "on_edges": [], "off_edges": []}
     for pair, prediction in _random_pairs():
         evaluator.add(pair, prediction)
-        truth = planes(pair.normals)
+        truth = channels_first(pair.normals)
         angles = angular_error_deg(prediction[None], truth[None])[0]
         valid, near = (truth != 0).any(0), near_edges(truth)
         for region, mask in (("everywhere", valid), ("on_edges", valid & near), ("off_edges", valid & ~near)):
@@ -158,7 +159,7 @@ def test_an_image_without_edges_has_no_score_on_edges():
     normals = np.zeros((10, 10, 3), np.float32)
     normals[..., 2] = 1
     evaluator = Evaluator(PROTOCOLS["marigold"])
-    compared = evaluator.add(Pair("flat", "flat", normals, normals), planes(normals))
+    compared = evaluator.add(Pair("flat", "flat", normals, normals), channels_first(normals))
     assert compared.score.on_edges is None and compared.score.off_edges is not None
     assert evaluator.summary().on_edges is None
 

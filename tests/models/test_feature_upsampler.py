@@ -94,7 +94,8 @@ class TestInAModel:
 
     def test_features_have_the_latents_size(self, upsampling, generator):
         image = torch.rand(1, 3, 40, 32, generator=generator)
-        assert upsampling.semantic_features(image, (5, 4)).shape == (1, 12, 5, 4)
+        encoded = upsampling.encode_image(image)
+        assert upsampling.semantic_features(image, encoded).shape == (1, 12, 5, 4)
 
     def test_a_missing_or_foreign_upsampler_is_refused(self, upsampling, tmp_path):
         upsampling.feature_upsampler = None

@@ -56,7 +56,7 @@ class TestModelFolder:
             toy.image_encoder.network.conv_out.bias += 1
         loaded = load_components(save_components(toy, tmp_path / "model", torch.float32))
         image = torch.rand(1, 3, 16, 16, generator=generator) * 2 - 1
-        torch.testing.assert_close(loaded.encode_image(image), encode(toy.autoencoder, image) + 1)
+        torch.testing.assert_close(loaded.encode_image(image).latent, encode(toy.autoencoder, image) + 1)
 
     def test_one_that_is_missing_is_an_error(self, toy, tmp_path):
         toy.image_encoder = ImageEncoder.from_autoencoder(toy.autoencoder)
@@ -69,7 +69,7 @@ class TestModelFolder:
         loaded = load_components(save_components(toy, tmp_path / "model", torch.float32))
         image = torch.rand(1, 3, 16, 16, generator=generator) * 2 - 1
         assert loaded.image_encoder is None
-        assert torch.equal(loaded.encode_image(image), encode(loaded.autoencoder, image))
+        assert torch.equal(loaded.encode_image(image).latent, encode(loaded.autoencoder, image))
 
     def test_one_of_another_model_is_refused(self, toy, tmp_path):
         other = build_autoencoder(replace(TOY.autoencoder, latent_channels=3))

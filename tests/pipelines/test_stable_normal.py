@@ -2,14 +2,18 @@ import hashlib
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stablenormal.errors import ImageShapeError, ModelError, OfflineError, SettingError
 from stablenormal.geometry.normals import angular_error_deg, flip_horizontal
 from stablenormal.models import denoiser
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.pipelines import StableNormal, processing, stable_normal
 from stablenormal.pipelines.noise import seeded_noise
+from stablenormal.pipelines.quick import predict
 from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
 
 MODES = ("full", "turbo")
@@ -54,8 +58,9 @@ class TestPromises:
         stacked = torch.stack([images[0], images[2]])
         assert torch.equal(pipeline(stacked).normals[1], pipeline(images[2]).normals[0])
 
-    def test_no_images_no_normals(self, pipeline):
-        assert pipeline([]).normals == []
+    def test_an_empty_list_is_refused(self, pipeline):
+        with pytest.raises(SettingError, match="the list is empty"):
+            pipeline([])
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 500), (300, 2)])
     def test_any_size(self, pipeline, size):
@@ -195,7 +200,8 @@ class TestOptions:
         components.to(torch.device("cpu"), torch.bfloat16)
         latent = torch.randn(1, 4, 2, 2).bfloat16()
         plan = RefinementPlan("hold_then_descend", 4, 401, 0.0)
-        sampler = TwoStageSampler(components, latent, torch.randn(1, 12, 2, 2).bfloat16(), plan)
+        encoded = EncodedImage(latent, latent)
+        sampler = TwoStageSampler(components, encoded, torch.randn(1, 12, 2, 2).bfloat16(), plan)
         refiner, seen = sampler.refiner, []
         sampler.refiner = lambda x, t: seen.append(x) or refiner(x, t)
         with torch.no_grad():
@@ -351,3 +357,37 @@ def test_sampling_uses_what_training_uses(components):
         expected = components.refiner.predict(x, timestep, latent, semantic=features)
         assert torch.equal(conditioned(x, timestep), expected)
     assert denoiser.GuidedDenoiser is type(components.refiner)
+
+
+class TestAsPeopleWriteIt:
+    def test_files_pictures_and_arrays_give_what_tensors_give(self, pipeline, tmp_path):
+        codes = np.random.default_rng(0).integers(0, 256, (24, 31, 3)).astype(np.uint8)
+        path = tmp_path / "photo.png"
+        Image.fromarray(codes).save(path)
+        tensor = torch.from_numpy(codes).permute(2, 0, 1) / 255
+        expected = pipeline(tensor).normals[0]
+        for image in (path, Image.fromarray(codes), codes):
+            assert torch.equal(pipeline(image).normals[0], expected)
+
+    def test_what_is_transparent_is_zero(self, pipeline):
+        picture = Image.new("RGBA", (30, 20), (200, 100, 50, 255))
+        picture.paste((0, 0, 0, 0), (0, 0, 10, 20))
+        normals = pipeline(picture).normals[0]
+        assert (normals[:, :, :10] == 0).all()
+        assert (normals[:, :, 10:] != 0).any(dim=0).all()
+
+    def test_predict_keeps_the_model(self, toy_model):
+        image = np.zeros((16, 16, 3), np.uint8)
+        first = predict(image, model=toy_model, mode="turbo")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(StableNormal, "from_pretrained", None)
+            again = predict(image, model=toy_model, mode="turbo")
+        assert torch.equal(first.normals[0], again.normals[0])
+
+    def test_moving_and_its_name(self, pipeline):
+        assert pipeline.to("cpu", "bfloat16").dtype == torch.bfloat16
+        told = repr(pipeline)
+        for part in ("'toy'", "'cpu'", "bfloat16", "processing_resolution=32", "M,"):
+            assert part in told
+        with pytest.raises(SettingError, match="does not exist"):
+            pipeline.to("abacus")

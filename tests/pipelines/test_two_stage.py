@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from stablenormal.errors import SettingError
+from stablenormal.models.image_encoder import EncodedImage
+from stablenormal.models.spec import ModelSpec
 from stablenormal.pipelines.noise import seeded_noise
-from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
+from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler, plan_refinement
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.sampling.refine import fixed_level, hold_then_descend, plain_ddim
 
@@ -30,24 +32,55 @@ class TestPlan:
             RefinementPlan(*fields)
 
 
+class TestPlanOfSpec:
+    """What becomes of a spec's own plan when a caller changes part of it."""
+
+    released = ModelSpec(name="released")
+    own_level = ModelSpec(name="own", t_plus=101, steps=1)
+
+    @pytest.mark.parametrize("steps", range(1, 51))
+    def test_steps_alone_move_the_hold_as_released(self, steps):
+        plan = plan_refinement(self.released, steps=steps)
+        assert plan.table == hold_then_descend(steps)
+        assert plan.yoso_t == 401
+
+    def test_a_given_level_stays(self):
+        plan = plan_refinement(self.released, steps=6, t_plus=401)
+        assert plan.table == hold_then_descend(6, 401)
+        assert [step.t_network for step in plan.table] == [401, 401, 401, 401, 201, 1]
+        assert plan_refinement(self.released, steps=6, t_plus=300).yoso_t == 300
+
+    def test_a_spec_with_a_level_of_its_own_keeps_it(self):
+        plan = plan_refinement(self.own_level, steps=6)
+        assert (plan.t_plus, plan.yoso_t, plan.table) == (101, 101, hold_then_descend(6, 101))
+
+    def test_other_rules_start_at_the_specs_level(self):
+        late = replace(self.released, refinement="fixed_level", steps=2)
+        assert plan_refinement(late, steps=3).table == fixed_level(3, 401)
+        assert plan_refinement(late, steps=6, refinement="hold_then_descend").t_plus == 401
+        assert plan_refinement(self.released, steps=6, refinement="ddim").table == plain_ddim(6, 401)
+
+    def test_nothing_asked_is_the_specs_own(self):
+        assert plan_refinement(self.released) == RefinementPlan("hold_then_descend", 10, 401, 0.0, 401)
+
+
 class Start:
     """What the refiner is given first, and what YOSO was given, with every combination of start and rule."""
 
-    def __init__(self, components, start, rule, coarse=None):
+    def __init__(self, components, start, rule, coarse=None, yoso_t=None):
         components.spec = replace(components.spec, start=start)
         generator = torch.Generator().manual_seed(3)
         self.latent = torch.randn(1, 4, 2, 2, generator=generator)
         semantic = torch.randn(1, 12, 2, 2, generator=generator)
-        sampler = TwoStageSampler(
-            components, self.latent, semantic, RefinementPlan(rule, 1, 401, 0.0), coarse
-        )
+        encoded = EncodedImage(self.latent, self.latent)
+        plan = RefinementPlan(rule, 1, 401, 0.0, yoso_t)
+        sampler = TwoStageSampler(components, encoded, semantic, plan, coarse)
         self.yoso_calls, self.refiner_calls, yoso, refiner = [], [], sampler.yoso, sampler.refiner
 
         def watched_yoso(x, t):
             self.yoso_calls.append((x, t))
             return yoso(x, t)
 
-        watched_yoso.image_latent = yoso.image_latent
         sampler.yoso = watched_yoso
         sampler.refiner = lambda x, t: self.refiner_calls.append((x, t)) or refiner(x, t)
         sampler(seeded_noise(5, self.latent))
@@ -69,6 +102,11 @@ class TestStart:
         assert [t for _, t in run.yoso_calls] == [401]
         assert torch.equal(run.yoso_calls[0][0], run.first)
         assert torch.equal(run.refiner_calls[0][0], run.yoso(run.first, 401))
+
+    def test_noise_is_asked_for_the_plans_level(self, components):
+        run = Start(components, "noise", "hold_then_descend", yoso_t=333)
+        assert [t for _, t in run.yoso_calls] == [333]
+        assert [t for _, t in run.refiner_calls] == [401]
 
     @pytest.mark.parametrize("rule", ["hold_then_descend", "fixed_level", "ddim"])
     def test_image_latent_gives_x0_which_is_noised(self, components, rule):

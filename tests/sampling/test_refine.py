@@ -1,9 +1,17 @@
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from stablenormal.errors import SettingError
 from stablenormal.sampling.noise_schedule import NoiseSchedule
-from stablenormal.sampling.refine import Step, fixed_level, hold_then_descend, plain_ddim, run_steps
+from stablenormal.sampling.refine import (
+    Step,
+    fixed_level,
+    hold_level,
+    hold_then_descend,
+    plain_ddim,
+    run_steps,
+)
 
 SCHEDULE = NoiseSchedule()
 
@@ -13,6 +21,24 @@ def released_timesteps(steps: int) -> list[int]:
     timesteps = [index * (1000 // steps) + 1 for index in reversed(range(steps))]
     timesteps[: steps // 2] = [timesteps[steps // 2]] * (steps // 2)
     return timesteps
+
+
+def released_table(steps: int) -> tuple[Step, ...]:
+    """The released scheduler's steps, from the timesteps of diffusers' own DDIM."""
+    scheduler = DDIMScheduler(timestep_spacing="leading", steps_offset=1)
+    scheduler.set_timesteps(steps)
+    seen, held = scheduler.timesteps.tolist(), steps // 2
+    seen[:held] = [seen[held]] * held
+    gap = scheduler.config.num_train_timesteps // steps
+    table = []
+    for index, (level, following) in enumerate(zip(seen, [*seen[1:], 0], strict=True)):
+        if index + 1 < held:
+            table.append(Step(level, level, following, "renoise"))
+        elif index + 1 == held:
+            table.append(Step(level, level + gap, following, "ddim"))
+        else:
+            table.append(Step(level, level, following, "ddim" if following else "last"))
+    return tuple(table)
 
 
 class TestHoldThenDescend:
@@ -36,6 +62,20 @@ class TestHoldThenDescend:
         held = [step for step in table if step.t_from > step.t_network]
         assert held == ([Step(table[0][0], table[0][0] + 1000 // steps, table[0][0], "ddim")] * (steps > 1))
 
+    @pytest.mark.parametrize("steps", range(1, 51))
+    def test_one_to_fifty_steps_are_diffusers_timesteps_held(self, steps):
+        assert hold_then_descend(steps) == released_table(steps)
+        assert hold_then_descend(steps, hold_level(steps)) == hold_then_descend(steps)
+
+    def test_six_steps_by_hand(self):
+        assert hold_then_descend(6) == (
+            *[Step(333, 333, 333, "renoise")] * 2,
+            Step(333, 499, 333, "ddim"),
+            Step(333, 333, 167, "ddim"),
+            Step(167, 167, 1, "ddim"),
+            Step(1, 1, 0, "last"),
+        )
+
     @pytest.mark.parametrize("steps", [1, 2, 3, 4, 9, 10, 13])
     @pytest.mark.parametrize("t_plus", [1, 100, 401, 999])
     def test_any_t_plus(self, steps, t_plus):
@@ -47,18 +87,11 @@ class TestHoldThenDescend:
         for step, following in zip(table, table[1:], strict=False):
             assert step.t_to == following.t_network
 
-    def test_schedule_gives_the_total(self):
-        assert hold_then_descend(10, schedule=NoiseSchedule(timesteps=100))[0].t_network == 41
-
 
 class TestFixedLevel:
     def test_two_rounds(self):
         assert fixed_level(2) == (Step(401, 401, 401, "renoise"), Step(401, 401, 0, "last"))
         assert [step.t_network for step in fixed_level(3, t_plus=200)] == [200, 200, 200]
-
-    def test_schedule_gives_the_total(self):
-        with pytest.raises(SettingError, match="1 to 99"):
-            fixed_level(2, schedule=NoiseSchedule(timesteps=100))
 
 
 class TestPlainDdim:
@@ -66,12 +99,9 @@ class TestPlainDdim:
         assert [step.t_network for step in plain_ddim(10)] == list(range(901, 0, -100))
         assert [step.t_network for step in plain_ddim(5, t_start=401)] == [401, 301, 201, 101, 1]
         assert [step.kind for step in plain_ddim(3)] == ["ddim", "ddim", "last"]
-        assert plain_ddim(10, schedule=NoiseSchedule(timesteps=100))[0].t_network == 91
 
     def test_equals_diffusers_scheduler(self):
         """The same trajectory as diffusers' DDIM with x0 prediction, leading spacing and an offset of 1."""
-        from diffusers import DDIMScheduler
-
         scheduler = DDIMScheduler(
             beta_schedule="scaled_linear",
             beta_start=0.00085,
@@ -90,7 +120,7 @@ class TestPlainDdim:
         torch.testing.assert_close(ours, x0)
 
 
-@pytest.mark.parametrize("rule", [hold_then_descend, fixed_level, plain_ddim])
+@pytest.mark.parametrize("rule", [hold_then_descend, fixed_level, plain_ddim, hold_level])
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_rules_refuse_step_counts(rule, steps):
     with pytest.raises(SettingError, match="steps: expected 1 to 1000"):
@@ -158,8 +188,6 @@ class TestRunSteps:
 
     def test_tau_is_ddims_eta(self):
         """With tau = 1 and the true noise inferred, a DDIM step keeps the level's variance."""
-        from diffusers import DDIMScheduler
-
         scheduler = DDIMScheduler(
             beta_schedule="scaled_linear",
             beta_start=0.00085,
@@ -181,12 +209,6 @@ class TestRunSteps:
         run_steps(watched, x, table, lambda: noise, tau=0.7)
         expected = scheduler.step(denoise(x, 301), 301, x, eta=0.7, variance_noise=noise).prev_sample
         torch.testing.assert_close(seen[1], expected)
-
-    def test_schedule_is_used(self):
-        x = draws(1)()
-        usual = run_steps(denoise, x, fixed_level(2), draws())
-        other = run_steps(denoise, x, fixed_level(2), draws(), NoiseSchedule(beta_end=0.02))
-        assert not torch.allclose(usual, other)
 
     @pytest.mark.parametrize("table", [(), hold_then_descend(4)[:-1], fixed_level(1) * 2])
     def test_refuses_a_table_without_one_end(self, table):

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from stablenormal.app.naming import MAP_ENDINGS, PREVIEW_FOLDER, UNCERTAINTY_NPY, UNCERTAINTY_PNG
 from stablenormal.applications.enhancement import (
@@ -18,6 +16,7 @@ from stablenormal.applications.enhancement import (
     turn,
 )
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.io.image import SUFFIXES, read_image, read_mask, require_pixels, require_size
 from stablenormal.io.normal_map import normal_map_files, read_normal_map, write_normal_map
@@ -158,12 +157,12 @@ def enhance_wonder3d(
     written = OutputFolder(output, (file for name in VIEWS for file in view_files(folder, name)))
     written.check(file for name in VIEWS for file in view_files(output, name))
     views = read_views(folder, frame or "opengl")
-    maps = {name: _channels(view.normals) for name, view in views.items()}
+    maps = {name: channels_first(view.normals) for name, view in views.items()}
     side = right_side(maps) if system == "front" else 1
     turns = {name: front_to_view(name, side) if system == "front" else torch.eye(3).double() for name in maps}
     result = enhance(
         _pipeline(settings),
-        [_channels(view.rgb) for view in views.values()],
+        [channels_first(view.rgb) for view in views.values()],
         [turn(normals, turns[name]) for name, normals in maps.items()],
         t_plus=settings.level,
         steps=settings.steps,
@@ -172,7 +171,7 @@ def enhance_wonder3d(
     )
     files: list[Path] = []
     for (name, view), normals in zip(views.items(), result.normals, strict=True):
-        back = turn(normals, turns[name].T).permute(1, 2, 0).numpy()  # (H, W, 3)
+        back = channels_last(turn(normals, turns[name].T))  # (H, W, 3)
         with written.writing(view_files(output, name)):
             files += write_view(output, name, View(view.rgb, back), frame or "opengl")
     return EnhanceReport(tuple(files), ())
@@ -213,15 +212,15 @@ def _enhance_file(
     normals = np.where(photograph.valid[..., None], coarse.normals, 0)
     result = enhance(
         pipeline,
-        [_channels(photograph.rgb)],
-        [_channels(normals)],
+        [channels_first(photograph.rgb)],
+        [channels_first(normals)],
         t_plus=settings.level,
         steps=settings.steps,
         seed=settings.seed,
         processing_resolution=settings.resolution,
     )
     path = pair.result(folder, settings.format)
-    refined = result.normals[0].permute(1, 2, 0).numpy()  # (H, W, 3)
+    refined = channels_last(result.normals[0])  # (H, W, 3)
     with folder.writing(normal_map_files(path, settings.format)):
         write_normal_map(path, refined, coarse.frame, settings.format)
     return path
@@ -310,8 +309,3 @@ def _with_results_of_their_own(
 
 def _pipeline(settings: EnhanceSettings) -> StableNormal:
     return StableNormal.from_pretrained(settings.model, device=settings.device, offline=settings.offline)
-
-
-def _channels(picture: npt.NDArray[np.float32]) -> Tensor:
-    """(H, W, 3) to (3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1)

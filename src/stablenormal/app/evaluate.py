@@ -35,7 +35,8 @@ from stablenormal.evaluation.pairs import Entry, Pair
 from stablenormal.evaluation.pooling import QUANTILE_ERROR_DEG
 from stablenormal.evaluation.predictions import find_predictions, read_prediction
 from stablenormal.evaluation.protocols import choose_protocol
-from stablenormal.evaluation.run import REGIONS, Compared, Evaluator, ImageScore, Summary, planes
+from stablenormal.evaluation.run import REGIONS, Compared, Evaluator, ImageScore, Summary
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.io.output_folder import OutputFolder
@@ -247,7 +248,7 @@ def _model_source(settings: EvaluateSettings) -> _Source:
     estimate, weight_hash = load_estimator(settings.model)
     seed = settings.seed or 0
     return _Source(
-        predict=lambda pair: estimate(planes(pair.image), seed),
+        predict=lambda pair: estimate(channels_first(pair.image), seed),
         frame="opengl",
         facts={"Model": settings.model.model, "Mode": settings.model.mode, "Weights": weight_hash},
     )
@@ -290,7 +291,7 @@ def _exhibit(compared: Compared, pair: Pair, prediction: Tensor, error_map: NDAr
         compared.score,
         {
             "photograph": photo_preview(pair.image),
-            "prediction": normals_preview(prediction.permute(1, 2, 0).cpu().numpy(), "opengl"),
+            "prediction": normals_preview(channels_last(prediction), "opengl"),
             "ground truth": normals_preview(pair.normals, "opengl"),
             "error": error_map,
         },

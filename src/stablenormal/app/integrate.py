@@ -15,6 +15,7 @@ from stablenormal.applications.normal_integration import Integration, Integratio
 from stablenormal.applications.surface_mesh import surface_mesh
 from stablenormal.errors import OutputError, SettingError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.mesh import TriangleMesh
 from stablenormal.io.camera_file import read_camera_matrix
 from stablenormal.io.choice import UNSAID, Choice
@@ -250,12 +251,12 @@ def photograph_to_mesh(
     require_pixels(valid, photo)
     pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
     predicted = pipeline(
-        [torch.from_numpy(photograph.rgb).permute(2, 0, 1)],  # (3, H, W)
+        [channels_first(photograph.rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],
         mode=mode,
         seed=seed,
     )
-    normals = predicted.normals[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
+    normals = channels_last(predicted.normals[0])  # (H, W, 3)
     result = integrate_normals(normals, intrinsics, valid, settings)
     mesh = surface_mesh(result, normals, intrinsics)
     with folder.writing([*planned, turntable]):

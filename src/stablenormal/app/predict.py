@@ -23,6 +23,7 @@ from stablenormal.app.previews import (
 )
 from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, write_record
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.choice import UNSAID
 from stablenormal.io.fingerprint import MadeFrom, made_from
 from stablenormal.io.image import Photograph, picture_size, read_image, require_pixels, write_image
@@ -247,7 +248,7 @@ def _finish(run: _Run, batch: Sequence[tuple[_Task, Photograph]]) -> Iterator[Fi
 def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
     settings = run.settings
     return run.pipeline(
-        [torch.from_numpy(photograph.rgb).permute(2, 0, 1) for photograph in photographs],  # (3, H, W)
+        [channels_first(photograph.rgb) for photograph in photographs],  # (3, H, W)
         valid=[torch.from_numpy(photograph.valid) for photograph in photographs],  # (H, W)
         mode=settings.mode,
         seed=settings.seed,
@@ -265,7 +266,7 @@ def _write(
 ) -> FileResult:
     """Write every file of one photograph; `normal_map` is (3, H, W), `spread` (H, W)."""
     files = _files(run, task.job)
-    normals = normal_map.permute(1, 2, 0).numpy()  # (H, W, 3)
+    normals = channels_last(normal_map)  # (H, W, 3)
     uncertainty = None if spread is None else spread.numpy()
 
     def previews() -> None:

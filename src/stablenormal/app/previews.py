@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stablenormal.app.gallery import Legend
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import convert_frame, encode_8bit
 
 PREVIEW_SIDE = 1024
@@ -99,8 +99,8 @@ def frame_legend(frame: str, side: int = 168) -> Legend:
 
 def _coloured(normals: NDArray[np.float32], frame: str, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Unit OpenGL normals (H, W, 3) as the 8-bit colours of a frame."""
-    maps = torch.from_numpy(normals.astype(np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    colours = encode_8bit(convert_frame(maps, "opengl", frame))[0].permute(1, 2, 0).numpy()
+    maps = channels_first(normals.astype(np.float32))[None]  # (1, 3, H, W)
+    colours = channels_last(encode_8bit(convert_frame(maps, "opengl", frame))[0])
     return np.where(valid, colours, np.uint8(INVALID_COLOUR)).astype(np.uint8)
 
 

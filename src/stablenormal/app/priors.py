@@ -17,6 +17,7 @@ from stablenormal.app.run_record import FileResult, RunStatus, earlier_results, 
 from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.multi_view_consistency import Consistency, ViewNormals, consistency
 from stablenormal.errors import SettingError, StableNormalError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.posed import PosedCamera
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.depth_map import read_depth_map
@@ -298,7 +299,7 @@ def _predict(
     pipeline: StableNormal, photograph: Photograph, valid: npt.NDArray[np.bool_], settings: PriorSettings
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
     output = pipeline(
-        [torch.from_numpy(photograph.rgb).permute(2, 0, 1)],  # (3, H, W)
+        [channels_first(photograph.rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],
         mode=settings.mode,
         seed=settings.seed,
@@ -306,7 +307,7 @@ def _predict(
         uncertainty=settings.ensemble > 1,
         processing_resolution=settings.resolution,
     )
-    normals = output.normals[0].permute(1, 2, 0).contiguous().numpy()
+    normals = channels_last(output.normals[0])
     if output.uncertainty_deg is None:
         return normals, None
     return normals, np.where(valid, confidence_of(output.uncertainty_deg[0].numpy()), 0).astype(np.float32)

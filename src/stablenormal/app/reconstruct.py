@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from stablenormal.app.previews import problem_of
 from stablenormal.app.run_record import versions
@@ -21,6 +20,7 @@ from stablenormal.applications.mesh_reconstruction.fitting import Progress, Surf
 from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings
 from stablenormal.applications.mesh_reconstruction.views import ReconstructionView
 from stablenormal.errors import OutputError, SceneError, SettingError, StableNormalError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.mesh import TriangleMesh
 from stablenormal.geometry.normals import encode_8bit
 from stablenormal.io.atomic import write_bytes
@@ -167,9 +167,9 @@ def preview_picture(fit: SurfaceFit, view: int = 0) -> npt.NDArray[np.uint8]:
     """A photograph, its rendering, and the surface's normals in that camera, side by side."""
     rgb, normals = fit.picture(view)
     own = normals @ fit.views[view].camera.rotation.astype(np.float32)
-    coded = encode_8bit(torch.from_numpy(own).permute(2, 0, 1)[None])[0].permute(1, 2, 0).to(torch.uint8)
+    coded = channels_last(encode_8bit(channels_first(own)[None])[0])
     seen = np.clip(np.concatenate([fit.views[view].rgb, rgb], axis=1), 0, 1)
-    return np.concatenate([np.rint(seen * 255).astype(np.uint8), coded.numpy()], axis=1)
+    return np.concatenate([np.rint(seen * 255).astype(np.uint8), coded], axis=1)
 
 
 def _read_views(

@@ -24,7 +24,6 @@ from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
 from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.pairs import Entry
-from stablenormal.evaluation.run import planes
 from stablenormal.evaluation.variance import (
     LEAST_SEEDS,
     ImageVariance,
@@ -33,6 +32,8 @@ from stablenormal.evaluation.variance import (
     VarianceEvaluator,
     VarianceSummary,
 )
+from stablenormal.geometry.layout import channels_first, channels_last
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.image import list_images, read_image, require_pixels
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.uncertainty_map import write_uncertainty_map
@@ -136,7 +137,9 @@ def variance(
     cards = []
     for one in inputs:
         image, truth = one.load()
-        compared = evaluator.add(one.name, planes(image), None if truth is None else planes(truth))
+        compared = evaluator.add(
+            one.name, channels_first(image), None if truth is None else channels_first(truth)
+        )
         cards.append(_write_maps(folder, one.name, image, compared))
         on_image(compared.result)
     report = VarianceReport(
@@ -205,7 +208,7 @@ def _pair(entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _write_maps(folder: OutputFolder, name: str, image: NDArray[np.float32], compared: SeedsCompared) -> Card:
     """The spread as numbers and as a picture, and what to see beside it."""
-    normals = compared.mean_normals.permute(1, 2, 0).numpy()
+    normals = channels_last(compared.mean_normals)
     spread = compared.spread_deg.numpy()
     file = folder.path(_spread(name))
     with folder.writing([file]):
@@ -213,7 +216,7 @@ def _write_maps(folder: OutputFolder, name: str, image: NDArray[np.float32], com
     previews = {
         "photograph": photo_preview(image),
         "mean normals": normals_preview(normals, "opengl"),
-        "spread": uncertainty_preview(spread, (normals != 0).any(axis=-1)),
+        "spread": uncertainty_preview(spread, valid_pixels(normals)),
     }
     pictures = write_pictures(folder, name, previews)
     everywhere = compared.result.everywhere

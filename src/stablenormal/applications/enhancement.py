@@ -17,7 +17,7 @@ from torch import Tensor
 from stablenormal.errors import ImageShapeError, SettingError
 from stablenormal.geometry.coarse_normals import blur_width_px
 from stablenormal.geometry.normal_detail import detail_on
-from stablenormal.geometry.normals import unit_length
+from stablenormal.geometry.normals import unit_length, valid_mask
 from stablenormal.models.spec import TRAIN_TIMESTEPS
 from stablenormal.pipelines import NormalsOutput, StableNormal
 from stablenormal.sampling.noise_schedule import NoiseSchedule
@@ -77,19 +77,19 @@ def enhance(
                 f"normal map {index} is {tuple(normals.shape)}, its image {tuple(image.shape)}; "
                 "resize one to the other first"
             )
-        if not bool((normals != 0).any()):
+        if not bool(valid_mask(normals).any()):
             raise SettingError(f"normal map {index} has no valid pixel; check its mask")
     refined = pipeline(
         images,
         start=coarse,
-        valid=[(normals != 0).any(dim=0) for normals in coarse],  # (H, W)
+        valid=[valid_mask(normals) for normals in coarse],  # (H, W)
         t_plus=t_plus,
         steps=steps,
         seed=seed,
         processing_resolution=processing_resolution,
     )
     kept = float(NoiseSchedule().alphas_cumprod[refined.t_plus]) ** 0.5
-    held = pipeline.autoencode(coarse, processing_resolution)
+    held = pipeline.autoencode(coarse, images, processing_resolution)
     detailed = [
         _with_detail(new, normals.to(new), autoencoded, kept)
         for new, normals, autoencoded in zip(refined.normals, coarse, held, strict=True)
@@ -99,13 +99,13 @@ def enhance(
 
 def _with_detail(refined: Tensor, coarse: Tensor, autoencoded: Tensor, share: float) -> Tensor:
     """The detail of a refined map (3, H, W), and what the autoencoder lost, on the coarse map's shape."""
-    valid = (coarse != 0).any(dim=0)
+    valid = valid_mask(coarse)
     coarse = torch.where(valid, unit_length(coarse[None])[0], 0.0)
     lost = torch.where(valid, coarse - autoencoded, 0.0)
     fine = torch.where(valid, unit_length((refined + share * lost)[None])[0], 0.0)
     width = max(_SHARPEST_PX, blur_width_px(coarse)) / share
     found = detail_on(fine, coarse, width)
-    return torch.where((found != 0).any(dim=0), found, coarse)
+    return torch.where(valid_mask(found), found, coarse)
 
 
 def front_to_view(view: str, side: int = 1) -> Tensor:
@@ -156,7 +156,7 @@ def _facing_share(maps: dict[str, Tensor], side: int) -> float:
     """Share of valid normals that face the camera of their own view."""
     facing = total = 0
     for view, normals in maps.items():
-        valid = (normals != 0).any(dim=0)
+        valid = valid_mask(normals)
         facing += int((turn(normals, front_to_view(view, side))[2][valid] > 0).sum())
         total += int(valid.sum())
     return facing / max(total, 1)

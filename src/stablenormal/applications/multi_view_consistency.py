@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.geometry.posed import PosedCamera
 
 Array = npt.NDArray[np.float64]
@@ -132,7 +133,7 @@ def _pixels(view: ViewNormals, places: Array) -> tuple[npt.NDArray[np.bool_], np
 
 def _angles_deg(first: Array, second: Array) -> Array:
     """Angles between rows that are both known."""
-    known = (np.linalg.norm(first, axis=1) > 0.5) & (np.linalg.norm(second, axis=1) > 0.5)
+    known = valid_pixels(first) & valid_pixels(second)
     a, b = first[known], second[known]
     sine = np.linalg.norm(np.cross(a, b), axis=1)
     angles: Array = np.degrees(np.arctan2(sine, (a * b).sum(axis=1)))

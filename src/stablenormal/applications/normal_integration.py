@@ -25,7 +25,7 @@ from scipy.special import expit
 from stablenormal.applications.laplacian_solver import LaplacianSolver
 from stablenormal.applications.pixel_graph import Flags, Floats, PixelGraph
 from stablenormal.errors import ImageShapeError, NormalMapError, SettingError
-from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.camera import Intrinsics, pixel_rays
 
 Method = Literal["bilateral", "poisson"]
 
@@ -269,9 +269,7 @@ def _facing(
     """-n . r per pixel (N,), and rays (N, 3) scaled to z = -1, None if orthographic."""
     if intrinsics is None:
         return vectors[:, 2], None
-    x = (columns + 0.5 - intrinsics.cx) / intrinsics.fx
-    y = -(rows + 0.5 - intrinsics.cy) / intrinsics.fy
-    rays = np.stack([x, y, np.full(len(x), -1.0)], axis=1)
+    rays = pixel_rays(intrinsics, rows, columns)
     return -np.einsum("ni,ni->n", vectors, rays), rays
 
 

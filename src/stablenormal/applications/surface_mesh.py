@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from stablenormal.applications.normal_integration import Integration
 from stablenormal.errors import ImageShapeError, SettingError
-from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.camera import Intrinsics, pixel_rays
 from stablenormal.geometry.mesh import TriangleMesh
 
 Flags = npt.NDArray[np.bool_]
@@ -78,18 +78,12 @@ def _points(
     if intrinsics is None:
         height, width = depth.shape
         return np.stack([columns + 0.5 - width / 2, height / 2 - rows - 0.5, -far], axis=1)
-    x = (columns + 0.5 - intrinsics.cx) / intrinsics.fx
-    y = -(rows + 0.5 - intrinsics.cy) / intrinsics.fy
-    return np.stack([x * far, y * far, -far], axis=1)
+    return pixel_rays(intrinsics, rows, columns) * far[:, None]
 
 
 def _facing(normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None) -> npt.NDArray[np.float64]:
     """(H, W) cosine between each normal and the way to the camera, 0 where there is no normal."""
-    rays = np.zeros(normals.shape)
-    rays[..., 2] = -1
-    if intrinsics is not None:
-        rays[..., 0] = (np.arange(normals.shape[1]) + 0.5 - intrinsics.cx) / intrinsics.fx
-        rays[..., 1] = -(np.arange(normals.shape[0])[:, None] + 0.5 - intrinsics.cy) / intrinsics.fy
+    rays = np.array([0.0, 0.0, -1.0]) if intrinsics is None else pixel_rays(intrinsics)
     lengths = np.linalg.norm(normals, axis=-1) * np.linalg.norm(rays, axis=-1)
     cosine: npt.NDArray[np.float64] = -(normals * rays).sum(axis=-1) / np.maximum(lengths, 1e-12)
     return cosine

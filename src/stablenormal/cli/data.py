@@ -1,4 +1,4 @@
-"""`stablenormal data check`: what in a training set would ruin training."""
+"""`stablenormal data`: what in a training set would ruin training, and tokens computed once for training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,6 +83,51 @@ def check(
     _show(report, output)
     if report.bad:
         raise typer.Exit(1)
+
+
+@data.command()
+def tokens(
+    shards: Annotated[Path, typer.Argument(help="Folder of shards, such as `stablenormal synth` writes.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tokens.")],
+    model: Annotated[
+        str, typer.Option(help="Model folder, or dinov2:FOLDER_OR_ID: whose transformer runs.")
+    ] = "small",
+    size: Annotated[int, typer.Option(help="Side of the images in pixels, a multiple of 56.")] = 392,
+    smallest_crop: Annotated[
+        float, typer.Option(help="Crops show between this share and all of an image's side.")
+    ] = 0.6,
+    roll_deg: Annotated[float, typer.Option(help="Standard deviation of a roll of the image.")] = 0.0,
+    blur_px: Annotated[float, typer.Option(help="Largest blur, which one image in five gets.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the augmentation.")] = 0,
+    offline: Annotated[bool, typer.Option("--offline", help="Never open a socket.")] = False,
+) -> None:
+    """Run a frozen transformer over training images once, so that training need not.
+
+    Each image is cropped and mirrored once, at random. Run it again as more shards come: what is done stays.
+    """
+    from rich.console import Console
+
+    from stablenormal.cli.image_progress import image_progress
+    from stablenormal.data.shards import list_shards
+    from stablenormal.training.base import load_base
+    from stablenormal.training.token_cache import write_tokens
+
+    console = Console(stderr=True)
+    components = load_base(model, seed, offline=offline)
+    with image_progress(console, "Encoding") as (start, advance):
+        start(len(list_shards(shards)))
+        count = write_tokens(
+            shards,
+            output,
+            components,
+            size=size,
+            smallest_crop=smallest_crop,
+            roll_deg=roll_deg,
+            blur_px=blur_px,
+            seed=seed,
+            progress=advance,
+        )
+    console.print(f"{output}: {count} images with tokens", soft_wrap=True)
 
 
 def reader_options(frame: str | None, given: list[str]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from stablenormal.data.readers.source import (
     derived_vectors,
 )
 from stablenormal.errors import SettingError
-from stablenormal.geometry.camera import Intrinsics, rays
-from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name
+from stablenormal.geometry.camera import Intrinsics, pixel_rays
+from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name, valid_pixels
 from stablenormal.io.normal_map import NO_DIRECTION
 
 Floats = npt.NDArray[np.float32]
@@ -251,7 +251,7 @@ def _share(part: Flags, whole: Flags) -> float:
 
 def _unit_rays(camera: Intrinsics) -> Floats:
     """Where each pixel looks, (H, W, 3), unit length."""
-    directions = rays(camera)[0].permute(1, 2, 0).numpy()
+    directions = pixel_rays(camera)
     return np.asarray(directions / np.linalg.norm(directions, axis=-1, keepdims=True), np.float32)
 
 
@@ -287,7 +287,7 @@ def _against_depth(
     cropped = camera.crop(0, 0, columns, rows).resize(small.shape[1], small.shape[0])
     expected = derived_vectors(small, cropped, window=5)
     stored = normals[:rows, :columns][middle, middle]
-    both = expected.any(-1) & stored.any(-1)
+    both = valid_pixels(expected) & valid_pixels(stored)
     if both.sum() < 50:
         return None
     # Mean of expected_i stored_j: the mean cosine of any choice of axes is a sum of three of its entries.

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from stablenormal.data.sample import CLASSES, UNLABELLED, Sample
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.atomic import atomic_path
 
 _FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -81,7 +82,7 @@ def encode_sample(sample: Sample, image_format: str) -> dict[str, bytes]:
 
 def _quantised(normals: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     """-1..1 as 1..65535; the zero vector as 0."""
-    valid = (normals != 0).any(-1, keepdims=True)
+    valid = valid_pixels(normals)[..., None]
     return np.where(valid, np.rint(normals * 32767) + 32768, 0).astype(np.uint16)
 
 

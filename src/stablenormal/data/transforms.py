@@ -1,22 +1,21 @@
-"""Augmentation of samples and of plain arrays: geometry moves vectors with pixels, the rest images only.
+"""Changes of training images, arrays (H, W) or (H, W, C).
 
-Truth is sampled from the nearest pixel, so that no vector is a mixture of two surfaces. The functions of
-arrays (H, W) or (H, W, C) are the ones that those of samples are made of; training calls them on packed
-corpora.
+Geometry moves vectors with pixels, the rest changes images only. Truth is sampled from the nearest pixel, so
+that no vector is a mixture of two surfaces.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from stablenormal.data.sample import Sample
-from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.errors import SettingError
 from stablenormal.geometry import normals as geometry
-from stablenormal.geometry.camera import Intrinsics, check_box, roll_rotation
+from stablenormal.geometry.camera import Intrinsics, roll_rotation
+from stablenormal.geometry.layout import channels_first, channels_last
 
 Image = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
@@ -30,8 +29,8 @@ def mirrored(values: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
 
 def mirrored_vectors(vectors: Vectors) -> Vectors:
     """Normals of the mirrored scene: left and right change sides, and x changes its sign."""
-    flipped = geometry.flip_horizontal(torch.from_numpy(vectors).permute(2, 0, 1)[None])
-    return np.ascontiguousarray(flipped[0].permute(1, 2, 0).numpy())
+    flipped = geometry.flip_horizontal(channels_first(vectors)[None])
+    return channels_last(flipped[0])
 
 
 def rolled(
@@ -78,166 +77,29 @@ def resized(image: Image, width: int, height: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
 
 
-def flip(sample: Sample) -> Sample:
-    """The sample of the mirrored scene."""
-    return replace(
-        sample,
-        image=mirrored(sample.image),
-        normals=mirrored_vectors(sample.normals),
-        depth=mirrored(sample.depth),
-        labels=mirrored(sample.labels),
-        instances=mirrored(sample.instances),
-        intrinsics=sample.intrinsics.flip_horizontal(),
-    )
-
-
-def roll(sample: Sample, angle_deg: float) -> Sample:
-    """The sample of a camera rolled about its axis, so that the picture turns counter-clockwise.
-
-    Args:
-        sample: any sample.
-        angle_deg: degrees counter-clockwise as seen on the screen.
-
-    Returns:
-        A sample of the same size; corners that were not in the picture are black and have no surface.
-    """
-    camera = sample.intrinsics
-    return replace(
-        sample,
-        image=rolled(sample.image, camera, angle_deg, smooth=True),
-        normals=rolled_vectors(sample.normals, camera, angle_deg),
-        depth=rolled(sample.depth, camera, angle_deg),
-        labels=rolled(sample.labels, camera, angle_deg),
-        instances=rolled(sample.instances, camera, angle_deg),
-    )
-
-
-def crop(sample: Sample, left: int, top: int, width: int, height: int) -> Sample:
-    """A rectangle of the sample; the vectors keep their camera, whose principal point moves.
-
-    Raises:
-        ImageShapeError: if the rectangle is empty or reaches outside.
-    """
-    check_box(left, top, width, height, sample.intrinsics.width, sample.intrinsics.height)
-    window = (slice(top, top + height), slice(left, left + width))
-    return replace(
-        sample,
-        image=np.ascontiguousarray(sample.image[window]),
-        normals=np.ascontiguousarray(sample.normals[window]),
-        depth=np.ascontiguousarray(sample.depth[window]),
-        labels=np.ascontiguousarray(sample.labels[window]),
-        instances=np.ascontiguousarray(sample.instances[window]),
-        intrinsics=sample.intrinsics.crop(left, top, width, height),
-    )
-
-
-def pad(sample: Sample, left: int, top: int, right: int, bottom: int) -> Sample:
-    """The sample with a black border without surfaces, of so many pixels at each side.
-
-    Raises:
-        ImageShapeError: if a number is negative.
-    """
-    if min(left, top, right, bottom) < 0:
-        raise ImageShapeError(f"a border of {(left, top, right, bottom)} px; give 0 or more, or crop")
-    camera = sample.intrinsics
-
-    def bordered(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.pad(values, ((top, bottom), (left, right), (0, 0))[: values.ndim])
-
-    return replace(
-        sample,
-        image=bordered(sample.image),
-        normals=bordered(sample.normals),
-        depth=bordered(sample.depth),
-        labels=bordered(sample.labels),
-        instances=bordered(sample.instances),
-        intrinsics=replace(
-            camera,
-            cx=camera.cx + left,
-            cy=camera.cy + top,
-            width=camera.width + left + right,
-            height=camera.height + top + bottom,
-        ),
-    )
-
-
-def zoom(sample: Sample, width: int, height: int) -> Sample:
-    """The sample at another size; after a crop this is a zoom. Depth stays metric, vectors stay as they are.
-
-    Raises:
-        SettingError: if a side is not positive.
-    """
-    if min(width, height) < 1:
-        raise SettingError(f"cannot resize a sample to {width} x {height}; both must be 1 or more")
-    return replace(
-        sample,
-        image=resized(sample.image, width, height),
-        normals=nearest(sample.normals, width, height),
-        depth=nearest(sample.depth, width, height),
-        labels=nearest(sample.labels, width, height),
-        instances=nearest(sample.instances, width, height),
-        intrinsics=sample.intrinsics.resize(width, height),
-    )
-
-
 def square(sample: Sample, size: int) -> Sample:
-    """The middle square of a sample, `size` px wide."""
+    """The middle square of a sample, `size` px wide; depth stays metric, vectors stay as they are.
+
+    Raises:
+        SettingError: if the size is not positive.
+    """
+    if size < 1:
+        raise SettingError(f"cannot resize a sample to {size} px; give 1 or more")
     width, height = sample.intrinsics.width, sample.intrinsics.height
-    side = min(width, height)
     if (width, height) == (size, size):
         return sample
-    return zoom(crop(sample, (width - side) // 2, (height - side) // 2, side, side), size, size)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How strongly `augment` changes samples; zero switches a change off."""
-
-    flip: float = 0.5
-    """Share of samples that are mirrored."""
-    roll_deg: float = 10.0
-    """Standard deviation of the roll."""
-    smallest_crop: float = 0.6
-    """Crops take between this share of each side and all of it."""
-    colour: float = 1.0
-    """Strength of changes of brightness, contrast, saturation and white balance."""
-    blur_px: float = 1.0
-    """Largest standard deviation of the blur, which one sample in five gets."""
-    noise: float = 0.03
-    """Largest standard deviation of the noise, which two samples in five get, as a part of full scale."""
-    jpeg_loss: float = 60.0
-    """How far below 100 JPEG quality may go, which one sample in three gets."""
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.flip <= 1 and 0 < self.smallest_crop <= 1):
-            raise SettingError(
-                f"flip {self.flip} must lie in [0, 1] and smallest_crop {self.smallest_crop} in (0, 1]"
-            )
-        if min(self.roll_deg, self.colour, self.blur_px, self.noise, self.jpeg_loss) < 0:
-            raise SettingError(f"{self}: strengths must not be negative")
-        if self.jpeg_loss > 99:
-            raise SettingError(f"jpeg_loss {self.jpeg_loss} leaves no quality; give 99 or less")
-
-
-def augment(sample: Sample, rng: np.random.Generator, settings: Augmentation) -> Sample:
-    """A random variation of a sample, of the same size."""
-    width, height = sample.intrinsics.width, sample.intrinsics.height
-    if rng.random() < settings.flip:
-        sample = flip(sample)
-    if settings.roll_deg:
-        sample = roll(sample, rng.normal(0, settings.roll_deg))
-    share = rng.uniform(settings.smallest_crop, 1)
-    wide, tall = max(1, round(width * share)), max(1, round(height * share))
-    left, top = rng.integers(0, width - wide + 1), rng.integers(0, height - tall + 1)
-    sample = zoom(crop(sample, int(left), int(top), wide, tall), width, height)
-    image = recoloured(sample.image, rng, settings.colour)
-    if settings.blur_px and rng.random() < 0.2:
-        image = blurred(image, rng.uniform(0.2, 1) * settings.blur_px)
-    if settings.noise and rng.random() < 0.4:
-        image = noisy(image, rng, rng.uniform(0, settings.noise))
-    if settings.jpeg_loss and rng.random() < 1 / 3:
-        image = compressed(image, round(100 - rng.uniform(0, settings.jpeg_loss)))
-    return replace(sample, image=image)
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    middle = (slice(top, top + side), slice(left, left + side))
+    return replace(
+        sample,
+        image=resized(np.ascontiguousarray(sample.image[middle]), size, size),
+        normals=nearest(sample.normals[middle], size, size),
+        depth=nearest(sample.depth[middle], size, size),
+        labels=nearest(sample.labels[middle], size, size),
+        instances=nearest(sample.instances[middle], size, size),
+        intrinsics=sample.intrinsics.crop(left, top, side, side).resize(size, size),
+    )
 
 
 def recoloured(image: Image, rng: np.random.Generator, strength: float) -> Image:

@@ -9,12 +9,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stablenormal.errors import DataError, NormalMapError
 from stablenormal.evaluation.oasis import read_region
 from stablenormal.evaluation.pairs import Normals
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import convert_frame, dequantise
 from stablenormal.io import exr, png
 from stablenormal.io.source import load_bytes
@@ -96,12 +96,12 @@ def _dequantised(path: Path, kind: type[np.uint8] | type[np.uint16]) -> Normals:
             f"{codes.dtype.name} "
             f"{codes.shape}; check --benchmark and the file"
         )
-    planes = torch.from_numpy(codes.astype(np.int32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    return dequantise(planes, int(np.iinfo(kind).max))[0].permute(1, 2, 0).numpy()
+    planes = channels_first(codes.astype(np.int32))[None]  # (1, 3, H, W)
+    return channels_last(dequantise(planes, int(np.iinfo(kind).max))[0])
 
 
 def _to_opengl(vectors: NDArray[np.float32], frame: str) -> Normals:
-    planes = torch.from_numpy(vectors).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    planes = channels_first(vectors)[None]  # (1, 3, H, W)
     converted = convert_frame(planes, frame, "opengl")[0].permute(1, 2, 0)
     return np.ascontiguousarray(converted.numpy() + np.float32(0))  # no -0
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from stablenormal.errors import NormalMapError, SettingError
 from stablenormal.evaluation.pairs import Entry
+from stablenormal.geometry.layout import channels_first
 from stablenormal.io import png
 from stablenormal.io.normal_map import read_normal_map
 
@@ -90,7 +90,7 @@ def read_prediction(path: Path, frame: str | None, size: tuple[int, int]) -> Ten
         )
     if not normals.any():
         raise NormalMapError(f"{path}: all normals are zero; predict this image again")
-    return torch.from_numpy(normals).permute(2, 0, 1)
+    return channels_first(normals)
 
 
 def _find(folder: Path, entry: Entry, kind: str | None) -> Path:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import SettingError
-from stablenormal.geometry.normals import angular_error_deg, decode_8bit, dequantise, encode_8bit
+from stablenormal.geometry.normals import angular_error_deg, decode_8bit, dequantise, encode_8bit, valid_mask
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def angles_deg(
         Angles (H, W) in degrees, and bool (H, W): where they count.
     """
     if not protocol.eight_bit:
-        return angular_error_deg(prediction[None], truth[None])[0], (truth != 0).any(dim=0)
+        return angular_error_deg(prediction[None], truth[None])[0], valid_mask(truth)
     predicted = decode_8bit(encode_8bit(prediction[None]))[0]
     coded = truth if stored_8bit else dequantise(encode_8bit(truth[None]), 255)[0]
     length = torch.linalg.vector_norm(coded, dim=0)

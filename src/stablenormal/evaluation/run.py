@@ -4,9 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stablenormal.errors import ImageShapeError
@@ -21,6 +18,7 @@ from stablenormal.evaluation.metrics import (
 from stablenormal.evaluation.pairs import Pair
 from stablenormal.evaluation.pooling import PooledAngles
 from stablenormal.evaluation.protocols import PROTOCOLS, Protocol, angles_deg
+from stablenormal.geometry.layout import channels_first
 
 Estimator = Callable[[Tensor], Tensor]
 """Image (3, H, W) in [0, 1] -> OpenGL normals (3, H, W)."""
@@ -103,7 +101,7 @@ class Evaluator:
             ImageShapeError: if the prediction has another size than the ground truth, or that has no valid
             pixel.
         """
-        truth = planes(pair.normals)
+        truth = channels_first(pair.normals)
         if prediction.shape != truth.shape:
             raise ImageShapeError(
                 f"{pair.name}: predicted {tuple(prediction.shape)}, truth is {tuple(truth.shape)}"
@@ -184,12 +182,7 @@ def score(estimator: Estimator, pairs: Iterable[Pair]) -> Scores:
     """
     evaluator = Evaluator(PROTOCOLS["marigold"])
     for pair in pairs:
-        evaluator.add(pair, estimator(planes(pair.image)))
+        evaluator.add(pair, estimator(channels_first(pair.image)))
     summary = evaluator.summary()
     per_image = {one.name: {"source": one.source} | asdict(one.everywhere) for one in evaluator.scores}
     return Scores(summary.mean_over_sources, summary.per_source, per_image)
-
-
-def planes(image: NDArray[np.float32]) -> Tensor:
-    """Numpy's (H, W, 3) as torch's (3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -9,7 +9,7 @@ from torch import Tensor
 from stablenormal.errors import ImageShapeError, SettingError
 from stablenormal.evaluation.edges import near_edges
 from stablenormal.evaluation.pooling import PooledAngles
-from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.geometry.normals import angular_error_deg, valid_mask
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
 
 SeededEstimator = Callable[[Tensor, int], Tensor]
@@ -106,7 +106,7 @@ class VarianceEvaluator:
         if truth is not None and truth.shape != mean.shape[1:]:
             raise ImageShapeError(f"{name}: predicted {tuple(mean.shape[1:])}, truth is {tuple(truth.shape)}")
         reference = mean[0] if truth is None else truth
-        valid = (reference != 0).any(dim=0)
+        valid = valid_mask(reference)
         if not valid.any():
             raise ImageShapeError(f"{name}: no valid pixel; take the image out")
         near = near_edges(reference)

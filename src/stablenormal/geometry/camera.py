@@ -1,4 +1,4 @@
-"""Pinhole cameras: intrinsics and what crops, resizes and turns do to them; rays; focal lengths from EXIF.
+"""Pinhole cameras: intrinsics and what crops and resizes do to them; rays; focal lengths from EXIF.
 
 Pixel coordinates start at the outer corner of the top left pixel, so its centre is (0.5, 0.5), a picture of
 width w spans [0, w], and resizing scales every number by the same factor. u runs right, v runs down.
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError, SettingError
+from stablenormal.geometry.layout import channels_first
 
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 """The diagonal that 35 mm equivalent focal lengths refer to (CIPA DCG-001)."""
@@ -156,7 +157,7 @@ class Intrinsics:
         return horizontal, angle(self.cy, self.height - self.cy, self.fy)
 
     def crop(self, left: int, top: int, width: int, height: int) -> "Intrinsics":
-        """Of the rectangle that `normals.crop` cuts out: the principal point moves.
+        """Of a rectangle cut out of the picture: the principal point moves.
 
         Raises:
             ImageShapeError: if the rectangle is empty or reaches outside the picture.
@@ -169,29 +170,32 @@ class Intrinsics:
         sx, sy = width / self.width, height / self.height
         return Intrinsics(self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy, width, height)
 
-    def flip_horizontal(self) -> "Intrinsics":
-        """Of the picture mirrored left to right."""
-        return Intrinsics(self.fx, self.fy, self.width - self.cx, self.cy, self.width, self.height)
 
-    def flip_vertical(self) -> "Intrinsics":
-        """Of the picture mirrored top to bottom."""
-        return Intrinsics(self.fx, self.fy, self.cx, self.height - self.cy, self.width, self.height)
+def pixel_rays(
+    intrinsics: Intrinsics, rows: npt.ArrayLike | None = None, columns: npt.ArrayLike | None = None
+) -> npt.NDArray[np.float64]:
+    """Where pixel centres look, scaled to depth one, as an array: the one formula of a pinhole camera.
 
-    def rotate90(self, turns: int = 1) -> "Intrinsics":
-        """Of the picture turned counter-clockwise by quarter turns, as `normals.rotate90` does."""
-        camera = self
-        for _ in range(turns % 4):
-            # The pixel (u, v) goes to (v, width - u).
-            camera = Intrinsics(
-                camera.fy, camera.fx, camera.cy, camera.width - camera.cx, camera.height, camera.width
-            )
-        return camera
+    Args:
+        intrinsics: the camera.
+        rows: of the pixels, any shape (...); by default those of the whole picture, (H, 1).
+        columns: of the pixels, of a shape that fits; by default those of the whole picture, (1, W).
+
+    Returns:
+        (..., 3), OpenGL camera, so z is -1 everywhere; (H, W, 3) by default.
+    """
+    v = np.arange(intrinsics.height)[:, None] if rows is None else np.asarray(rows)
+    u = np.arange(intrinsics.width)[None, :] if columns is None else np.asarray(columns)
+    x, y = np.broadcast_arrays(
+        (u + 0.5 - intrinsics.cx) / intrinsics.fx, -(v + 0.5 - intrinsics.cy) / intrinsics.fy
+    )
+    return np.stack([x, y, np.full(x.shape, -1.0)], axis=-1)
 
 
 def rays(
     intrinsics: Intrinsics, device: torch.device | None = None, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Where each pixel centre looks, scaled to depth one: a point is its ray times its depth.
+    """`pixel_rays` of a whole picture as a tensor: a point is its ray times its depth.
 
     Args:
         intrinsics: the camera.
@@ -201,11 +205,8 @@ def rays(
     Returns:
         (1, 3, H, W), OpenGL camera, so z is -1 everywhere.
     """
-    u = torch.arange(intrinsics.width, device=device, dtype=dtype) + 0.5
-    v = torch.arange(intrinsics.height, device=device, dtype=dtype) + 0.5
-    x = ((u - intrinsics.cx) / intrinsics.fx)[None, :].expand(intrinsics.height, -1)
-    y = -((v - intrinsics.cy) / intrinsics.fy)[:, None].expand(-1, intrinsics.width)
-    return torch.stack([x, y, -torch.ones_like(x)])[None]  # (1, 3, H, W)
+    directions = pixel_rays(intrinsics)  # (H, W, 3)
+    return channels_first(directions)[None].to(device, dtype).contiguous()
 
 
 def roll_rotation(angle_deg: float) -> Tensor:
@@ -213,59 +214,6 @@ def roll_rotation(angle_deg: float) -> Tensor:
     angle = math.radians(angle_deg)
     cosine, sine = math.cos(angle), math.sin(angle)
     return torch.tensor([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]], dtype=torch.float64)
-
-
-def look_at_crop(
-    intrinsics: Intrinsics, left: int, top: int, width: int, height: int
-) -> tuple[Tensor, Intrinsics]:
-    """A camera that looks at the middle of a crop, as if the crop were a photograph of its own.
-
-    Args:
-        intrinsics: the camera of the whole picture.
-        left: first column of the crop.
-        top: first row of the crop.
-        width: columns of the crop.
-        height: rows of the crop.
-
-    Returns:
-        The shortest rotation (3, 3), float64, from the old OpenGL camera to the new one, and the new
-        intrinsics: same focal lengths, principal point in the middle. Feed both to `normals.turn_camera` and
-            `warp_grid`.
-
-    Raises:
-        ImageShapeError: if the rectangle is empty or reaches outside the picture.
-    """
-    cropped = intrinsics.crop(left, top, width, height)
-    x = (width / 2 - cropped.cx) / cropped.fx
-    y = -(height / 2 - cropped.cy) / cropped.fy
-    target = Intrinsics(cropped.fx, cropped.fy, width / 2, height / 2, width, height)
-    return _shortest_rotation_to_axis(x, y), target
-
-
-def warp_grid(source: Intrinsics, target: Intrinsics, rotation: Tensor) -> Tensor:
-    """Where in the old picture each pixel of a turned camera looks, for `torch.nn.functional.grid_sample`.
-
-    Args:
-        source: intrinsics of the old camera.
-        target: intrinsics of the new camera.
-        rotation: (3, 3), takes OpenGL coordinates of the old camera to those of the new one.
-
-    Returns:
-        float32 (1, target.height, target.width, 2) for `align_corners=False`: x, y in [-1, 1] inside the old
-        picture; directions behind the old camera are 2, outside.
-
-    Raises:
-        FrameError: if `rotation` is not a rotation.
-    """
-    check_rotation(rotation)
-    seen = rays(target, device=rotation.device, dtype=torch.float64)  # (1, 3, H, W)
-    x, y, z = torch.einsum("ji,bjhw->bihw", rotation.to(torch.float64), seen).unbind(dim=1)
-    in_front = z < -1e-6
-    depth = torch.where(in_front, -z, torch.ones_like(z))
-    u = source.fx * x / depth + source.cx
-    v = -source.fy * y / depth + source.cy
-    grid = torch.stack([u / source.width * 2 - 1, v / source.height * 2 - 1], dim=-1)
-    return torch.where(in_front[..., None], grid, torch.full_like(grid, 2.0)).to(torch.float32)
 
 
 def focal_px_from_exif(tags: Mapping[str, Any], width: int, height: int) -> float | None:
@@ -333,15 +281,6 @@ def check_box(left: int, top: int, width: int, height: int, full_width: int, ful
             f"a crop of {width} x {height} px at ({left}, {top}) does not fit into "
             f"{full_width} x {full_height} px; choose one inside"
         )
-
-
-def _shortest_rotation_to_axis(x: float, y: float) -> Tensor:
-    """Rotation that takes the direction (x, y, -1) to (0, 0, -1) about the axis at right angles to both."""
-    a = torch.nn.functional.normalize(torch.tensor([x, y, -1.0], dtype=torch.float64), dim=0)
-    b = torch.tensor([0.0, 0.0, -1.0], dtype=torch.float64)
-    v = torch.linalg.cross(a, b)
-    skew = torch.tensor([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]], dtype=torch.float64)
-    return torch.eye(3, dtype=torch.float64) + skew + skew @ skew / (1 + torch.dot(a, b))  # Rodrigues
 
 
 def _positive(tags: Mapping[str, Any], name: str) -> float | None:

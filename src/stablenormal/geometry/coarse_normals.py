@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stablenormal.errors import SettingError
-from stablenormal.geometry.normals import unit_length
+from stablenormal.geometry.normals import unit_length, valid_mask
 
 _REACH = 3
 
@@ -85,7 +85,7 @@ def blur_width_px(normals: Tensor) -> float:
 
 def _squared_gradient(normals: Tensor) -> float:
     """Sum of squared differences between valid neighbours."""
-    valid = (normals != 0).any(dim=0)
+    valid = valid_mask(normals)
     across = (normals[:, :, 1:] - normals[:, :, :-1]).square().sum(dim=0)[valid[:, 1:] & valid[:, :-1]]
     down = (normals[:, 1:] - normals[:, :-1]).square().sum(dim=0)[valid[1:] & valid[:-1]]
     return float(across.double().sum() + down.double().sum())
@@ -106,10 +106,10 @@ def _smooth(channels: Tensor, down_px: float, across_px: float) -> Tensor:
 
 def _with_weight(normals: Tensor) -> Tensor:
     """(1, 4, H, W): the vectors, and 1 where they are valid."""
-    return torch.cat([normals, (normals != 0).any(dim=0, keepdim=True).to(normals.dtype)])[None]
+    return torch.cat([normals, valid_mask(normals)[None].to(normals.dtype)])[None]
 
 
 def _mean(smooth: Tensor, normals: Tensor) -> Tensor:
     """Unit vectors of weighted sums (1, 4, H, W), where the map had any."""
     vectors = unit_length(smooth[:, :3] / smooth[:, 3:].clamp(min=1e-6))[0]
-    return torch.where((normals != 0).any(dim=0), vectors, 0.0)
+    return torch.where(valid_mask(normals), vectors, 0.0)

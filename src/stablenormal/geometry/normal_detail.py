@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.geometry.coarse_normals import blur_normals
+from stablenormal.geometry.normals import valid_mask
 
 _OPPOSITE = -0.5
 """Cosine between the two blurred maps below which there is nothing to learn from the prior."""
@@ -34,7 +35,7 @@ def detail_on(prior: Tensor, surface: Tensor, sigma_px: float) -> Tensor:
         raise ImageShapeError(
             f"surface: expected {tuple(prior.shape)} as the prior, got {tuple(surface.shape)}; resize first"
         )
-    both = (prior != 0).any(dim=0) & (surface != 0).any(dim=0)
+    both = valid_mask(prior) & valid_mask(surface)
     start, end = (blur_normals(torch.where(both, one, 0.0), sigma_px) for one in (prior, surface))
     cosine = (start * end).sum(dim=0)
     axis = torch.linalg.cross(start, end, dim=0)  # its length is the sine

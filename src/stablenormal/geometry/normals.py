@@ -1,4 +1,4 @@
-"""Normal maps: length, integer coding, coordinate frames, moves of pixels and vectors, angular error.
+"""Normal maps: length, integer coding, coordinate frames, mirroring, resizing, angular error.
 
 A normal map is a float tensor (B, 3, H, W) of unit vectors x, y, z. The zero vector marks an invalid pixel.
 Unless a name says otherwise the frame is the OpenGL camera: x right, y up, z toward the viewer.
@@ -7,12 +7,14 @@ Unless a name says otherwise the frame is the OpenGL camera: x right, y up, z to
 import math
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError
-from stablenormal.geometry.camera import Intrinsics, check_box, check_rotation, roll_rotation, warp_grid
+from stablenormal.geometry.camera import check_rotation
 
 FRAMES: dict[str, tuple[int, int, int] | None] = {
     "opengl": (1, 1, 1),
@@ -61,19 +63,26 @@ def unit_length(normals: Tensor, eps: float = 1e-6) -> Tensor:
 
 
 def valid_mask(normals: Tensor) -> Tensor:
-    """Pixels that carry a normal.
+    """Pixels that carry a normal: the one rule of what is valid.
 
     Args:
-        normals: (B, 3, H, W), zero vectors where invalid.
+        normals: (B, 3, H, W) or (3, H, W), zero vectors where invalid.
 
     Returns:
-        Boolean (B, H, W).
+        Boolean (B, H, W) or (H, W).
 
     Raises:
-        ImageShapeError: if the shape is not (B, 3, H, W).
+        ImageShapeError: if the shape is another.
     """
+    if normals.ndim == 3:
+        return valid_mask(normals[None])[0]
     _check_shape(normals)
     return (normals != 0).any(dim=1)
+
+
+def valid_pixels(normals: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """`valid_mask` of arrays: which of the vectors (..., 3) are not the zero vector, (...)."""
+    return np.asarray((normals != 0).any(axis=-1))
 
 
 def encode_8bit(normals: Tensor) -> Tensor:
@@ -120,21 +129,6 @@ def decode_8bit(codes: Tensor) -> Tensor:
         ImageShapeError: if the shape is not (B, 3, H, W).
     """
     return unit_length(dequantise(codes, 255))
-
-
-def decode_16bit(codes: Tensor) -> Tensor:
-    """Read normals from 16-bit colours; (0, 0, 0) is the zero vector.
-
-    Args:
-        codes: uint16 (B, 3, H, W).
-
-    Returns:
-        float32 unit or zero vectors (B, 3, H, W).
-
-    Raises:
-        ImageShapeError: if the shape is not (B, 3, H, W).
-    """
-    return unit_length(dequantise(codes, 65535))
 
 
 def dequantise(codes: Tensor, highest: int) -> Tensor:
@@ -216,124 +210,6 @@ def flip_horizontal(normals: Tensor) -> Tensor:
     """
     _check_shape(normals)
     return _scale_components(normals.flip(-1), (-1, 1, 1))
-
-
-def flip_vertical(normals: Tensor) -> Tensor:
-    """Mirror top and bottom: pixels move and y changes its sign.
-
-    Args:
-        normals: (B, 3, H, W), OpenGL camera.
-
-    Returns:
-        Normals (B, 3, H, W) of the mirrored scene.
-
-    Raises:
-        ImageShapeError: if the shape is not (B, 3, H, W).
-    """
-    _check_shape(normals)
-    return _scale_components(normals.flip(-2), (1, -1, 1))
-
-
-def rotate90(normals: Tensor, turns: int = 1) -> Tensor:
-    """Turn the picture counter-clockwise by quarter turns, pixels and vectors, without interpolation.
-
-    Args:
-        normals: (B, 3, H, W), OpenGL camera.
-        turns: quarter turns counter-clockwise as seen on the screen; negative is clockwise.
-
-    Returns:
-        Normals (B, 3, W, H) for odd turns, else (B, 3, H, W).
-
-    Raises:
-        ImageShapeError: if the shape is not (B, 3, H, W).
-    """
-    _check_shape(normals)
-    x, y, z = torch.rot90(normals, turns % 4, dims=(-2, -1)).unbind(dim=1)
-    turned = {0: (x, y, z), 1: (-y, x, z), 2: (-x, -y, z), 3: (y, -x, z)}[turns % 4]
-    return torch.stack(turned, dim=1)
-
-
-def rotate(normals: Tensor, angle_deg: float) -> Tensor:
-    """Turn the picture counter-clockwise about its centre by any angle, pixels and vectors.
-
-    This is what a camera sees that rolls clockwise about its optical axis, if the principal point is the
-    centre.
-
-    Args:
-        normals: (B, 3, H, W), OpenGL camera, zero vectors where invalid.
-        angle_deg: angle in degrees, counter-clockwise as seen on the screen.
-
-    Returns:
-        Normals (B, 3, H, W); pixels that come from outside are zero vectors.
-
-    Raises:
-        ImageShapeError: if the shape is not (B, 3, H, W).
-    """
-    _check_shape(normals)
-    height, width = normals.shape[-2:]
-    # A roll about the axis is the same for every focal length.
-    camera = Intrinsics.centred(focal_px=float(max(width, height)), width=width, height=height)
-    return turn_camera(normals, camera, camera, roll_rotation(angle_deg))
-
-
-def turn_camera(normals: Tensor, source: Intrinsics, target: Intrinsics, rotation: Tensor) -> Tensor:
-    """The same scene seen by a camera at the same place that looks another way: pixels and vectors move.
-
-    With `camera.look_at_crop` this makes a crop into the picture of a camera of its own; with
-    `camera.roll_rotation` it is a roll. Exact for pinhole cameras, because nothing is uncovered by a turn.
-
-    Args:
-        normals: (B, 3, H, W) in the OpenGL frame of `source`, zero vectors where invalid.
-        source: intrinsics of `normals`.
-        target: intrinsics of the result.
-        rotation: (3, 3), takes OpenGL coordinates of the old camera to those of the new one.
-
-    Returns:
-        Normals (B, 3, target.height, target.width) in the new camera's frame; unseen pixels are zero vectors.
-
-    Raises:
-        ImageShapeError: if the shapes do not fit each other.
-        FrameError: if `rotation` is not a rotation.
-    """
-    _check_shape(normals)
-    if normals.shape[-2:] != (source.height, source.width):
-        raise ImageShapeError(
-            f"normals of {normals.shape[-1]} x {normals.shape[-2]} px do not fit intrinsics of "
-            f"{source.width} x {source.height} px; resize one to the other first"
-        )
-    grid = warp_grid(source, target, rotation).to(normals)  # (1, H', W', 2)
-    grid = grid.expand(len(normals), -1, -1, -1)
-
-    def sample(maps: Tensor) -> Tensor:
-        return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-    moved = _interpolate_valid(normals, valid_mask(normals), sample)
-    return _rotate_vectors(moved, rotation)
-
-
-def crop(normals: Tensor, left: int, top: int, width: int, height: int) -> Tensor:
-    """Cut a rectangle out; vectors keep their camera, whose principal point `Intrinsics.crop` moves.
-
-    To give the crop a camera of its own, with vectors that follow, see `turn_camera` and
-    `camera.look_at_crop`.
-
-    Args:
-        normals: (B, 3, H, W).
-        left: first column.
-        top: first row.
-        width: columns.
-        height: rows.
-
-    Returns:
-        Normals (B, 3, height, width).
-
-    Raises:
-        ImageShapeError: if the rectangle is empty or reaches outside the map.
-    """
-    _check_shape(normals)
-    full_height, full_width = normals.shape[-2:]
-    check_box(left, top, width, height, full_width, full_height)
-    return normals[..., top : top + height, left : left + width]
 
 
 def resize_normals(normals: Tensor, size: tuple[int, int], valid: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from stablenormal.errors import FrameError, SettingError
-from stablenormal.geometry.camera import Intrinsics, check_rotation
+from stablenormal.geometry.camera import Intrinsics, check_rotation, pixel_rays
 
 Array = npt.NDArray[np.float64]
 
@@ -63,12 +63,7 @@ class PosedCamera:
 
     def directions(self) -> Array:
         """World vectors (H, W, 3) from the camera through each pixel centre, of depth one."""
-        camera = self.intrinsics
-        u = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
-        v = -(np.arange(camera.height) + 0.5 - camera.cy) / camera.fy
-        x, y = np.meshgrid(u, v)
-        local = np.stack([x, y, -np.ones_like(x)], axis=-1)  # (H, W, 3)
-        turned: Array = local @ self.rotation.T
+        turned: Array = pixel_rays(self.intrinsics) @ self.rotation.T
         return turned
 
 

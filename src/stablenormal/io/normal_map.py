@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError, NormalMapError, SettingError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import (
     FRAMES,
     check_frame,
@@ -215,7 +216,7 @@ def _chosen_format(path: Path, format: str) -> "Callable[[Path, Tensor, Mapping[
 def _to_tensor(path: Path, normals: npt.NDArray[np.float32]) -> Tensor:
     if normals.ndim != 3 or normals.shape[2] != 3 or not normals.size:
         raise NormalMapError(f"{path}: expected normals (H, W, 3), got shape {normals.shape}; transpose them")
-    vectors = torch.from_numpy(np.array(normals, dtype=np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    vectors = channels_first(np.array(normals, dtype=np.float32))[None]  # (1, 3, H, W)
     _check_finite(path, vectors)
     length = torch.linalg.vector_norm(vectors, dim=1)
     wrong = int(((length != 0) & ((length - 1).abs() > LENGTH_TOLERANCE)).sum())
@@ -232,11 +233,11 @@ def _exact_length(vectors: Tensor) -> Tensor:
 
 
 def _to_numpy(vectors: Tensor) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(vectors[0].permute(1, 2, 0).numpy())
+    return channels_last(vectors[0])
 
 
 def _codes(codes: Tensor) -> png.Pixels:
-    pixels: png.Pixels = np.ascontiguousarray(codes[0].permute(1, 2, 0).numpy())
+    pixels: png.Pixels = channels_last(codes[0])
     return pixels
 
 
@@ -273,7 +274,7 @@ def _read_png(path: Path, choice: Choice) -> tuple[Tensor, int, dict[str, str]]:
         raise NormalMapError(
             f"{path}: a normal map has three channels, this one is grey; choose another file"
         )
-    codes = torch.from_numpy(pixels.astype(np.int32)).permute(2, 0, 1)[None]  # (1, C, H, W)
+    codes = channels_first(pixels.astype(np.int32))[None]  # (1, C, H, W)
     bits = pixels.dtype.itemsize * 8
     vectors = dequantise(codes[:, :3], 2**bits - 1)
     if codes.shape[1] == 4:
@@ -315,7 +316,7 @@ def _read_npy(path: Path, choice: Choice) -> tuple[Tensor, int, dict[str, str]]:
             f"{path}: expected floats (H, W, 3) or (3, H, W), got shape {array.shape}; "
             "choose a normal map or convert it first"
         )
-    vectors = torch.from_numpy(array.astype(np.float32)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    vectors = channels_first(array.astype(np.float32))[None]  # (1, 3, H, W)
     return vectors, 32, _record_beside(path)
 
 

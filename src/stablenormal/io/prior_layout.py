@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from stablenormal.errors import SettingError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import convert_frame, encode_8bit
 from stablenormal.geometry.posed import PosedCamera
 from stablenormal.io import png
@@ -122,14 +123,14 @@ def write_prior(
     if chosen.kind == "map":
         write_normal_map(path, normals, frame=frame, camera_to_world=rotation)
         return
-    vectors = torch.from_numpy(normals.copy()).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    vectors = channels_first(normals.copy())[None]  # (1, 3, H, W)
     turn = None if rotation is None else torch.from_numpy(rotation.copy())
     turned = convert_frame(vectors, "opengl", frame, turn)
     if chosen.kind == "png8":
-        codes = encode_8bit(turned)[0].permute(1, 2, 0).to(torch.uint8).numpy()
+        codes = channels_last(encode_8bit(turned)[0])
         write_bytes(path, png.encode(codes, {}))
         return
-    values = turned[0].numpy() if chosen.kind == "npy01" else turned[0].permute(1, 2, 0).numpy()
+    values = turned[0].numpy() if chosen.kind == "npy01" else channels_last(turned[0])
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray((values + 1) / 2 if chosen.kind == "npy01" else values))
     write_bytes(path, buffer.getvalue())

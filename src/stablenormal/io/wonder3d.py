@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from stablenormal.errors import ImageReadError
-from stablenormal.geometry.normals import convert_frame, encode_8bit
+from stablenormal.geometry.layout import channels_first, channels_last
+from stablenormal.geometry.normals import convert_frame, encode_8bit, valid_pixels
 from stablenormal.io import png
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import read_image, require_size
@@ -59,10 +59,10 @@ def view_files(folder: Path, name: str) -> list[Path]:
 
 def write_view(folder: Path, name: str, view: View, frame: str = "opengl") -> list[Path]:
     """Write the two files of a view, 8 bit with the mask in the alpha channel; returns them."""
-    valid = (view.normals != 0).any(axis=-1)
+    valid = valid_pixels(view.normals)
     alpha = (valid * np.uint8(255))[..., None]
-    vectors = torch.from_numpy(np.ascontiguousarray(view.normals)).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    codes = encode_8bit(convert_frame(vectors, "opengl", frame))[0].permute(1, 2, 0).numpy()
+    vectors = channels_first(view.normals)[None]  # (1, 3, H, W)
+    codes = channels_last(encode_8bit(convert_frame(vectors, "opengl", frame))[0])
     rgb = np.rint(np.clip(view.rgb, 0, 1) * 255).astype(np.uint8)
     files = view_files(folder, name)
     for path, colours in zip(files, (rgb, codes), strict=True):

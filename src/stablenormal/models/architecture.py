@@ -1,6 +1,6 @@
 """Every number of every model size, in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stablenormal.models.spec import ModelSpec
 
@@ -65,6 +65,22 @@ class SemanticShape:
 
 
 @dataclass(frozen=True)
+class ImageEncoderShape:
+    """Shape of an encoder of photographs on the semantic encoder's tokens; see `TokenImageEncoder`."""
+
+    layers: tuple[int, ...]
+    """Numbers of the semantic encoder's layers whose tokens it takes, from 1."""
+    token_width: int
+    """Channels of the blocks on the tokens' grid."""
+    stem_channels: tuple[int, int, int]
+    """Channels of the convolutional stem at 1/2, 1/4 and 1/8."""
+    condition_channels: int
+    """Channels of what the condition encoders f eat."""
+    norm_groups: int
+    """Groups of each group normalisation."""
+
+
+@dataclass(frozen=True)
 class Architecture:
     """All shapes of a model."""
 
@@ -78,6 +94,15 @@ class Architecture:
     """The semantic encoder."""
     injector_channels: tuple[int, ...] = (16, 32, 64, 128)
     """Channels of the semantic injector's convolutions (the paper's four)."""
+    image_encoder: ImageEncoderShape | None = None
+    """The encoder of photographs; with none, they share the autoencoder's En."""
+
+    @property
+    def condition_channels(self) -> int:
+        """Channels of what the condition encoders f eat: the latent's, or those of the image encoder."""
+        if self.image_encoder is None:
+            return self.autoencoder.latent_channels
+        return self.image_encoder.condition_channels
 
 
 _SMALL_DENOISER = DenoiserShape(
@@ -94,17 +119,25 @@ _SMALL_DENOISER = DenoiserShape(
 SMALL = Architecture(
     autoencoder=AutoencoderShape(
         latent_channels=16,
-        patch=4,
-        block_out_channels=(64, 96),
+        patch=2,
+        block_out_channels=(32, 64, 96),
         layers_per_block=1,
         mid_attention=False,
-        norm_groups=2,
+        norm_groups=8,
         scaling_factor=1.0,
     ),
     yoso=_SMALL_DENOISER,
     refiner=_SMALL_DENOISER,
-    semantic=SemanticShape(width=192, depth=6, heads=3, patch_size=14, position_size=224),
+    semantic=SemanticShape(width=384, depth=12, heads=6, patch_size=14, position_size=518),
+    image_encoder=ImageEncoderShape(
+        layers=(3, 6, 9, 12),
+        token_width=160,
+        stem_channels=(24, 48, 96),
+        condition_channels=128,
+        norm_groups=8,
+    ),
 )
+"""DINOv2 ViT-S/14 with a few million parameters around it."""
 
 _SD21_DENOISER = DenoiserShape(
     block_out_channels=(320, 640, 1280, 1280),
@@ -160,14 +193,23 @@ TOY = Architecture(
 )
 """Every part of the real thing in a few thousand parameters, for tests."""
 
+TOY_WITH_TOKENS = replace(
+    TOY,
+    autoencoder=replace(TOY.autoencoder, patch=2, block_out_channels=(4, 4, 8)),
+    semantic=replace(TOY.semantic, depth=2),
+    image_encoder=ImageEncoderShape(
+        layers=(1, 2), token_width=8, stem_channels=(4, 4, 8), condition_channels=8, norm_groups=2
+    ),
+)
+"""The same, with an encoder of photographs on the semantic encoder's tokens, as `small` has."""
+
 SMALL_SPEC = ModelSpec(
     name="small",
-    start="noise",
+    start="image_latent",
     native_frame="opengl",
-    processing_resolution=192,
+    processing_resolution=448,
     t_plus=101,
     steps=1,
-    semantic_input_size=224,
     mirror_ensemble=True,
 )
 

@@ -1,5 +1,6 @@
 """The autoencoder En and De: images and normal maps to latents, and back."""
 
+from collections.abc import Sequence
 from math import isqrt
 
 from diffusers import AutoencoderKL
@@ -43,9 +44,30 @@ def posterior(autoencoder: AutoencoderKL, image: Tensor) -> DiagonalGaussianDist
     return autoencoder.encode(functional.pixel_unshuffle(image, patch_size(autoencoder))).latent_dist
 
 
-def decode(autoencoder: AutoencoderKL, latent: Tensor) -> Tensor:
-    """Decode a latent (B, c, h, w) to (B, 3, 8 h, 8 w), about in [-1, 1] and not of unit length."""
-    decoded = autoencoder.decode(latent / float(autoencoder.config.scaling_factor)).sample
+def decode(autoencoder: AutoencoderKL, latent: Tensor, guides: Sequence[Tensor] = ()) -> Tensor:
+    """Decode a latent (B, c, h, w) to (B, 3, 8 h, 8 w), about in [-1, 1] and not of unit length.
+
+    Args:
+        autoencoder: any diffusers `AutoencoderKL`.
+        latent: what `encode` gives, or what a denoiser predicts.
+        guides: features of the photograph, finest first, which are added to what enters each of the decoder's
+            levels but its coarsest, so that edges of the normals fall on edges of the photograph; or nothing.
+
+    Raises:
+        ImageShapeError: if there are guides, and not one for each of those levels.
+    """
+    latent = latent / float(autoencoder.config.scaling_factor)
+    if not guides:
+        decoded = autoencoder.decode(latent).sample
+    else:
+        decoder = autoencoder.decoder
+        if len(guides) != len(decoder.up_blocks) - 1:
+            raise ImageShapeError(f"got {len(guides)} guides for {len(decoder.up_blocks) - 1} decoder levels")
+        mixed = latent if autoencoder.post_quant_conv is None else autoencoder.post_quant_conv(latent)
+        hidden = decoder.mid_block(decoder.conv_in(mixed))
+        for block, guide in zip(decoder.up_blocks, (None, *reversed(guides)), strict=True):
+            hidden = block(hidden if guide is None else hidden + guide)
+        decoded = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(hidden)))
     return functional.pixel_shuffle(decoded, patch_size(autoencoder))
 
 

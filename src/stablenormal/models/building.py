@@ -12,16 +12,23 @@ from torch.nn import functional
 from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.errors import SettingError
-from stablenormal.models.architecture import Architecture, AutoencoderShape, DenoiserShape, SemanticShape
+from stablenormal.models.architecture import (
+    Architecture,
+    AutoencoderShape,
+    DenoiserShape,
+    ImageEncoderShape,
+    SemanticShape,
+)
 from stablenormal.models.autoencoder import encode, patch_size
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import ConcatenatingDenoiser, GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
-from stablenormal.models.image_encoder import ImageEncoder
+from stablenormal.models.image_encoder import EncodedImage, ImageEncoder
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import ModelSpec, TextCondition
 from stablenormal.models.text import text_constant
+from stablenormal.models.token_image_encoder import TokenImageEncoder
 from stablenormal.models.unet_stages import stage_channels
 
 _IMAGE_ENCODER_GROUPS = 8
@@ -44,7 +51,7 @@ class ModelComponents:
     """Features of the image: [-1, 1] (B, 3, H, W) to (B, C, g, g)."""
     feature_upsampler: FeatureUpsampler | None = None
     """Brings those features to the latent's size where the spec's alignment says so."""
-    image_encoder: ImageEncoder | None = None
+    image_encoder: ImageEncoder | TokenImageEncoder | None = None
     """Encodes photographs; En does where there is none."""
 
     def parts(self) -> dict[str, nn.Module]:
@@ -61,29 +68,46 @@ class ModelComponents:
             parts["image_encoder"] = self.image_encoder
         return parts
 
-    def encode_image(self, image: Tensor) -> Tensor:
-        """The image latent (B, c, H / 8, W / 8) of photographs (B, 3, H, W) in [-1, 1].
+    @property
+    def guides_decoder(self) -> bool:
+        """Whether photographs guide De."""
+        return isinstance(self.image_encoder, TokenImageEncoder)
+
+    @property
+    def condition_channels(self) -> int:
+        """Channels of what the condition encoders f eat."""
+        if isinstance(self.image_encoder, TokenImageEncoder):
+            return int(self.image_encoder.config["condition_channels"])
+        return int(self.autoencoder.config.latent_channels)
+
+    def encode_image(self, image: Tensor) -> EncodedImage:
+        """What the networks take of photographs (B, 3, H, W) in [-1, 1].
 
         Raises:
             ImageShapeError: if there are no three channels, or sides that do not divide.
         """
-        if self.image_encoder is None:
-            return encode(self.autoencoder, image)
-        latent: Tensor = self.image_encoder(image)
-        return latent
+        if isinstance(self.image_encoder, TokenImageEncoder):
+            side = max(image.shape[2:])
+            layers, semantic = self.semantic_encoder.layers(image, self.image_encoder.layers, side)
+            return self.image_encoder(image, layers)._replace(semantic=semantic)
+        encoder = self.image_encoder
+        latent = encode(self.autoencoder, image) if encoder is None else encoder(image)
+        return EncodedImage(latent, latent)
 
-    def semantic_features(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+    def semantic_features(self, image: Tensor, encoded: EncodedImage) -> Tensor:
         """Features of an image (B, 3, H, W) in [-1, 1], as the refiner takes them.
 
         Args:
             image: what the semantic encoder sees.
-            size: height and width of the latent; the upsampler's features are brought to it, others stay
-                (B, C, g, g), as the injector aligns them.
+            encoded: the same image from `encode_image`; where its features came with it, they are these. The
+                upsampler's features are brought to the latent's size, others stay (B, C, g, k), as the
+                injector aligns them.
         """
-        features: Tensor = self.semantic_encoder(image)
+        features: Tensor = self.semantic_encoder(image) if encoded.semantic is None else encoded.semantic
         if self.spec.alignment == "bilinear" or self.feature_upsampler is None:
             return features
         upsampled = self.feature_upsampler(features, image)
+        size = encoded.latent.shape[2:]
         return functional.interpolate(upsampled.float(), size=size, mode="bilinear", antialias=True).to(
             features.dtype
         )
@@ -115,15 +139,16 @@ def build_components(
         Components in float32, training mode, on the current default device.
     """
     with _seeded(generator):
-        latent_channels = architecture.autoencoder.latent_channels
+        channels = (architecture.autoencoder.latent_channels, architecture.condition_channels)
         return ModelComponents(
             spec=spec,
             autoencoder=build_autoencoder(architecture.autoencoder),
+            image_encoder=_build_token_image_encoder(architecture),
             semantic_encoder=build_semantic_encoder(architecture.semantic, spec.semantic_input_size),
-            yoso=_build_pair(architecture.yoso, latent_channels, spec, spec.text, injector=None),
+            yoso=_build_pair(architecture.yoso, channels, spec, spec.text, injector=None),
             refiner=_build_pair(
                 architecture.refiner,
-                latent_channels,
+                channels,
                 spec,
                 "prompt",
                 injector=(architecture.semantic.width, architecture.injector_channels),
@@ -167,11 +192,11 @@ def build_unet(
 
 
 def build_condition_encoder(
-    shape: DenoiserShape, latent_channels: int, zero_convolutions: bool
+    shape: DenoiserShape, in_channels: int, zero_convolutions: bool
 ) -> ConditionEncoder:
     """Build a condition encoder f with fresh weights from the global random state."""
     network = ControlNetModel(
-        in_channels=latent_channels,
+        in_channels=in_channels,
         down_block_types=_block_types(shape, "Down"),
         block_out_channels=shape.block_out_channels,
         layers_per_block=shape.layers_per_block,
@@ -240,6 +265,37 @@ def build_image_encoder(
         )
 
 
+def build_token_image_encoder(
+    shape: ImageEncoderShape, autoencoder: AutoencoderShape, token_channels: int
+) -> TokenImageEncoder:
+    """Build an encoder of photographs on tokens, with fresh weights from the global random state.
+
+    Args:
+        shape: its own shape.
+        autoencoder: whose latents it gives and whose decoder it guides.
+        token_channels: width of the semantic encoder.
+    """
+    finest = autoencoder.block_out_channels
+    return TokenImageEncoder(
+        latent_channels=autoencoder.latent_channels,
+        condition_channels=shape.condition_channels,
+        token_channels=token_channels,
+        layers=shape.layers,
+        token_width=shape.token_width,
+        stem_channels=shape.stem_channels,
+        guide_channels=finest[1:],  # what enters the decoder's levels: the next coarser one's channels
+        norm_num_groups=shape.norm_groups,
+    )
+
+
+def _build_token_image_encoder(architecture: Architecture) -> TokenImageEncoder | None:
+    if architecture.image_encoder is None:
+        return None
+    return build_token_image_encoder(
+        architecture.image_encoder, architecture.autoencoder, architecture.semantic.width
+    )
+
+
 def build_semantic_encoder(shape: SemanticShape, input_size: int) -> SemanticEncoder:
     """Build a semantic encoder with fresh weights from the global random state."""
     config = Dinov2Config(
@@ -263,15 +319,16 @@ def _seeded(generator: Generator | None) -> Iterator[None]:
 
 def _build_pair(
     shape: DenoiserShape,
-    latent_channels: int,
+    channels: tuple[int, int],
     spec: ModelSpec,
     text: TextCondition,
     injector: tuple[int, tuple[int, ...]] | None,
 ) -> GuidedDenoiser:
+    latent_channels, condition_channels = channels
     unet = build_unet(shape, latent_channels)
     return GuidedDenoiser(
         unet=unet,
-        condition_encoder=build_condition_encoder(shape, latent_channels, spec.zero_convolutions),
+        condition_encoder=build_condition_encoder(shape, condition_channels, spec.zero_convolutions),
         text=_text(shape, text),
         injector=None if injector is None else build_injector(unet, spec, *injector),
     )

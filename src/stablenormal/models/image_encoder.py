@@ -1,7 +1,7 @@
-"""An encoder of photographs of their own, where they do not share the autoencoder's."""
+"""What the networks take of a photograph, and an encoder of photographs that stands in En's place."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import AutoencoderKL
@@ -12,6 +12,19 @@ from torch.utils.checkpoint import checkpoint
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.models.autoencoder import patch_size
+
+
+class EncodedImage(NamedTuple):
+    """What of a photograph the networks take."""
+
+    latent: Tensor
+    """The image latent (B, c, H / 8, W / 8): what the one-step network may start from."""
+    condition: Tensor
+    """What the condition encoders f eat, (B, C, H / 8, W / 8); the latent itself in the paper."""
+    guides: tuple[Tensor, ...] = ()
+    """What De adds to its features, finest first: (B, c, H / 2, W / 2), (B, d, H / 4, W / 4); or none."""
+    semantic: Tensor | None = None
+    """Features of the semantic encoder (B, C, g, k), where the same pass gave them."""
 
 
 class ImageEncoder(nn.Module):
@@ -111,12 +124,12 @@ class ImageEncoder(nn.Module):
                 f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; "
                 "pad it first"
             )
-        pixels = torch.cat([image, _places(image)], dim=1)
+        pixels = torch.cat([image, places(image)], dim=1)
         latent: Tensor = self.network(functional.pixel_unshuffle(pixels, self.patch))
         return latent
 
 
-def _places(image: Tensor) -> Tensor:
+def places(image: Tensor) -> Tensor:
     """Where pixel centres lie, right and down, for images (B, 3, H, W): (B, 2, H, W)."""
     height, width = image.shape[2:]
     longer = max(height, width)

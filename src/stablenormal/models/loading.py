@@ -33,6 +33,7 @@ from stablenormal.models.semantic_encoder import SemanticEncoder, from_stored_na
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import SPEC_FILE, ModelSpec, load_spec, read_json, save_spec
 from stablenormal.models.text import text_constant
+from stablenormal.models.token_image_encoder import TokenImageEncoder
 from stablenormal.models.unet_stages import stage_channels
 
 CONFIG_FILE = "config.json"
@@ -54,10 +55,10 @@ LAYOUT = {
 }
 UPSAMPLER_FOLDER = "feature_upsampler"
 IMAGE_ENCODER_FOLDER = "image_encoder"
-# Parts that not every model has.
-_OPTIONAL: dict[str, Callable[..., nn.Module]] = {
-    UPSAMPLER_FOLDER: FeatureUpsampler,
-    IMAGE_ENCODER_FOLDER: ImageEncoder,
+# Parts that not every model has: folder -> what may lie in it.
+_OPTIONAL: dict[str, dict[str, Callable[..., nn.Module]]] = {
+    UPSAMPLER_FOLDER: {"FeatureUpsampler": FeatureUpsampler},
+    IMAGE_ENCODER_FOLDER: {"ImageEncoder": ImageEncoder, "TokenImageEncoder": TokenImageEncoder},
 }
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _INJECTORS: dict[str, Callable[..., nn.Module]] = {
@@ -325,9 +326,7 @@ def _write_semantic_encoder(encoder: nn.Module, folder: Path, dtype: torch.dtype
         return
     if not isinstance(encoder, SemanticEncoder):
         raise OutputError(f"{folder.name}: expected a SemanticEncoder to save, got {type(encoder).__name__}")
-    folder.mkdir()
-    encoder.network.config.to_json_file(folder / CONFIG_FILE)
-    _write_state(to_stored_names(encoder.network.state_dict()), folder / TRANSFORMERS_WEIGHTS, dtype)
+    save_dinov2(encoder, folder, dtype)
 
 
 def _write_injector(injector: nn.Module | None, folder: Path, dtype: torch.dtype) -> None:
@@ -344,7 +343,9 @@ def _write_injector(injector: nn.Module | None, folder: Path, dtype: torch.dtype
     _write_weights(injector, folder / DIFFUSERS_WEIGHTS, dtype)
 
 
-def _write_optional(part: FeatureUpsampler | ImageEncoder, folder: Path, dtype: torch.dtype) -> None:
+def _write_optional(
+    part: FeatureUpsampler | ImageEncoder | TokenImageEncoder, folder: Path, dtype: torch.dtype
+) -> None:
     folder.mkdir()
     config = {"_class_name": type(part).__name__, **part.config}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -357,7 +358,10 @@ def _load_optional(folder: Path, dtype: torch.dtype, needed: bool = False) -> An
         return None
     config = read_json(folder / CONFIG_FILE)
     public = {key: value for key, value in config.items() if not key.startswith("_")}
-    part: nn.Module = _build_empty(folder, lambda: _OPTIONAL[folder.name](**public))
+    kinds, name = _OPTIONAL[folder.name], config.get("_class_name")
+    if name not in kinds:
+        raise ModelError(f"{folder / CONFIG_FILE}: _class_name {name!r} is none of {', '.join(kinds)}")
+    part: nn.Module = _build_empty(folder, lambda: kinds[name](**public))
     fill(part, folder / DIFFUSERS_WEIGHTS, dtype)
     return part
 
@@ -390,6 +394,13 @@ def load_dinov2(folder: Path, input_size: int, dtype: torch.dtype = torch.float3
     path = folder / TRANSFORMERS_WEIGHTS
     fill_from(network, from_stored_names(read_weights(path), network), path, dtype)
     return SemanticEncoder(network, input_size)
+
+
+def save_dinov2(encoder: SemanticEncoder, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write the network of a semantic encoder as a transformers folder, which `load_dinov2` reads."""
+    folder.mkdir(parents=True)
+    encoder.network.config.to_json_file(folder / CONFIG_FILE)
+    _write_state(to_stored_names(encoder.network.state_dict()), folder / TRANSFORMERS_WEIGHTS, dtype)
 
 
 def _load_injector(
@@ -449,12 +460,16 @@ def check_fit(components: ModelComponents, folder: Path) -> None:
         ModelError: if channels, widths or stages disagree.
     """
     latent_channels = int(components.autoencoder.config.latent_channels)
+    condition_channels = components.condition_channels
     for name, pair in (("yoso", components.yoso), ("refiner", components.refiner)):
-        for network in (pair.unet, pair.condition_encoder.network):
-            if int(network.config.in_channels) != latent_channels:
+        for network, channels, giver in (
+            (pair.unet, latent_channels, "autoencoder"),
+            (pair.condition_encoder.network, condition_channels, "image encoder"),
+        ):
+            if int(network.config.in_channels) != channels:
                 raise ModelError(
                     f"{folder}: {name} takes {network.config.in_channels} latent channels, "
-                    f"the autoencoder gives {latent_channels}; the folder mixes two models"
+                    f"the {giver} gives {channels}; the folder mixes two models"
                 )
             if int(network.config.cross_attention_dim) != pair.text.shape[2]:
                 raise ModelError(
@@ -470,6 +485,8 @@ def check_fit(components: ModelComponents, folder: Path) -> None:
                 f"{folder}: the image encoder gives {given} channels, the autoencoder {latent_channels}; "
                 "the folder mixes two models"
             )
+        if isinstance(components.image_encoder, TokenImageEncoder):
+            _check_tokens(components.image_encoder, components, folder)
     upsampler, encoder = components.feature_upsampler, components.semantic_encoder
     if upsampler is not None and isinstance(encoder, SemanticEncoder):
         channels = int(upsampler.config["channels"])
@@ -478,6 +495,30 @@ def check_fit(components: ModelComponents, folder: Path) -> None:
                 f"{folder}: the feature upsampler takes {channels} channels, the semantic encoder gives "
                 f"{encoder.channels}; the folder mixes two models"
             )
+
+
+def _check_tokens(encoder: TokenImageEncoder, components: ModelComponents, folder: Path) -> None:
+    """Refuse an image encoder that was made for another transformer or another decoder."""
+    semantic = components.semantic_encoder
+    width = int(encoder.config["token_channels"])
+    if not isinstance(semantic, SemanticEncoder) or semantic.channels != width:
+        given = semantic.channels if isinstance(semantic, SemanticEncoder) else "other"
+        raise ModelError(
+            f"{folder}: the image encoder takes tokens {width} wide, the semantic encoder's are {given}; "
+            "the folder mixes two models"
+        )
+    depth = int(semantic.network.config.num_hidden_layers)
+    if max(encoder.layers) > depth:
+        raise ModelError(
+            f"{folder}: the image encoder takes tokens of layer {max(encoder.layers)}, the semantic encoder "
+            f"has {depth}; the folder mixes two models"
+        )
+    levels = list(components.autoencoder.config.block_out_channels)[1:]
+    if list(encoder.config["guide_channels"]) != levels:
+        raise ModelError(
+            f"{folder}: the image encoder guides decoder levels of {encoder.config['guide_channels']} "
+            f"channels, the autoencoder has {levels}; the folder mixes two models"
+        )
 
 
 def _name_some(keys: list[str]) -> str:

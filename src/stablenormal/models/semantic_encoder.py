@@ -1,6 +1,7 @@
 """The semantic encoder: patch features of a vision transformer of the DINOv2 architecture."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,53 @@ class SemanticEncoder(nn.Module):
         resized = functional.interpolate(
             image.float(), size=(size, size), mode="bicubic", align_corners=True, antialias=True
         ).to(image.dtype)
-        pixels = (resized / 2 + 0.5 - self.mean) / self.std
-        tokens: Tensor = self.network(pixel_values=pixels, bool_masked_pos=masked).last_hidden_state
+        tokens: Tensor = self.network(
+            pixel_values=self._pixels(resized), bool_masked_pos=masked
+        ).last_hidden_state
         return tokens  # (B, 1 + g * g, C), normed
+
+    def grid(self, height: int, width: int, side: int | None = None) -> tuple[int, int]:
+        """Rows and columns of patches for an image in its own shape, `side` pixels along the longer one.
+
+        `side` is the encoder's `input_size` where it is not given.
+        """
+        scale = (side or self.input_size) / max(height, width) / self.patch_size
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def layers(
+        self, image: Tensor, numbers: Sequence[int], side: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Features of several layers in one pass, of an image in its own shape.
+
+        The image is resized bilinearly, with antialias, to whole patches: its sides change by half a patch
+        at most against each other.
+
+        Args:
+            image: (B, 3, H, W) in [-1, 1].
+            numbers: of the layers, from 1; each layer's tokens are brought to zero mean and unit variance.
+            side: pixels of the longer side that the network sees; by default the encoder's `input_size`.
+
+        Returns:
+            The features (B, C, g, k) of those layers, and those of the last one after the final norm.
+        """
+        rows, columns = self.grid(image.shape[2], image.shape[3], side)
+        size = (rows * self.patch_size, columns * self.patch_size)
+        resized = functional.interpolate(image.float(), size=size, mode="bilinear", antialias=True)
+        output = self.network(pixel_values=self._pixels(resized.to(image.dtype)), output_hidden_states=True)
+
+        def as_map(tokens: Tensor) -> Tensor:
+            return tokens[:, 1:].transpose(1, 2).reshape(len(image), -1, rows, columns)
+
+        chosen = [output.hidden_states[number] for number in numbers]
+        normed = [as_map(functional.layer_norm(tokens, tokens.shape[-1:])) for tokens in chosen]
+        return normed, as_map(output.last_hidden_state)
+
+    def weight_hash(self) -> str:
+        """SHA-256 of the network's weights."""
+        digest = hashlib.sha256()
+        for value in self.network.state_dict().values():
+            digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _pixels(self, image: Tensor) -> Tensor:
+        return (image / 2 + 0.5 - self.mean) / self.std

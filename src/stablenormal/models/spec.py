@@ -51,7 +51,8 @@ class ModelSpec:
     injection: Injection = "input"
     """Where semantics enter the refiner: its input features (paper), or every encoder stage (released)."""
     semantic_input_size: int = 672
-    """Pixels of the square image that the semantic encoder sees."""
+    """Pixels of the square image that the semantic encoder sees, where photographs are not encoded from its
+    tokens: then it sees them at the size and in the shape in which the other networks do."""
     alignment: Alignment = "bilinear"
     """What brings semantic features to the latent's size: interpolation (released), or the learned
     upsampler (paper)."""

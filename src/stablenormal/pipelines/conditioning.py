@@ -14,20 +14,20 @@ class ConditionedDenoiser:
 
     Args:
         pair: the denoiser with all that conditions it.
-        image_latent: En(I), (B, c, h, w).
+        condition: what f eats of the images, (B, C, h, w): En(I), or an image encoder's features.
         semantic: features of the semantic encoder (B, C, g, g), or None.
     """
 
-    def __init__(self, pair: Denoiser, image_latent: Tensor, semantic: Tensor | None = None) -> None:
+    def __init__(self, pair: Denoiser, condition: Tensor, semantic: Tensor | None = None) -> None:
         self.pair = pair
-        self.image_latent = image_latent
-        size = (image_latent.shape[2], image_latent.shape[3])
+        self.condition = condition
+        size = (condition.shape[2], condition.shape[3])
         self.semantic_residuals = pair.encode_semantic(semantic, size)
         self.conditions: dict[int, Any] = {}
 
     def __call__(self, x_t: Tensor, timestep: int) -> Tensor:
         """Predict from a noisy latent (B, c, h, w); float32, whatever the network computes in."""
         if timestep not in self.conditions:
-            self.conditions[timestep] = self.pair.encode_condition(self.image_latent, timestep)
-        x_t = x_t.to(self.image_latent.dtype)
+            self.conditions[timestep] = self.pair.encode_condition(self.condition, timestep)
+        x_t = x_t.to(self.condition.dtype)
         return self.pair.denoise(x_t, timestep, self.conditions[timestep], self.semantic_residuals).float()

@@ -7,7 +7,6 @@ from torch import Tensor
 from stablenormal.models.denoiser import Denoiser
 from stablenormal.pipelines.conditioning import ConditionedDenoiser
 from stablenormal.pipelines.noise import NoiseSource
-from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.sampling.predictions import Prediction, denoise_from
 from stablenormal.sampling.refine import Step, run_steps
 
@@ -31,11 +30,10 @@ class DiffusionSampler:
         predicts: Prediction,
         semantic: Tensor | None = None,
     ) -> None:
-        self._schedule = NoiseSchedule()
         bound = ConditionedDenoiser(network, image_latent, semantic)
-        self._denoise = denoise_from(predicts, bound, self._schedule)
+        self._denoise = denoise_from(predicts, bound)
         self._table = table
 
     def __call__(self, noise: NoiseSource) -> Tensor:
         """Draw the latent x0 (B, c, h, w)."""
-        return run_steps(self._denoise, noise(), self._table, noise, self._schedule)
+        return run_steps(self._denoise, noise(), self._table, noise)

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.pipelines.conditioning import ConditionedDenoiser
 from stablenormal.pipelines.noise import NoiseSource
 from stablenormal.sampling.one_step import one_step
@@ -13,15 +14,16 @@ class OneStepSampler:
 
     Args:
         components: the model.
-        image_latent: En(I), (B, c, h, w).
+        encoded: the images, as `ModelComponents.encode_image` gives them.
     """
 
-    def __init__(self, components: ModelComponents, image_latent: Tensor) -> None:
+    def __init__(self, components: ModelComponents, encoded: EncodedImage) -> None:
         self.spec = components.spec
-        self.yoso = ConditionedDenoiser(components.yoso, image_latent)
+        self.encoded = encoded
+        self.yoso = ConditionedDenoiser(components.yoso, encoded.condition)
         self.deterministic = self.spec.start != "noise"
         """Whether every draw is the same."""
 
     def __call__(self, noise: NoiseSource) -> Tensor:
         """Draw the latent x0 (B, c, h, w)."""
-        return one_step(self.yoso, self.yoso.image_latent, noise(), self.spec.start, self.spec.turbo_t)
+        return one_step(self.yoso, self.encoded.latent, noise(), self.spec.start, self.spec.turbo_t)

@@ -19,6 +19,7 @@ from stablenormal.models.building import ModelComponents
 from stablenormal.models.loading import load_components, save_components, weight_hash
 from stablenormal.models.spec import ModelSpec
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
+from stablenormal.pipelines.inputs import ImageLike, as_inputs
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.one_step import OneStepSampler
 from stablenormal.pipelines.output import NormalsOutput
@@ -149,6 +150,24 @@ class StableNormal:
         """What the weights are computed in."""
         return next(self.components.refiner.parameters()).dtype
 
+    def to(self, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None) -> Self:
+        """Move this pipeline; what is None stays.
+
+        Raises:
+            SettingError: if device or dtype do not exist or are not there.
+        """
+        target = self.device if device is None else choose_device(device)
+        self.components.to(target, self.dtype if dtype is None else choose_dtype(dtype, target))
+        return self
+
+    def __repr__(self) -> str:
+        count = sum(value.numel() for part in self.components.parts().values() for value in part.parameters())
+        size = self.spec.processing_resolution or "own"
+        return (
+            f"StableNormal({self.spec.name!r}, device={str(self.device)!r}, dtype={self.dtype}, "
+            f"parameters={count / 1e6:.1f}M, processing_resolution={size})"
+        )
+
     @cached_property
     def weight_hash(self) -> str:
         """SHA-256 of the weights' files; `unsaved` for a model that was never read from a folder."""
@@ -157,7 +176,7 @@ class StableNormal:
     @torch.no_grad()
     def __call__(
         self,
-        images: Tensor | Sequence[Tensor],
+        images: ImageLike | Sequence[ImageLike],
         *,
         mode: Mode = "full",
         seed: int = 0,
@@ -177,7 +196,9 @@ class StableNormal:
         What is None is the spec's.
 
         Args:
-            images: tensors (3, H, W) in [0, 1], sRGB-coded; one tensor (3, H, W) or (B, 3, H, W) too.
+            images: one image or a list of them, each a path, a PIL image, an array (H, W, 3) of uint8 or of
+                floats in [0, 1], a `Photograph`, or a tensor (3, H, W) in [0, 1]; or a batch, a tensor
+                (B, 3, H, W) or an array (B, H, W, 3). Colours are sRGB-coded.
             mode: `full` (both stages) or `turbo` (YOSO alone, one network call).
             seed: of every image's own generator; the same seed, weights and machine give the same bits.
             steps: network calls of the refinement; full mode only.
@@ -188,15 +209,20 @@ class StableNormal:
                 `mirror_ensemble` says so, every second one sees the mirrored image.
             uncertainty: also return the members' mean angle to their mean; needs an ensemble of two or more.
             processing_resolution: pixels of the longer side at which the networks see images; 0: own size.
-            valid: for each image None or (H, W) bool; the output is the zero vector where it is False.
+            valid: for each image None or (H, W) bool; the output is the zero vector where it is False. By
+                default what is opaque in files, PIL images and photographs.
             start: for each image a coarse normal map (3, H, W), OpenGL, in place of the one-step start.
             batch_size: images run at once where their sizes agree; with 1, each image's bits are independent
                 of the others.
 
         Raises:
+            ImageReadError: if a file cannot be read.
             ImageShapeError: if an image, mask or start has the wrong shape.
             SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown or out of range.
         """
+        given = as_inputs(images)
+        if valid is None:
+            valid = [one.valid for one in given]
         if mode == "turbo":
             _refuse_in_turbo(steps=steps, t_plus=t_plus, tau=tau, refinement=refinement, start=start)
         resolution = (
@@ -204,7 +230,7 @@ class StableNormal:
         )
         plan = plan_refinement(self.spec, steps, t_plus, tau, refinement)
         request = _Request(mode, seed, plan, ensemble, uncertainty, resolution, batch_size)
-        inputs = self._prepare(_as_list(images), valid, start, request)
+        inputs = self._prepare([one.image for one in given], valid, start, request)
         results: dict[int, tuple[Tensor, Tensor]] = {}
         for places in _batches(inputs, request.batch_size):
             results.update(zip(places, self._run([inputs[place] for place in places], request), strict=True))
@@ -220,11 +246,17 @@ class StableNormal:
         )
 
     @torch.no_grad()
-    def autoencode(self, normals: Sequence[Tensor], processing_resolution: int | None = None) -> list[Tensor]:
+    def autoencode(
+        self,
+        normals: Sequence[Tensor],
+        images: Sequence[Tensor],
+        processing_resolution: int | None = None,
+    ) -> list[Tensor]:
         """De(En(N)): what of a normal map the latents hold, at the size at which the networks work.
 
         Args:
             normals: maps (3, H, W), OpenGL.
+            images: their photographs (3, h, w) in [0, 1], which guide the decoder where a model has guides.
             processing_resolution: as in a call.
 
         Returns:
@@ -237,13 +269,16 @@ class StableNormal:
             self.spec.processing_resolution if processing_resolution is None else processing_resolution
         )
         autoencoder, results = self.components.autoencoder, []
-        for index, one in enumerate(normals):
+        for index, (one, image) in enumerate(zip(normals, images, strict=True)):
             if one.ndim != 3 or one.shape[0] != 3 or 0 in one.shape:
                 raise ImageShapeError(f"normals {index}: expected (3, H, W), got {tuple(one.shape)}")
-            vectors = one.to(self.device)
-            frame = prepare(vectors, resolution, reduction(autoencoder))
-            start = prepare_start(vectors, frame, self.spec.native_frame).to(self.dtype)
-            decoded = decode(autoencoder, encode(autoencoder, start)).float()
+            check_image(image, f"image {index}")
+            frame = prepare(image.to(self.device), resolution, reduction(autoencoder))
+            start = prepare_start(one.to(self.device), frame, self.spec.native_frame).to(self.dtype)
+            guides: tuple[Tensor, ...] = ()
+            if self.components.guides_decoder:
+                guides = self.components.encode_image(frame.image.to(self.dtype)).guides
+            decoded = decode(autoencoder, encode(autoencoder, start), guides).float()
             results.append(restore(unpad(decoded, frame), frame, self.spec.native_frame).cpu())
         return results
 
@@ -292,8 +327,10 @@ class StableNormal:
             if member >= len(samplers) and sampler.deterministic:
                 decoded.append(decoded[member % len(samplers)])
                 continue
-            latent = sampler(seeded_noise(request.seed + member, sampler.yoso.image_latent))
-            decoded.append(decode(self.components.autoencoder, latent.to(self.dtype)).float())
+            latent = sampler(seeded_noise(request.seed + member, sampler.encoded.latent))
+            decoded.append(
+                decode(self.components.autoencoder, latent.to(self.dtype), sampler.encoded.guides).float()
+            )
         results = []
         for index, one in enumerate(inputs):
             members = [unpad(member[index : index + 1], one.prepared) for member in decoded]
@@ -306,14 +343,14 @@ class StableNormal:
         """The networks, bound to encoded images."""
         components = self.components
         image = torch.cat([one.prepared.image for one in inputs]).to(self.dtype)
-        image_latent = components.encode_image(image).contiguous()
+        encoded = components.encode_image(image)
         if request.mode == "turbo":
-            return OneStepSampler(components, image_latent)
+            return OneStepSampler(components, encoded)
         coarse = [one.start.to(self.dtype) for one in inputs if one.start is not None]
         return TwoStageSampler(
             components,
-            image_latent,
-            components.semantic_features(image, (image_latent.shape[2], image_latent.shape[3])),
+            encoded,
+            components.semantic_features(image, encoded),
             request.plan,
             encode(components.autoencoder, torch.cat(coarse)).float() if coarse else None,
         )
@@ -340,12 +377,6 @@ def _refuse_in_turbo(**options: object) -> None:
     for name, value in options.items():
         if value is not None:
             raise SettingError(f"{name}: turbo mode has no refinement; leave it out or use mode full")
-
-
-def _as_list(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    if isinstance(images, Tensor):
-        return [images] if images.ndim == 3 else list(images)
-    return list(images)
 
 
 def _batches(inputs: Sequence[_Input], batch_size: int) -> list[list[int]]:

@@ -7,12 +7,20 @@ from torch import Tensor
 
 from stablenormal.errors import SettingError
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.models.spec import ModelSpec
 from stablenormal.pipelines.conditioning import ConditionedDenoiser
 from stablenormal.pipelines.noise import NoiseSource
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 from stablenormal.sampling.one_step import one_step
-from stablenormal.sampling.refine import Step, fixed_level, hold_then_descend, plain_ddim, run_steps
+from stablenormal.sampling.refine import (
+    Step,
+    fixed_level,
+    hold_level,
+    hold_then_descend,
+    plain_ddim,
+    run_steps,
+)
 
 Refinement = Literal["hold_then_descend", "fixed_level", "ddim"]
 
@@ -33,6 +41,8 @@ class RefinementPlan:
     """The noise level at which it starts."""
     tau: float
     """Fresh noise in DDIM steps, a share of DDPM's, 0 to 1."""
+    yoso_t: int | None = None
+    """The level that YOSO is asked for where it starts from noise; None is `t_plus`."""
 
     def __post_init__(self) -> None:
         """Check every field, by making the table."""
@@ -63,14 +73,24 @@ def plan_refinement(
 ) -> RefinementPlan:
     """A spec's own plan, with what the caller asked for in its place.
 
+    Where a spec's t+ is the level at which the released scheduler holds for the spec's steps (401 for 10),
+    another number of steps moves the hold as it does there, and YOSO is still asked for the spec's t+. A t+
+    that the caller gave, or a spec chose for itself, stays where it is, whatever the number of steps.
+
     Raises:
         SettingError: as `RefinementPlan`.
     """
+    rule = spec.refinement if refinement is None else refinement
+    count = spec.steps if steps is None else steps
+    level = spec.t_plus if t_plus is None else t_plus
+    holds_as_released = spec.refinement == "hold_then_descend" and spec.t_plus == hold_level(spec.steps)
+    moved = holds_as_released and rule == "hold_then_descend" and t_plus is None
     return RefinementPlan(
-        rule=spec.refinement if refinement is None else refinement,
-        steps=spec.steps if steps is None else steps,
-        t_plus=spec.t_plus if t_plus is None else t_plus,
+        rule=rule,
+        steps=count,
+        t_plus=hold_level(count) if moved else level,
         tau=spec.tau if tau is None else tau,
+        yoso_t=level,
     )
 
 
@@ -79,8 +99,8 @@ class TwoStageSampler:
 
     Args:
         components: the model.
-        image_latent: En(I), (B, c, h, w).
-        semantic: features of the semantic encoder (B, C, g, g).
+        encoded: the images, as `ModelComponents.encode_image` gives them.
+        semantic: features of the semantic encoder (B, C, g, k).
         plan: how the second stage runs.
         coarse_latent: En(N) of given normal maps, which then take YOSO's place.
     """
@@ -91,7 +111,7 @@ class TwoStageSampler:
     def __init__(
         self,
         components: ModelComponents,
-        image_latent: Tensor,
+        encoded: EncodedImage,
         semantic: Tensor,
         plan: RefinementPlan,
         coarse_latent: Tensor | None = None,
@@ -101,8 +121,9 @@ class TwoStageSampler:
         self.table = plan.table
         self.coarse_latent = coarse_latent
         self.schedule = NoiseSchedule()
-        self.yoso = ConditionedDenoiser(components.yoso, image_latent)
-        self.refiner = ConditionedDenoiser(components.refiner, image_latent, semantic)
+        self.encoded = encoded
+        self.yoso = ConditionedDenoiser(components.yoso, encoded.condition)
+        self.refiner = ConditionedDenoiser(components.refiner, encoded.condition, semantic)
 
     def __call__(self, noise: NoiseSource) -> Tensor:
         """Draw the refined latent x0 (B, c, h, w).
@@ -115,14 +136,15 @@ class TwoStageSampler:
             x0, fixed = self._start(self.spec.turbo_t, initial), noise()
             return self._refine(self.schedule.add_noise(x0, fixed, self.plan.t_plus), lambda: fixed)
         if self.spec.start == "noise" and self.coarse_latent is None:
-            return self._refine(self._start(self.plan.t_plus, initial), noise)  # YOSO gives x_{t+} itself
+            level = self.plan.t_plus if self.plan.yoso_t is None else self.plan.yoso_t
+            return self._refine(self._start(level, initial), noise)  # YOSO gives x_{t+} itself
         x0 = self._start(self.spec.turbo_t, initial)
         return self._refine(self.schedule.add_noise(x0, noise(), self.plan.t_plus), noise)
 
     def _start(self, timestep: int, initial: Tensor) -> Tensor:
         if self.coarse_latent is not None:
             return self.coarse_latent
-        return one_step(self.yoso, self.yoso.image_latent, initial, self.spec.start, timestep)
+        return one_step(self.yoso, self.encoded.latent, initial, self.spec.start, timestep)
 
     def _refine(self, x: Tensor, noise: NoiseSource) -> Tensor:
-        return run_steps(self.refiner, x, self.table, noise, self.schedule, self.plan.tau)
+        return run_steps(self.refiner, x, self.table, noise, self.plan.tau)

@@ -17,9 +17,7 @@ from stablenormal.sampling.noise_schedule import NoiseSchedule
 Prediction = Literal["x0", "epsilon", "velocity"]
 
 
-def prediction_target(
-    kind: Prediction, x0: Tensor, noise: Tensor, timestep: int | Tensor, schedule: NoiseSchedule | None = None
-) -> Tensor:
+def prediction_target(kind: Prediction, x0: Tensor, noise: Tensor, timestep: int | Tensor) -> Tensor:
     """What the network is asked for at x_t.
 
     Args:
@@ -27,7 +25,6 @@ def prediction_target(
         x0: clean latents (B, c, h, w).
         noise: epsilon, like x0.
         timestep: one, or one for each sample, (B,).
-        schedule: Stable Diffusion's by default.
 
     Raises:
         SettingError: if the kind does not exist.
@@ -37,7 +34,7 @@ def prediction_target(
         return x0
     if kind == "epsilon":
         return noise
-    signal, sigma = _levels(x0, timestep, schedule)
+    signal, sigma = _levels(x0, timestep)
     return signal * noise - sigma * x0
 
 
@@ -46,7 +43,6 @@ def x0_from(
     output: Tensor,
     x_t: Tensor,
     timestep: int | Tensor,
-    schedule: NoiseSchedule | None = None,
 ) -> Tensor:
     """The clean latent that a network's output (B, c, h, w) at x_t stands for; arguments as above.
 
@@ -56,25 +52,25 @@ def x0_from(
     _check(kind)
     if kind == "x0":
         return output
-    signal, sigma = _levels(x_t, timestep, schedule)
+    signal, sigma = _levels(x_t, timestep)
     if kind == "epsilon":
         return (x_t - sigma * output) / signal
     return signal * x_t - sigma * output
 
 
 def denoise_from(
-    kind: Prediction, network: Callable[[Tensor, int], Tensor], schedule: NoiseSchedule | None = None
+    kind: Prediction, network: Callable[[Tensor, int], Tensor]
 ) -> Callable[[Tensor, int], Tensor]:
     """The `denoise(x_t, t) -> x0` that the tables of steps take, from a network that gives something else."""
 
     def denoise(x_t: Tensor, timestep: int) -> Tensor:
-        return x0_from(kind, network(x_t, timestep), x_t, timestep, schedule)
+        return x0_from(kind, network(x_t, timestep), x_t, timestep)
 
     return denoise
 
 
-def _levels(like: Tensor, timestep: int | Tensor, schedule: NoiseSchedule | None) -> tuple[Tensor, Tensor]:
-    alpha = (schedule or NoiseSchedule()).alphas_cumprod.to(like.device)[torch.as_tensor(timestep)]
+def _levels(like: Tensor, timestep: int | Tensor) -> tuple[Tensor, Tensor]:
+    alpha = NoiseSchedule().alphas_cumprod.to(like.device)[torch.as_tensor(timestep)]
     alpha = alpha.reshape(-1, 1, 1, 1)
     return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
 

@@ -11,6 +11,10 @@ from stablenormal.sampling.noise_schedule import NoiseSchedule
 Denoise = Callable[[Tensor, int], Tensor]
 DrawNoise = Callable[[], Tensor]
 
+SCHEDULE = NoiseSchedule()
+"""Stable Diffusion's, which every table of steps is made for."""
+TOTAL = SCHEDULE.timesteps
+
 
 class Step(NamedTuple):
     """One network call and what becomes of its x0."""
@@ -25,9 +29,7 @@ class Step(NamedTuple):
     """`renoise`: x0 with noise anew; `ddim`: keep the inferred noise; `last`: x0 is the result."""
 
 
-def hold_then_descend(
-    steps: int, t_plus: int | None = None, schedule: NoiseSchedule | None = None
-) -> tuple[Step, ...]:
+def hold_then_descend(steps: int, t_plus: int | None = None) -> tuple[Step, ...]:
     """The paper's heuristic sampling: half of the steps hold at t+, the others descend to t = 1.
 
     For 10 steps the network sees 401 six times, then 301, 201, 101, 1 (StableNormal, section 4.2).
@@ -35,83 +37,87 @@ def hold_then_descend(
 
     Args:
         steps: network calls, at least 1.
-        t_plus: the level of the hold, from which the descent is spaced evenly; by default the released
-            scheduler's own, `timesteps[steps // 2]` of a "leading" spacing: 401 for 10 steps.
-        schedule: gives the number of timesteps; Stable Diffusion's by default.
+        t_plus: the level of the hold, from which the descent is spaced evenly; by default `hold_level`.
 
     Raises:
         SettingError: if `steps` or `t_plus` is out of range.
     """
-    total = (schedule or NoiseSchedule()).timesteps
-    _check_steps(steps, total)
+    _check_steps(steps)
     held = steps // 2
     descending = steps - held
     if t_plus is None:
-        t_plus = (descending - 1) * (total // steps) + 1
-    _check_t_plus(t_plus, total)
+        t_plus = hold_level(steps)
+    _check_t_plus(t_plus)
     levels = _descend(t_plus, descending)
-    spacing = t_plus - levels[1] if descending > 1 else total // steps
-    above = min(t_plus + spacing, total - 1)
+    spacing = t_plus - levels[1] if descending > 1 else TOTAL // steps
+    above = min(t_plus + spacing, TOTAL - 1)
     table = [Step(t_plus, t_plus, t_plus, "renoise")] * max(held - 1, 0)
     if held:
         table.append(Step(t_plus, above, t_plus, "ddim"))
     return (*table, *_descent_steps(levels))
 
 
-def fixed_level(rounds: int, t_plus: int = 401, schedule: NoiseSchedule | None = None) -> tuple[Step, ...]:
+def hold_level(steps: int) -> int:
+    """The level at which the released scheduler holds: `timesteps[steps // 2]` of a "leading" spacing, + 1.
+
+    It depends on the number of steps alone: 401 for 10, 333 for 6.
+
+    Args:
+        steps: network calls, at least 1.
+
+    Raises:
+        SettingError: if `steps` is out of range.
+    """
+    _check_steps(steps)
+    return (steps - steps // 2 - 1) * (TOTAL // steps) + 1
+
+
+def fixed_level(rounds: int, t_plus: int = 401) -> tuple[Step, ...]:
     """The released rule of v1.5 and later: noise x0 to t+ anew in every round, with one fixed noise.
 
     Args:
         rounds: network calls, at least 1 (released: 2).
         t_plus: the noise level.
-        schedule: gives the number of timesteps; Stable Diffusion's by default.
 
     Raises:
         SettingError: if `rounds` or `t_plus` is out of range.
     """
-    total = (schedule or NoiseSchedule()).timesteps
-    _check_steps(rounds, total)
-    _check_t_plus(t_plus, total)
+    _check_steps(rounds)
+    _check_t_plus(t_plus)
     again = Step(t_plus, t_plus, t_plus, "renoise")
     return (*[again] * (rounds - 1), Step(t_plus, t_plus, 0, "last"))
 
 
-def plain_ddim(
-    steps: int, t_start: int | None = None, schedule: NoiseSchedule | None = None
-) -> tuple[Step, ...]:
+def plain_ddim(steps: int, t_start: int | None = None) -> tuple[Step, ...]:
     """DDIM without a hold, evenly down to t = 1, for comparison.
 
     Args:
         steps: network calls, at least 1.
         t_start: the first timestep; by default the highest of a "leading" spacing, 901 for 10 steps.
-        schedule: gives the number of timesteps; Stable Diffusion's by default.
 
     Raises:
         SettingError: if `steps` or `t_start` is out of range.
     """
-    total = (schedule or NoiseSchedule()).timesteps
-    _check_steps(steps, total)
+    _check_steps(steps)
     if t_start is None:
-        t_start = (steps - 1) * (total // steps) + 1
-    _check_t_plus(t_start, total)
+        t_start = (steps - 1) * (TOTAL // steps) + 1
+    _check_t_plus(t_start)
     return tuple(_descent_steps(_descend(t_start, steps)))
 
 
-def trailing_ddim(steps: int, schedule: NoiseSchedule | None = None) -> tuple[Step, ...]:
+def trailing_ddim(steps: int) -> tuple[Step, ...]:
     """DDIM from pure noise in "trailing" spacing: 999, 899, ..., 99 for 10 steps (arXiv 2305.08891).
 
     `plain_ddim`'s default is the "leading" spacing, 901, 801, ..., 1, which takes pure noise for x_901.
 
     Args:
         steps: network calls, at least 1.
-        schedule: gives the number of timesteps; Stable Diffusion's by default.
 
     Raises:
         SettingError: if `steps` is out of range.
     """
-    total = (schedule or NoiseSchedule()).timesteps
-    _check_steps(steps, total)
-    return tuple(_descent_steps([round(total - index * total / steps) - 1 for index in range(steps)]))
+    _check_steps(steps)
+    return tuple(_descent_steps([round(TOTAL - index * TOTAL / steps) - 1 for index in range(steps)]))
 
 
 def run_steps(
@@ -119,7 +125,6 @@ def run_steps(
     x: Tensor,
     table: Sequence[Step],
     draw_noise: DrawNoise,
-    schedule: NoiseSchedule | None = None,
     tau: float = 0.0,
 ) -> Tensor:
     """Refine a noisy latent by a table of steps.
@@ -129,7 +134,6 @@ def run_steps(
         x: the start, noised to the first step's level, (B, c, h, w).
         table: from one of the functions above; the last step's x0 is the result.
         draw_noise: gives a noise like `x`; called once a `renoise` step, and once a `ddim` step when tau > 0.
-        schedule: the noise schedule; Stable Diffusion's by default.
         tau: share of DDPM's own noise in each `ddim` step, 0 (deterministic, as released) to 1 (DDIM's eta).
 
     Returns:
@@ -138,7 +142,6 @@ def run_steps(
     Raises:
         SettingError: if the table does not end in its only `last` step, or tau is outside [0, 1].
     """
-    schedule = schedule or NoiseSchedule()
     if [index for index, step in enumerate(table) if step.kind == "last"] != [len(table) - 1]:
         raise SettingError("table: expected steps of which the last one, and no other, has kind 'last'")
     if not 0 <= tau <= 1:
@@ -146,17 +149,15 @@ def run_steps(
     for step in table[:-1]:
         x0 = denoise(x, step.t_network)
         if step.kind == "renoise":
-            x = schedule.add_noise(x0, draw_noise(), step.t_to)
+            x = SCHEDULE.add_noise(x0, draw_noise(), step.t_to)
         else:
-            x = _ddim_step(x, x0, step, schedule, tau, draw_noise)
+            x = _ddim_step(x, x0, step, tau, draw_noise)
     return denoise(x, table[-1].t_network)
 
 
-def _ddim_step(
-    x: Tensor, x0: Tensor, step: Step, schedule: NoiseSchedule, tau: float, draw_noise: DrawNoise
-) -> Tensor:
+def _ddim_step(x: Tensor, x0: Tensor, step: Step, tau: float, draw_noise: DrawNoise) -> Tensor:
     """DDIM (arXiv 2010.02502, eq. 12 with eta = tau), x0 prediction, no clipping."""
-    a_from, a_to = schedule.alpha(step.t_from), schedule.alpha(step.t_to)
+    a_from, a_to = SCHEDULE.alpha(step.t_from), SCHEDULE.alpha(step.t_to)
     epsilon = (x - a_from**0.5 * x0) / (1 - a_from) ** 0.5
     sigma = tau * ((1 - a_to) / (1 - a_from) * (1 - a_from / a_to)) ** 0.5
     x = a_to**0.5 * x0 + (1 - a_to - sigma**2) ** 0.5 * epsilon
@@ -175,11 +176,11 @@ def _descent_steps(levels: Sequence[int]) -> list[Step]:
     return [*descents, Step(levels[-1], levels[-1], 0, "last")]
 
 
-def _check_steps(steps: int, total: int) -> None:
-    if not 1 <= steps <= total:
-        raise SettingError(f"steps: expected 1 to {total}, got {steps}")
+def _check_steps(steps: int) -> None:
+    if not 1 <= steps <= TOTAL:
+        raise SettingError(f"steps: expected 1 to {TOTAL}, got {steps}")
 
 
-def _check_t_plus(t_plus: int, total: int) -> None:
-    if not 1 <= t_plus < total:
-        raise SettingError(f"t_plus: expected 1 to {total - 1}, got {t_plus}")
+def _check_t_plus(t_plus: int) -> None:
+    if not 1 <= t_plus < TOTAL:
+        raise SettingError(f"t_plus: expected 1 to {TOTAL - 1}, got {t_plus}")

@@ -135,7 +135,6 @@ def diffusion_loss(
     weight: Tensor,
     noise: Tensor,
     timestep: Tensor,
-    schedule: NoiseSchedule | None = None,
 ) -> Tensor:
     """E || target - mu(x_t, t) ||^2 for a network that gives x0, noise or velocity (DDPM, eq. 14).
 
@@ -146,11 +145,11 @@ def diffusion_loss(
         weight: share of valid pixels per latent cell (B, 1, h, w).
         noise: epsilon ~ N(0, I), like x0.
         timestep: (B,) int64 in [0, 1000).
-        schedule: Stable Diffusion's by default.
     """
-    schedule = schedule or NoiseSchedule()
-    target = prediction_target(predicts, x0, noise, timestep, schedule)
-    return masked_mean_square(network(schedule.add_noise(x0, noise, timestep), timestep) - target, weight)
+    target = prediction_target(predicts, x0, noise, timestep)
+    return masked_mean_square(
+        network(NoiseSchedule().add_noise(x0, noise, timestep), timestep) - target, weight
+    )
 
 
 def _sample_sum(values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import errno
 import os
 import tarfile
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,6 @@ from stablenormal.data.synthetic.corpus import (
     mix_of,
     parse_mix,
     plan,
-    render_corpus,
     render_view,
 )
 from stablenormal.data.synthetic.draws import generator
@@ -39,7 +39,8 @@ SIZE, LITTLE = 32, 0.01
 
 
 def rendered(seed: int, count: int, start: int = 0, mix: Mix | None = None) -> list[Sample]:
-    return list(render_corpus(seed, count, SIZE, mix, start=start, bank_fraction=LITTLE))
+    with closing(CorpusRenderer(seed, SIZE, mix, LITTLE)) as corpus:
+        return list(corpus.samples(start, count))
 
 
 def same(one: Sample, two: Sample) -> bool:

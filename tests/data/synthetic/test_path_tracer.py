@@ -1,6 +1,7 @@
 """The path tracer against the rasteriser, and light against what light must do."""
 
 import builtins
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import typer
 from typer.testing import CliRunner
 
 from stablenormal.cli.synth import synth
+from stablenormal.data.sample import Sample
 from stablenormal.data.shards import iterate_samples, list_shards
 from stablenormal.data.synthetic import path_tracer as tracing
 from stablenormal.data.synthetic import writing
 from stablenormal.data.synthetic.bank import Bank
 from stablenormal.data.synthetic.cameras import Camera, looking, place_camera
-from stablenormal.data.synthetic.corpus import Mix, dress, render_corpus
+from stablenormal.data.synthetic.corpus import CorpusRenderer, Mix, dress
 from stablenormal.data.synthetic.draws import generator
 from stablenormal.data.synthetic.lighting import COUNT, Lighting
 from stablenormal.data.synthetic.materials import FIELDS
@@ -238,13 +240,15 @@ def test_every_light_is_sampled_and_strong_ones_more_often() -> None:
     assert np.mean(list(weights.values())) == pytest.approx(1)
 
 
+def samples_of(mix: Mix, renderer: RendererSettings | None) -> list[Sample]:
+    with closing(CorpusRenderer(5, SIZE, mix, LITTLE, renderer)) as corpus:
+        return list(corpus.samples(0, 3))
+
+
 def test_same_seed_same_bytes_and_the_same_views_as_the_rasteriser() -> None:
     path = RendererSettings("path", samples_per_pixel=4)
     mix = Mix(room=0, street=0)
-    first, again = (
-        list(render_corpus(5, 3, SIZE, mix, bank_fraction=LITTLE, renderer=path)) for _ in range(2)
-    )
-    raster = list(render_corpus(5, 3, SIZE, mix, bank_fraction=LITTLE))
+    first, again, raster = (samples_of(mix, renderer) for renderer in (path, path, None))
     assert len(first) == 3
     for one, two, other in zip(first, again, raster, strict=True):
         assert np.array_equal(one.image, two.image) and np.array_equal(one.normals, two.normals)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import ImageShapeError
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import resize_normals
 from stablenormal.geometry.posed import PosedCamera
 
@@ -69,8 +70,8 @@ class ReconstructionView:
 
         normals = None
         if self.normals is not None:
-            vectors = torch.from_numpy(self.normals).permute(2, 0, 1)[None]  # (1, 3, H, W)
-            normals = resize_normals(vectors, size[::-1])[0].permute(1, 2, 0).contiguous().numpy()
+            vectors = channels_first(self.normals)[None]  # (1, 3, H, W)
+            normals = channels_last(resize_normals(vectors, size[::-1])[0])
         return replace(
             self,
             camera=self.camera.resized(*size),

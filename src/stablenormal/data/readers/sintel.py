@@ -21,11 +21,11 @@ from stablenormal.data.readers.source import (
     View,
     derived_vectors,
     first_existing,
-    has_direction,
     picture,
 )
 from stablenormal.errors import DataError, SettingError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.normals import valid_pixels
 
 PASSES = ("final", "clean")
 _TAG = np.float32(202021.25)
@@ -88,7 +88,7 @@ class Sintel(Source[_Frame]):
         return View(
             image=image,
             vectors=vectors,
-            valid=has_direction(vectors),
+            valid=valid_pixels(vectors),
             depth=depth,
             intrinsics=intrinsics,
             meta={"scene": entry.clip},

@@ -16,6 +16,7 @@ from stablenormal.data.sample import UNLABELLED, Sample
 from stablenormal.errors import DataError, FrameError, SettingError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.depth import depth_from_distance, normals_from_depth
+from stablenormal.geometry.layout import channels_last
 from stablenormal.geometry.normals import FRAMES, check_frame, convert_frame
 from stablenormal.io.image import read_image, read_mask
 from stablenormal.io.normal_map import NO_DIRECTION, read_stored_normals
@@ -242,11 +243,6 @@ def derived_vectors(depth: Depth, intrinsics: Intrinsics, window: int) -> Vector
     return _channels_last(normals_from_depth(torch.from_numpy(depth)[None, None], intrinsics, window))
 
 
-def has_direction(vectors: Vectors) -> Flags:
-    """Where a map (H, W, 3) is not the zero vector."""
-    return np.asarray((vectors != 0).any(-1))
-
-
 def first_existing(*candidates: Path) -> Path | None:
     """The first file that is there."""
     return next((path for path in candidates if path.is_file()), None)
@@ -254,4 +250,4 @@ def first_existing(*candidates: Path) -> Path | None:
 
 def _channels_last(planes: Tensor) -> Vectors:
     """(1, 3, H, W) as (H, W, 3)."""
-    return np.ascontiguousarray(planes[0].permute(1, 2, 0).numpy())
+    return channels_last(planes[0])

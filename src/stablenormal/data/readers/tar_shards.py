@@ -13,10 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stablenormal.data.readers.folder import MATRIX_SUFFIXES, NORMAL_SUFFIXES, Pair, read_pair
-from stablenormal.data.readers.source import Source, View, has_direction
+from stablenormal.data.readers.source import Source, View
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import decode_sample, is_ours, list_shards, require_end, stored_normals
 from stablenormal.errors import DataError, StableNormalError
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.depth_map import DEPTH_SUFFIXES
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -92,7 +93,7 @@ class TarShards(Source[_Record]):
         return View(
             image=sample.image,
             vectors=stored_normals(parts, entry.where),
-            valid=has_direction(sample.normals),
+            valid=valid_pixels(sample.normals),
             depth=sample.depth if sample.depth.any() else None,
             labels=sample.labels,
             instances=sample.instances,

@@ -22,12 +22,12 @@ from stablenormal.data.readers.source import (
     View,
     derived_vectors,
     first_existing,
-    has_direction,
     picture,
 )
 from stablenormal.data.sample import CLASSES, UNLABELLED
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.depth_map import read_depth_map
 
 _PACKAGES = ("", "vkitti_2.0.3_{}", "vkitti_2.0.3_{}/vkitti_2.0.3_{}")
@@ -89,7 +89,7 @@ class VirtualKitti(Source[_Frame]):
         return View(
             image=image,
             vectors=vectors,
-            valid=has_direction(vectors),
+            valid=valid_pixels(vectors),
             depth=depth,
             labels=self._labels(entry),
             intrinsics=intrinsics,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import list_shards, read_shard
+from stablenormal.geometry.normals import valid_pixels
 
 Image = npt.NDArray[np.uint8]
 STRIDE = 8
@@ -29,7 +30,7 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 4) -> Image:
 
 def normal_colours(normals: npt.NDArray[np.float32]) -> Image:
     """Normals (H, W, 3) as display colours: x, y, z as red, green, blue; black where they are zero."""
-    valid = (normals != 0).any(-1, keepdims=True)
+    valid = valid_pixels(normals)[..., None]
     return np.where(valid, np.rint((normals + 1) * 127.5), 0).astype(np.uint8)
 
 

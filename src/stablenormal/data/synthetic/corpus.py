@@ -127,37 +127,6 @@ def plan(seed: int, mix: Mix | None = None) -> Iterator[View]:
         scene += 1
 
 
-def render_corpus(
-    seed: int,
-    count: int,
-    size: int = 256,
-    mix: Mix | None = None,
-    *,
-    start: int = 0,
-    bank_fraction: float = 1.0,
-    renderer: RendererSettings | None = None,
-) -> Iterator[Sample]:
-    """Render samples `start` to `count` of the corpus of a seed.
-
-    Args:
-        seed: names the corpus; another seed shares no scene, texture or shape with it.
-        count: length of the corpus; a longer one begins with the same samples.
-        size: side of the square images in pixels.
-        mix: shares of the kinds of scenes.
-        start: first sample to render; those before cost nothing.
-        bank_fraction: size of the banks against the full ones.
-        renderer: which renderer; both show the same views of the same scenes.
-
-    Raises:
-        SettingError: if an argument is out of range or the renderer cannot run here.
-    """
-    corpus = CorpusRenderer(seed, size, mix, bank_fraction, renderer)
-    try:
-        yield from corpus.samples(start, count)
-    finally:
-        corpus.close()
-
-
 def check_settings(seed: int, size: int) -> None:
     """Refuse what cannot be rendered.
 
@@ -179,7 +148,14 @@ class CorpusRenderer:
         bank_fraction: float = 1.0,
         renderer: RendererSettings | None = None,
     ) -> None:
-        """Open the renderer; the arguments are those of `render_corpus`.
+        """Open the renderer.
+
+        Args:
+            seed: names the corpus; another seed shares no scene, texture or shape with it.
+            size: side of the square images in pixels.
+            mix: shares of the kinds of scenes.
+            bank_fraction: size of the banks against the full ones.
+            renderer: which renderer; all show the same views of the same scenes.
 
         Raises:
             SettingError: if an argument is out of range or the renderer cannot run here.

@@ -20,7 +20,7 @@ from stablenormal.data.synthetic.lighting import Lighting
 from stablenormal.data.synthetic.rasteriser import GBuffer, Map
 from stablenormal.data.synthetic.scene import Scene
 from stablenormal.errors import SettingError
-from stablenormal.geometry.camera import rays
+from stablenormal.geometry.camera import pixel_rays
 
 DEFAULT_VARIANT = "scalar_rgb"
 """Runs everywhere and repeats bit for bit."""
@@ -134,7 +134,7 @@ class PathTracer:
             batches.append(np.where(covered > 0, np.maximum(surfaces, 0), 0))
             coverages.append(covered)
         albedo = self._render(self._load(self._dressed_shapes()[1]), camera, _PAINT, _FEW, seed)
-        directions = rays(camera.intrinsics(self.size))[0].permute(1, 2, 0).numpy()
+        directions = pixel_rays(camera.intrinsics(self.size)).astype(np.float32)
         clean = denoised(combined(np.stack(batches)), albedo, self.gbuffer(camera), directions)
         seen = np.mean(coverages, 0)
         if self._loaded().outdoors:
