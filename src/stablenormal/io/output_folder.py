@@ -112,12 +112,12 @@ class OutputFolder:
         """Whether an earlier run of this program wrote the file as it is now."""
         if file.is_symlink():
             return False
-        place = Path(os.path.abspath(file))
+        place, now = Path(os.path.abspath(file)), _sha256(file)
         for folder in place.parents:
             recorded = self._record_of(folder)
             name = place.relative_to(folder).as_posix()
-            if name in recorded:
-                return recorded[name] in (None, _sha256(file))
+            if name in recorded and recorded[name] in (None, now):
+                return True
         return False
 
     def _check(self, file: Path) -> None:
