@@ -43,7 +43,7 @@ def test_a_mask_of_another_folder_is_none(tmp_path: Path) -> None:
 
 
 def test_two_masks_of_one_name_are_refused(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
     picture(tmp_path / "a.tif")
+    picture(tmp_path / "a.png")
     with pytest.raises(ImageReadError, match="two masks"):
         find_mask(tmp_path, Path("a.jpg"), tmp_path / "b/a.jpg")
