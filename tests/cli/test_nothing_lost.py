@@ -1,4 +1,4 @@
-"""Every command: files that it reads or did not make stay; a changed input is computed again; shared checks."""
+"""Every command: what it reads or did not make stays; what changed is computed again; checks are shared."""
 
 import json
 import os

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import multiprocessing
 import os
 import time
@@ -32,7 +33,10 @@ from stablenormal.data.readers.source import Source
 from stablenormal.errors import DataError, SettingError, StableNormalError
 from stablenormal.geometry.normals import FRAMES
 from stablenormal.io.atomic import write_bytes
+from stablenormal.io.fingerprint import stamp
 from stablenormal.io.output_folder import OutputFolder
+
+logger = logging.getLogger(__name__)
 
 MOST = 0.5
 """Share of the views that must agree on another frame before it is said of the whole set."""
@@ -125,14 +129,15 @@ def check_data(
     count = len(source) if settings.limit is None else min(settings.limit, len(source))
     indices = [int(index) for index in np.linspace(0, len(source) - 1, count)]
     on_start(count)
-    done = _read_progress(folder, settings) if folder else {}
+    stamps = {source.keys[index]: stamp(source.files(index)) for index in indices}
+    done = _read_progress(folder, settings, stamps) if folder else {}
     todo = [index for index in indices if source.keys[index] not in done]
     for _ in range(count - len(todo)):
         on_view()
     for view in _checked(settings, source, todo, workers):
         done[view.key] = view
         if folder:
-            _append_progress(folder, view)
+            _append_progress(folder, view, stamps[view.key])
         on_view()
     views = tuple(done[source.keys[index]] for index in indices)
     kept = tuple(view.key for view in views if not _counting(view, settings.ignored))
@@ -219,8 +224,10 @@ def _settings_line(settings: CheckSettings) -> str:
     return json.dumps(content, sort_keys=True, default=str)
 
 
-def _read_progress(folder: OutputFolder, settings: CheckSettings) -> dict[str, ViewReport]:
-    """Views that an interrupted check has done already; begins the file otherwise."""
+def _read_progress(
+    folder: OutputFolder, settings: CheckSettings, stamps: Mapping[str, str]
+) -> dict[str, ViewReport]:
+    """Views that an interrupted check has done and whose files are the same; begins the file otherwise."""
     output = folder.root
     path = output / "views.jsonl"
     if not path.is_file():
@@ -235,13 +242,17 @@ def _read_progress(folder: OutputFolder, settings: CheckSettings) -> dict[str, V
     whole = [line for line in lines if line.endswith("\n")]
     if len(whole) < len(lines):  # interrupted in the middle of a line
         write_bytes(path, "".join(whole).encode())
-    views = [_view_of(json.loads(line)) for line in whole[1:]]
-    return {view.key: view for view in views}
+    entries = [json.loads(line) for line in whole[1:]]
+    same = [entry for entry in entries if entry.pop("files", None) == stamps.get(entry["key"])]
+    changed = {entry["key"] for entry in entries} - {entry["key"] for entry in same}
+    for key in sorted(changed & stamps.keys()):
+        logger.warning("%s: checked again, as its files changed since", key)
+    return {view.key: view for view in map(_view_of, same)}
 
 
-def _append_progress(folder: OutputFolder, view: ViewReport) -> None:
+def _append_progress(folder: OutputFolder, view: ViewReport, files: str) -> None:
     with (folder.root / "views.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(view)) + "\n")
+        file.write(json.dumps(asdict(view) | {"files": files}) + "\n")
 
 
 def _view_of(content: dict[str, Any]) -> ViewReport:

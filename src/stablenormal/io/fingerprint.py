@@ -40,6 +40,20 @@ def of_bytes(parts: Iterable[bytes | memoryview]) -> str:
     return digest.hexdigest()[:_LENGTH]
 
 
+def stamp(files: Iterable[Path]) -> str:
+    """Path, size and time of files that are too large to be hashed each time."""
+    found = []
+    for path in files:
+        try:
+            state = path.stat()
+        except OSError:
+            continue
+        found.append(
+            f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode("utf-8", "surrogateescape")
+        )
+    return of_bytes(found)
+
+
 def _of_file(path: Path | None) -> str:
     if path is None:
         return ""
