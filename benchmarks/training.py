@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +24,11 @@ from recording import write_result
 from stablenormal.data.packed import open_corpus, pack_corpus
 from stablenormal.data.sample import CLASSES, Sample
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.training.config import PARTS, Part, Stage, TrainingConfig
 from stablenormal.training.loop import TrainingRun
 from stablenormal.training.parallel import Processes
-from stablenormal.training.run import build_part, starting_components
+from stablenormal.training.parts.catalogue import PARTS
+from stablenormal.training.run import begin
+from stablenormal.training.settings import Stage
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "float32": {"bf16": False},
@@ -56,25 +57,22 @@ def main() -> None:
         )
         print(f"{'part':14}{'setting':34}{'images/s':>10}{'speed-up':>10}")
         for part in options.parts.split(","):
-            rows += _measure(cast(Part, part), options, folder, processes)
+            rows += _measure(part, options, folder, processes)
     write_result(options.out, {"threads": torch.get_num_threads(), "size": options.size, "rows": rows})
 
 
 def _measure(
-    part: Part, options: argparse.Namespace, folder: Path, processes: Processes
+    part: str, options: argparse.Namespace, folder: Path, processes: Processes
 ) -> list[dict[str, Any]]:
     corpus = str(folder / "corpus")
-    plain = TrainingConfig(
-        part, options.base, corpus, corpus, (Stage(options.size, 10**6, options.batch),), local_crops=2
-    )
+    plain = PARTS[part](options.base, corpus, corpus, (Stage(options.size, 10**6, options.batch),))
     runs = {}
     for name, change in SETTINGS.items():
-        config = replace(plain, **change)
-        components = starting_components(config)
+        settings = replace(plain, **change)
         data = open_corpus(folder / "corpus")
-        trained = build_part(config, components, data, data, folder / part)
-        components.to(processes.device, torch.float32)
-        runs[name] = TrainingRun(trained, config, folder / part, processes)
+        trained = begin(settings, data, data, folder / part)
+        trained.components.to(processes.device, torch.float32)
+        runs[name] = TrainingRun(trained, settings, folder / part, processes)
         runs[name].prepare()
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(options.repeats + 1):

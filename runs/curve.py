@@ -20,8 +20,8 @@ from stablenormal.evaluation.pairs import Pair, read_pairs
 from stablenormal.evaluation.run import score
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.checkpoint import load_checkpoint
-from stablenormal.training.config import read_config
-from stablenormal.training.run import build_part, starting_components, training_corpus
+from stablenormal.training.run import begin, training_corpus
+from stablenormal.training.settings_file import read_settings
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=128, help="of the held-out ones")
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
-    config = read_config(options.run / "config.yaml")
-    heldout, corpus = open_corpus(options.heldout), training_corpus(config)
+    settings = read_settings(options.run / "config.yaml")
+    heldout, corpus = open_corpus(options.heldout), training_corpus(settings)
     pairs = list(read_pairs(options.pairs))
     chosen = np.linspace(0, len(heldout) - 1, options.images).astype(np.int64)
     unseen = [
@@ -44,9 +44,8 @@ def main() -> None:
     ]
     rows = []
     for path in options.checkpoints:
-        components = starting_components(config)
-        part = build_part(config, components, corpus, heldout, options.run)
-        saved = load_checkpoint(path, config.fingerprint())
+        part = begin(settings, corpus, heldout, options.run)
+        saved = load_checkpoint(path, settings.fingerprint())
         assert saved is not None, f"{path}: missing"
         part.module.load_state_dict(saved["module"])
         trained = (parameter for parameter in part.module.parameters() if parameter.requires_grad)
@@ -54,9 +53,9 @@ def main() -> None:
             for parameter, value in zip(trained, saved["average"]["shadow_params"], strict=True):
                 parameter.copy_(value)
         part.module.eval()
-        pipeline, mode = StableNormal(components), "full" if config.part == "refiner" else "turbo"
+        pipeline, mode = StableNormal(part.components), "full" if settings.part == "refiner" else "turbo"
 
-        size = config.stage_at(int(saved["step"]) - 1)[1].size
+        size = settings.stage_at(int(saved["step"]) - 1)[1].size
 
         def predict(
             image: Tensor, pipeline: StableNormal = pipeline, mode: str = mode, size: int = size
@@ -64,7 +63,7 @@ def main() -> None:
             return pipeline([image], mode=mode, processing_resolution=size).normals[0].cpu()
 
         seen, left = 0, int(saved["step"])
-        for stage in config.stages:
+        for stage in settings.stages:
             seen += min(left, stage.steps) * stage.batch
             left -= min(left, stage.steps)
         found = [score(predict, of) for of in (unseen, pairs)]

@@ -28,10 +28,12 @@ from stablenormal.models.architecture import SMALL
 from stablenormal.models.building import build_injector, build_semantic_encoder
 from stablenormal.models.loading import save_components, weight_hash
 from stablenormal.pipelines.stable_normal import StableNormal
-from stablenormal.training.config import Part, Stage, TrainingConfig
+from stablenormal.training.fresh_weights import quieten_semantic_encoder
 from stablenormal.training.interruption import Interruption
+from stablenormal.training.parts.catalogue import settings_class
 from stablenormal.training.rivals import rival_components
-from stablenormal.training.run import quieten_semantic_encoder, train
+from stablenormal.training.run import train
+from stablenormal.training.settings import Stage
 
 MUON: dict[str, Any] = {"optimiser": "muon", "muon_learning_rate": 0.02}
 REFINER: dict[str, Any] = {
@@ -170,7 +172,7 @@ def _trained(
     options: argparse.Namespace,
     interruption: Interruption,
     name: str,
-    part: Part,
+    part: str,
     base: Path,
     settings: dict[str, Any],
     steps: int,
@@ -179,8 +181,8 @@ def _trained(
     model: Path = options.out / name / "model"
     if model.exists():
         return model
-    config = TrainingConfig(
-        part=part,
+    named = {"part": part} | {key: settings[key] for key in ("supervision",) if key in settings}
+    chosen = settings_class(named)(
         base=str(base),
         data=options.data,
         heldout=options.heldout,
@@ -191,9 +193,9 @@ def _trained(
         checkpoint_every=max(1, steps // 10),
         validation_images=options.images,
         seed=_SEED,
-        **settings,
+        **{key: value for key, value in settings.items() if key not in named},
     )
-    return train(config, options.out / name, interruption=interruption)
+    return train(chosen, options.out / name, interruption=interruption)
 
 
 if __name__ == "__main__":

@@ -58,13 +58,17 @@ from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
 from stablenormal.sampling.refine import trailing_ddim
 from stablenormal.training.augmentation import load_batch
-from stablenormal.training.config import Stage, TrainingConfig, write_config
 from stablenormal.training.interruption import Interruption
 from stablenormal.training.latent_cache import LatentCache, build_latent_cache
-from stablenormal.training.loop import PartTraining, fit
+from stablenormal.training.loop import fit
 from stablenormal.training.parallel import Processes
-from stablenormal.training.parts import RefinerTraining, YosoTraining
-from stablenormal.training.rivals import RIVALS, rival_components, rival_training
+from stablenormal.training.part import PartTraining
+from stablenormal.training.parts.denoiser import DenoiserSettings
+from stablenormal.training.parts.refiner import RefinerSettings, RefinerTraining
+from stablenormal.training.parts.yoso import YosoSettings, YosoTraining
+from stablenormal.training.rivals import RIVALS, Rival, rival_components, rival_training
+from stablenormal.training.settings import Stage
+from stablenormal.training.settings_file import write_settings
 
 ARCHITECTURES = {"small": SMALL, "toy": TOY}
 OPTIMISER: dict[str, Any] = {"optimiser": "muon", "learning_rate": 3e-3, "muon_learning_rate": 0.02}
@@ -162,8 +166,11 @@ class Study:
             return
         rival = RIVALS[network.rival] if network.kind == "rival" else None
         steps = max(1, round(self.budget.steps * network.share))
-        config = TrainingConfig(
-            part=rival.part if rival else network.kind,
+        kind: type[DenoiserSettings] = RefinerSettings if network.kind == "refiner" else YosoSettings
+        own: dict[str, Any] = {"start_from_yoso": False} if network.kind == "refiner" else {}
+        if rival:
+            kind, own = rival.part, dict(rival.settings)
+        training = kind(
             base=self.base.spec.name,
             data=self.corpus_folders[0],
             heldout=self.corpus_folders[1],
@@ -175,26 +182,19 @@ class Study:
             validate_every=steps,
             validation_images=min(32, self.budget.heldout_images),
             checkpoint_every=100,
-            start_from_yoso=False,
-            **(dict(rival.settings) if rival else {}) | network.settings,
+            **own | network.settings,
         )
         components = rival_components(
             self.base, self.architecture, rival.network if rival else "guided", seed
         )
         if not network.semantics:
             components.refiner.injector = None
-        caches = self._latents(components)
-        part: PartTraining
-        if rival:
-            part = rival_training(rival, components, self.corpus, self.heldout, config, caches)
-        else:
-            kind = RefinerTraining if network.kind == "refiner" else YosoTraining
-            part = kind(components, self.corpus, self.heldout, config, caches)
+        part = self._part(training, components, rival)
         folder.mkdir(parents=True, exist_ok=True)
-        write_config(config, folder / "config.yaml")
+        write_settings(training, folder / "config.yaml")
         started, cpu = time.monotonic(), time.process_time()
         LOG.info("training %s, seed %d", name, seed)
-        averaged = fit(part, config, folder, Processes(shard=False), interruption=self.interruption)
+        averaged = fit(part, training, folder, Processes(shard=False), interruption=self.interruption)
         if averaged is None:
             raise KeyboardInterrupt  # with a checkpoint; the same command goes on
         weights = {key: value.contiguous() for key, value in averaged.items()}
@@ -215,6 +215,20 @@ class Study:
             kept = self.records / "networks" / folder.name / "result.json"
             write_bytes(kept, (folder / "result.json").read_bytes())
         (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def _part(
+        self, training: DenoiserSettings, components: ModelComponents, rival: Rival | None
+    ) -> PartTraining:
+        """The training of a network, ours or a rival's, on the common latents."""
+        data = (self.corpus, self.heldout)
+        caches = self._latents(components)
+        if rival:
+            return rival_training(rival, components, *data, training, caches)
+        ready = training.prepare(components)
+        if isinstance(training, RefinerSettings):
+            return RefinerTraining(training, ready, ready.refiner, *data, caches)
+        assert isinstance(training, YosoSettings), "the study trains no other part of ours"
+        return YosoTraining(training, ready, ready.yoso, *data, caches)
 
     def _latents(self, components: ModelComponents) -> LatentCache:
         """One cache for all networks, so that all see the same samples."""

@@ -53,7 +53,7 @@ class Network:
 
     kind: Literal["yoso", "refiner", "rival"]
     settings: dict[str, Any] = field(default_factory=dict)
-    """Fields of `TrainingConfig` beside the study's own."""
+    """Of its part, beside the study's own."""
     rival: str = ""
     """A name in `training.rivals.RIVALS`."""
     share: float = 1.0

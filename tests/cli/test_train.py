@@ -11,7 +11,9 @@ from stablenormal.cli.main import main
 from stablenormal.data.packed import pack_corpus
 from stablenormal.data.sample import Sample
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.training.config import Stage, TrainingConfig, write_config
+from stablenormal.training.parts.yoso import YosoSettings
+from stablenormal.training.settings import Stage
+from stablenormal.training.settings_file import write_settings
 
 
 @pytest.fixture
@@ -32,11 +34,11 @@ def config(toy_model, tmp_path):
     ]
     pack_corpus(samples, tmp_path / "corpus", 4)
     corpus = str(tmp_path / "corpus")
-    settings = TrainingConfig(
-        "yoso", str(toy_model), corpus, corpus, (Stage(32, 100_000, 2),), validate_every=100_000,
+    settings = YosoSettings(
+        str(toy_model), corpus, corpus, (Stage(32, 100_000, 2),), validate_every=100_000,
         checkpoint_every=100_000,
     )  # fmt: skip
-    write_config(settings, tmp_path / "c.yaml")
+    write_settings(settings, tmp_path / "c.yaml")
     return tmp_path / "c.yaml"
 
 

@@ -1,3 +1,5 @@
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from stablenormal.geometry.camera import Intrinsics
 from stablenormal.models.architecture import TOY, TOY_SPEC
 from stablenormal.models.building import build_components
 from stablenormal.models.loading import save_components
+from stablenormal.training.parts.catalogue import settings_class
+from stablenormal.training.settings import TrainingSettings
 
 
 def _sample(index: int, size: int) -> Sample:
@@ -47,3 +51,18 @@ def toy_model(tmp_path_factory):
         build_components(TOY, TOY_SPEC, torch.Generator().manual_seed(1)), folder, dtype=torch.float32
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def for_part():
+    """Makes settings of a part out of what they share with another part's, and changes."""
+
+    def build(settings, part, supervision=None, **changes):
+        kind = settings_class({"part": part} | ({"supervision": supervision} if supervision else {}))
+        shared = {field.name: getattr(settings, field.name) for field in fields(TrainingSettings)}
+        chosen = shared | changes
+        if not kind.caches_latents:
+            chosen["stages"] = tuple(replace(stage, variants=1) for stage in chosen["stages"])
+        return kind(**chosen)
+
+    return build

@@ -8,11 +8,11 @@ from stablenormal.data.packed import open_corpus
 from stablenormal.models.architecture import SMALL, SMALL_SPEC, TOY, TOY_SPEC
 from stablenormal.models.building import build_components
 from stablenormal.models.image_encoder import ImageEncoder
-from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.loop import fit
 from stablenormal.training.parallel import Processes
 from stablenormal.training.rivals import RIVALS, rival_components, rival_training
 from stablenormal.training.samples import divide_step
+from stablenormal.training.settings import Stage
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,7 @@ def base():
 
 
 def config_of(rival, corpus_folder, steps=2):
-    return TrainingConfig(
-        part=rival.part,
+    return rival.part(
         base="toy",
         data=str(corpus_folder),
         heldout=str(corpus_folder),
@@ -105,7 +104,7 @@ class TestTraining:
     @pytest.mark.parametrize("name", RIVALS)
     def test_learns_its_few_samples(self, name, base, corpus_folder, tmp_path):
         part, config = training_of(name, base, corpus_folder, tmp_path, steps=12)
-        part.samples(0, config.stages[0])
+        part.samples(config.stages[0])
 
         def mean_loss():
             with torch.no_grad():
@@ -121,7 +120,7 @@ class TestTraining:
 
     def test_genpercept_is_fed_zeros_and_asked_for_the_clean_latent(self, base, corpus_folder, tmp_path):
         part, config = training_of("genpercept", base, corpus_folder, tmp_path)
-        part.samples(0, config.stages[0])
+        part.samples(config.stages[0])
         fed, network = [], part.module
         predict = network.predict
         network.predict = lambda x, t, image: (fed.append((x, t)), predict(x, t, image))[1]

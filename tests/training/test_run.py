@@ -21,9 +21,13 @@ from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components, save_components
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.augmentation import load_batch
-from stablenormal.training.config import Stage, TrainingConfig, read_config, write_config
-from stablenormal.training.run import build_part, quieten, sine_positions, starting_components, train
+from stablenormal.training.base import load_base
+from stablenormal.training.fresh_weights import quieten, sine_positions
+from stablenormal.training.parts.yoso import YosoSettings, YosoTraining
+from stablenormal.training.run import begin, train
 from stablenormal.training.samples import divide_step
+from stablenormal.training.settings import Stage
+from stablenormal.training.settings_file import read_settings, write_settings
 
 SUBJECTS = {
     "autoencoder": "autoencoder",
@@ -33,12 +37,12 @@ SUBJECTS = {
     "refiner": "refiner",
     "angular": "yoso",
 }
+NOT_FROM_YOSO = {"refiner": {"start_from_yoso": False}}
 
 
 @pytest.fixture
 def config(corpus_folder, toy_model):
-    return TrainingConfig(
-        part="yoso",
+    return YosoSettings(
         base=str(toy_model),
         data=str(corpus_folder),
         heldout=str(corpus_folder),
@@ -50,13 +54,17 @@ def config(corpus_folder, toy_model):
     )
 
 
+def _prepared(settings):
+    return settings.prepare(load_base(settings))
+
+
 def _weights(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
 @pytest.mark.parametrize("part", SUBJECTS)
-def test_training_changes_its_part_and_no_other(config, part, toy_model, tmp_path):
-    config = dataclasses.replace(config, part=part, start_from_yoso=False)
+def test_training_changes_its_part_and_no_other(config, part, toy_model, tmp_path, for_part):
+    config = for_part(config, part, **NOT_FROM_YOSO.get(part, {}))
     trained = load_components(train(config, tmp_path / "run"))
     before = load_components(toy_model)
     for name, module in trained.parts().items():
@@ -95,15 +103,15 @@ def test_muon_resumes_bit_for_bit(config, tmp_path):
 
 
 @pytest.mark.parametrize("start", ["noise", "zeros", "image_latent"])
-def test_angular_writes_its_start_into_the_spec(config, start, tmp_path):
-    short = dataclasses.replace(config, part="angular", start=start, stages=(Stage(32, 1, 2),))
+def test_angular_writes_its_start_into_the_spec(config, start, tmp_path, for_part):
+    short = for_part(config, "angular", start=start, stages=(Stage(32, 1, 2),))
     assert load_components(train(short, tmp_path)).spec.start == start
 
 
-def test_angular_lowers_the_angle(config, tmp_path):
-    several = dataclasses.replace(
+def test_angular_lowers_the_angle(config, tmp_path, for_part):
+    several = for_part(
         config,
-        part="angular",
+        "angular",
         stages=(Stage(32, 48, 8),),
         learning_rate=5e-3,
         ema_decay=0.9,
@@ -115,8 +123,8 @@ def test_angular_lowers_the_angle(config, tmp_path):
     assert turbo[-1] < turbo[0] - 4
 
 
-def test_angular_may_tune_the_decoder_and_never_the_encoder(config, toy_model, tmp_path):
-    tuning = dataclasses.replace(config, part="angular", train_decoder=True, stages=(Stage(32, 2, 2),))
+def test_angular_may_tune_the_decoder_and_never_the_encoder(config, toy_model, tmp_path, for_part):
+    tuning = for_part(config, "angular", train_decoder=True, stages=(Stage(32, 2, 2),))
     before = load_components(toy_model).autoencoder.state_dict()
     trained = load_components(train(tuning, tmp_path))
     after = trained.autoencoder.state_dict()
@@ -127,9 +135,9 @@ def test_angular_may_tune_the_decoder_and_never_the_encoder(config, toy_model, t
     )
 
 
-def test_angular_may_tune_an_image_encoder_and_a_refiner_then_sees_through_it(config, tmp_path):
-    tuning = dataclasses.replace(
-        config, part="angular", train_image_encoder=True, stages=(Stage(32, 3, 4, 0), Stage(64, 2, 2, 0))
+def test_angular_may_tune_an_image_encoder_and_a_refiner_then_sees_through_it(config, tmp_path, for_part):
+    tuning = for_part(
+        config, "angular", train_image_encoder=True, stages=(Stage(32, 3, 4, 0), Stage(64, 2, 2, 0))
     )
     whole = train(tuning, tmp_path / "whole")
     assert train(tuning, tmp_path / "parts", stop_after=2) is None
@@ -138,7 +146,7 @@ def test_angular_may_tune_an_image_encoder_and_a_refiner_then_sees_through_it(co
     latent = tuned.encode_image(image)
     assert torch.equal(latent, resumed.encode_image(image))
     assert not torch.allclose(latent, encode(tuned.autoencoder, image), atol=1e-3)
-    refining = dataclasses.replace(config, part="refiner", base=str(whole), stages=(Stage(32, 1, 4),))
+    refining = for_part(config, "refiner", base=str(whole), stages=(Stage(32, 1, 4),))
     kept = load_components(train(refining, tmp_path / "refiner"))
     assert torch.equal(kept.encode_image(image), latent)
     cached = np.load(tmp_path / "refiner" / "latents" / "refiner-32" / "image_latent.npy")
@@ -149,13 +157,14 @@ def test_angular_may_tune_an_image_encoder_and_a_refiner_then_sees_through_it(co
     assert right < off / 2
 
 
-def test_a_fresh_image_encoder_takes_its_shape_and_first_weights_from_the_settings(config, tmp_path):
-    tuning = dataclasses.replace(
-        config, part="angular", train_image_encoder=True, image_encoder_channels=(8, 8, 16, 24),
+def test_a_fresh_image_encoder_takes_its_shape_and_first_weights_from_the_settings(
+    config, tmp_path, for_part
+):
+    tuning = for_part(config, "angular", train_image_encoder=True, image_encoder_channels=(8, 8, 16, 24),
         image_encoder_layers=2, stages=(Stage(32, 2, 4, 0),),
     )  # fmt: skip
     first, again, other = (
-        starting_components(dataclasses.replace(tuning, seed=seed)).image_encoder.network.conv_in.weight
+        _prepared(dataclasses.replace(tuning, seed=seed)).image_encoder.network.conv_in.weight
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
@@ -164,44 +173,39 @@ def test_a_fresh_image_encoder_takes_its_shape_and_first_weights_from_the_settin
     assert (tuned.config["block_out_channels"], tuned.config["layers_per_block"]) == ([8, 8, 16, 24], 2)
     assert not torch.equal(tuned.network.conv_in.weight, first)
     further = dataclasses.replace(tuning, base=str(tmp_path / "fresh" / "model"), image_encoder_channels=())
-    assert torch.equal(
-        starting_components(further).image_encoder.network.conv_in.weight, tuned.network.conv_in.weight
-    )
+    assert torch.equal(_prepared(further).image_encoder.network.conv_in.weight, tuned.network.conv_in.weight)
 
 
-def test_a_fresh_image_encoder_of_other_levels_is_refused(config):
-    tuning = dataclasses.replace(
-        config, part="angular", train_image_encoder=True, image_encoder_channels=(8, 8),
+def test_a_fresh_image_encoder_of_other_levels_is_refused(config, for_part):
+    tuning = for_part(config, "angular", train_image_encoder=True, image_encoder_channels=(8, 8),
         stages=(Stage(32, 2, 4, 0),),
     )  # fmt: skip
     with pytest.raises(SettingError, match="4 levels"):
-        starting_components(tuning)
+        _prepared(tuning)
 
 
-def test_an_image_encoder_is_never_tuned_on_old_latents(config):
+def test_an_image_encoder_is_never_tuned_on_old_latents(config, for_part):
     with pytest.raises(SettingError, match="variants: 0"):
-        dataclasses.replace(config, part="angular", train_image_encoder=True)
+        for_part(config, "angular", train_image_encoder=True)
 
 
 @pytest.mark.parametrize("part", ["yoso", "angular", "refiner"])
-def test_samples_without_a_cache_are_augmented_anew(config, part, tmp_path):
-    fresh = dataclasses.replace(config, part=part, stages=(Stage(32, 3, 4, 0),))
+def test_samples_without_a_cache_are_augmented_anew(config, part, tmp_path, for_part):
+    fresh = for_part(config, part, stages=(Stage(32, 3, 4, 0),))
     corpus = open_corpus(Path(config.data))
-    trained = build_part(fresh, starting_components(fresh), corpus, corpus, tmp_path)
-    assert trained.samples(0, fresh.stages[0]) == len(corpus)
+    trained = begin(fresh, corpus, corpus, tmp_path)
+    assert trained.samples(fresh.stages[0]) == len(corpus)
     draws = [divide_step(np.arange(4), 0, step, 0, 1, 1, torch.device("cpu"))[0] for step in (0, 0, 1)]
-    first, again, later = (trained._read(fresh.stages[0], one).image_latent for one in draws)
+    first, again, later = (trained.read(fresh.stages[0], one).image_latent for one in draws)
     assert torch.equal(first, again)
     assert not torch.allclose(first, later, atol=1e-3)
     assert load_components(train(fresh, tmp_path))
     assert not list((tmp_path / "latents").glob("**/*.npy"))
 
 
-def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path):
-    angular = train(
-        dataclasses.replace(config, part="angular", stages=(Stage(32, 2, 4),)), tmp_path / "start"
-    )
-    small = dataclasses.replace(config, part="refiner", base=str(angular), stages=(Stage(32, 3, 4),))
+def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path, for_part):
+    angular = train(for_part(config, "angular", stages=(Stage(32, 2, 4),)), tmp_path / "start")
+    small = for_part(config, "refiner", base=str(angular), stages=(Stage(32, 3, 4),))
     plain = load_components(train(small, tmp_path / "plain")).refiner.state_dict()
     for change in ({"own_start_fraction": 1.0}, {"angular_weight": 1.0}, {"coarse_fraction": 1.0}):
         changed = dataclasses.replace(small, **change)
@@ -209,33 +213,33 @@ def test_refiner_learns_from_the_own_start_and_the_angle(config, tmp_path):
         assert any(not torch.equal(value, plain[key]) for key, value in other.items()), change
 
 
-def test_shares_of_a_refiner_that_exceed_one_are_refused(config):
+def test_shares_of_a_refiner_that_exceed_one_are_refused(config, for_part):
     with pytest.raises(SettingError, match="exceed 1"):
-        dataclasses.replace(config, part="refiner", own_start_fraction=0.7, coarse_fraction=0.5)
+        for_part(config, "refiner", own_start_fraction=0.7, coarse_fraction=0.5)
 
 
-def test_own_start_needs_a_network_without_noise(config, tmp_path):
+def test_own_start_needs_a_network_without_noise(config, tmp_path, for_part):
     with pytest.raises(SettingError, match="without noise"):
-        train(dataclasses.replace(config, part="refiner", own_start_fraction=0.5), tmp_path)
+        train(for_part(config, "refiner", own_start_fraction=0.5), tmp_path)
 
 
-def test_refiner_starts_from_yoso_where_asked(config, tmp_path):
-    still = dataclasses.replace(config, part="refiner", learning_rate=1e-12, ema_decay=0.0, weight_decay=0.0)
+def test_refiner_starts_from_yoso_where_asked(config, tmp_path, for_part):
+    still = for_part(config, "refiner", learning_rate=1e-12, ema_decay=0.0, weight_decay=0.0)
     trained = load_components(train(still, tmp_path / "run"))
     yoso = trained.yoso.unet.state_dict()
     for name, value in trained.refiner.unet.state_dict().items():
         torch.testing.assert_close(value, yoso[name], atol=1e-6, rtol=0)
 
 
-def test_autoencoder_scaling_gives_latents_of_unit_variance(config, corpus_folder, tmp_path):
-    trained = load_components(train(dataclasses.replace(config, part="autoencoder"), tmp_path / "run"))
+def test_autoencoder_scaling_gives_latents_of_unit_variance(config, corpus_folder, tmp_path, for_part):
+    trained = load_components(train(for_part(config, "autoencoder"), tmp_path / "run"))
     corpus = open_corpus(corpus_folder)
     normals = load_batch(corpus, np.arange(len(corpus)), 128, None).normals
     assert encode(trained.autoencoder, normals).std().item() == pytest.approx(1, abs=0.02)
 
 
-def test_a_frozen_encoder_keeps_its_latents(config, toy_model, tmp_path):
-    frozen = dataclasses.replace(config, part="autoencoder", freeze_encoder=True, normals_fraction=1.0)
+def test_a_frozen_encoder_keeps_its_latents(config, toy_model, tmp_path, for_part):
+    frozen = for_part(config, "autoencoder", freeze_encoder=True, normals_fraction=1.0)
     after, before = load_components(train(frozen, tmp_path / "run")), load_components(toy_model)
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     latent = encode(before.autoencoder, image)
@@ -276,8 +280,8 @@ def test_every_setting_does_something(config, change, plainly_trained, tmp_path)
 
 @pytest.fixture(scope="module")
 def plainly_trained(corpus_folder, toy_model, tmp_path_factory):
-    plain = TrainingConfig(
-        "yoso", str(toy_model), str(corpus_folder), str(corpus_folder), (Stage(32, 3, 4),),
+    plain = YosoSettings(
+        str(toy_model), str(corpus_folder), str(corpus_folder), (Stage(32, 3, 4),),
         warmup_steps=1, validate_every=9, checkpoint_every=2, validation_images=4,
     )  # fmt: skip
     return load_components(train(plain, tmp_path_factory.mktemp("plain"))).yoso.state_dict()
@@ -314,7 +318,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(config, tmp_path):
 
 @pytest.mark.parametrize("part", SUBJECTS)
 @pytest.mark.parametrize("bf16", [False, True])
-def test_bfloat16_runs_in_caches_steps_and_validation_only_where_asked(config, part, bf16, tmp_path):
+def test_bfloat16_runs_in_caches_steps_and_validation_only_where_asked(
+    config, part, bf16, tmp_path, for_part
+):
     seen = set()
 
     def note(module, inputs, output):
@@ -323,7 +329,7 @@ def test_bfloat16_runs_in_caches_steps_and_validation_only_where_asked(config, p
 
     hook = torch.nn.modules.module.register_module_forward_hook(note)
     try:
-        train(dataclasses.replace(config, part=part, bf16=bf16, start_from_yoso=False), tmp_path)
+        train(for_part(config, part, bf16=bf16, **NOT_FROM_YOSO.get(part, {})), tmp_path)
     finally:
         hook.remove()
     assert (torch.bfloat16 in seen) == bf16
@@ -345,8 +351,8 @@ def test_an_accumulating_run_resumes_bit_for_bit(config, tmp_path):
         ("angular", {"train_image_encoder": True, "train_decoder": True}),
     ],
 )
-def test_gradient_checkpointing_changes_memory_and_not_the_result(config, part, settings, tmp_path):
-    small = dataclasses.replace(config, part=part, stages=(Stage(32, 2, 2, 0),), bf16=False, **settings)
+def test_gradient_checkpointing_changes_memory_and_not_the_result(config, part, settings, tmp_path, for_part):
+    small = for_part(config, part, stages=(Stage(32, 2, 2, 0),), bf16=False, **settings)
     plain = load_components(train(small, tmp_path / "plain")).parts()[SUBJECTS[part]].state_dict()
     saving = dataclasses.replace(small, gradient_checkpointing=True)
     trained = load_components(train(saving, tmp_path / "saving")).parts()[SUBJECTS[part]].state_dict()
@@ -355,16 +361,14 @@ def test_gradient_checkpointing_changes_memory_and_not_the_result(config, part, 
 
 
 @pytest.mark.parametrize("part", ["refiner", "angular"])
-def test_gradient_checkpointing_reaches_all_that_a_step_goes_through(config, part, tmp_path):
+def test_gradient_checkpointing_reaches_all_that_a_step_goes_through(config, part, tmp_path, for_part):
     kept = []
     for enabled in (False, True):
         tuned = {"train_image_encoder": True} if part == "angular" else {"angular_weight": 1.0}
-        saving = dataclasses.replace(
-            config, part=part, gradient_checkpointing=enabled, stages=(Stage(32, 1, 2, 0),), **tuned
-        )
+        saving = for_part(config, part, gradient_checkpointing=enabled, stages=(Stage(32, 1, 2, 0),), **tuned)
         corpus = open_corpus(Path(config.data))
-        trained = build_part(saving, starting_components(saving), corpus, corpus, tmp_path)
-        trained.samples(0, saving.stages[0])
+        trained = begin(saving, corpus, corpus, tmp_path)
+        trained.samples(saving.stages[0])
         sample = divide_step(np.arange(2), 0, 0, 0, 1, 1, torch.device("cpu"))[0]
         sizes = []
 
@@ -413,8 +417,6 @@ def test_a_loss_that_is_not_finite_stops_with_one_line_and_a_good_checkpoint(con
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_is_used(config, tmp_path, monkeypatch):
-    from stablenormal.training.parts import YosoTraining
-
     train(config, tmp_path, stop_after=2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     loss = YosoTraining.loss
@@ -461,11 +463,11 @@ def test_yoso_is_run_as_it_was_trained(config, toy_model, tmp_path):
     assert load_components(train(zeros, tmp_path / "zeros")).spec.start == "zeros"
 
 
-def test_a_refiner_takes_a_text_condition_of_another_length(config, toy_model, tmp_path):
+def test_a_refiner_takes_a_text_condition_of_another_length(config, toy_model, tmp_path, for_part):
     other = load_components(toy_model)
     other.spec = dataclasses.replace(other.spec, text="zeros")
     base = save_components(other, tmp_path / "base", torch.float32)
-    short = dataclasses.replace(config, part="refiner", base=str(base), stages=(Stage(32, 1, 4),))
+    short = for_part(config, "refiner", base=str(base), stages=(Stage(32, 1, 4),))
     trained = load_components(train(short, tmp_path / "run"))
     assert trained.refiner.text.shape == trained.yoso.text.shape
 
@@ -562,10 +564,10 @@ class TestSources:
         return (SourceConfig("shards", str(tmp_path / "shards")),)
 
     @pytest.mark.parametrize("part", ["yoso", "semantic"])
-    def test_sets_as_they_lie_train_and_resume_bit_for_bit(self, config, part, sources, tmp_path):
-        drawing = dataclasses.replace(config, part=part, data="", sources=sources, source_size=64)
-        write_config(drawing, tmp_path / "c.yaml")
-        assert read_config(tmp_path / "c.yaml") == drawing
+    def test_sets_as_they_lie_train_and_resume_bit_for_bit(self, config, part, sources, tmp_path, for_part):
+        drawing = for_part(config, part, data="", sources=sources, source_size=64)
+        write_settings(drawing, tmp_path / "c.yaml")
+        assert read_settings(tmp_path / "c.yaml") == drawing
         whole = load_components(train(drawing, tmp_path / "whole")).parts()[SUBJECTS[part]].state_dict()
         train(drawing, tmp_path / "parts", stop_after=2)
         resumed = load_components(train(drawing, tmp_path / "parts")).parts()[SUBJECTS[part]].state_dict()

@@ -7,15 +7,15 @@ from torch.nn import functional
 
 from stablenormal.errors import SettingError
 from stablenormal.models.loading import load_components
-from stablenormal.training.config import Stage, TrainingConfig
+from stablenormal.training.parts.self_distillation import SelfDistillationSettings, nearest_mean_accuracy
+from stablenormal.training.parts.upsampler import WeightedPooling, jitter_maps
 from stablenormal.training.run import train
-from stablenormal.training.semantic_parts import WeightedPooling, jitter_maps, nearest_mean_accuracy
+from stablenormal.training.settings import Stage
 
 
 @pytest.fixture
 def config(corpus_folder, toy_model):
-    return TrainingConfig(
-        part="semantic",
+    return SelfDistillationSettings(
         base=str(toy_model),
         data=str(corpus_folder),
         heldout=str(corpus_folder),
@@ -23,7 +23,6 @@ def config(corpus_folder, toy_model):
         warmup_steps=1,
         checkpoint_every=2,
         validation_images=4,
-        supervision="self_distillation",
         local_crops=2,
         prototypes=16,
     )
@@ -63,10 +62,10 @@ class TestSelfDistillation:
 
 
 class TestUpsampler:
-    def test_its_error_falls(self, config, tmp_path):
-        longer = dataclasses.replace(
+    def test_its_error_falls(self, config, tmp_path, for_part):
+        longer = for_part(
             config,
-            part="upsampler",
+            "upsampler",
             stages=(Stage(32, 24, 4),),
             learning_rate=0.02,
             ema_decay=0.5,
@@ -78,9 +77,9 @@ class TestUpsampler:
         assert len(upsampled) == len(bilinear) == 6
         assert components.spec.alignment == "bilinear"  # what the refiner was trained with stays
 
-    def test_the_refiner_is_trained_on_what_it_will_see(self, config, tmp_path):
-        ready = train(dataclasses.replace(config, part="upsampler"), tmp_path / "upsampler")
-        refining = dataclasses.replace(config, part="refiner", base=str(ready), alignment="upsampler")
+    def test_the_refiner_is_trained_on_what_it_will_see(self, config, tmp_path, for_part):
+        ready = train(for_part(config, "upsampler"), tmp_path / "upsampler")
+        refining = for_part(config, "refiner", base=str(ready), alignment="upsampler")
         trained = load_components(train(refining, tmp_path / "refiner"))
         assert trained.spec.alignment == "upsampler" and trained.feature_upsampler is not None
         with pytest.raises(SettingError, match="no feature upsampler; train one first"):

@@ -109,11 +109,11 @@ def tokens(
 
     from stablenormal.cli.image_progress import image_progress
     from stablenormal.data.shards import list_shards
-    from stablenormal.training.base import load_base
+    from stablenormal.training.base import load_small_base
     from stablenormal.training.token_cache import write_tokens
 
     console = Console(stderr=True)
-    components = load_base(model, seed, offline=offline)
+    components = load_small_base(model, seed, offline)
     with image_progress(console, "Encoding") as (start, advance):
         start(len(list_shards(shards)))
         count = write_tokens(

@@ -27,9 +27,9 @@ def train(
     import os
 
     from stablenormal.errors import SettingError
-    from stablenormal.training.config import read_config
+    from stablenormal.training.settings_file import read_settings
 
-    settings = read_config(config, part)
+    settings = read_settings(config, part)
     import torch
 
     from stablenormal.training.interruption import Interruption

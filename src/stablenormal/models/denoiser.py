@@ -125,6 +125,7 @@ class GuidedDenoiser(Denoiser):
         condition_encoder: f.
         text: the stored text condition (1, tokens, width).
         injector: g, or None where no semantics enter (YOSO).
+        predicts_change: whether the network gives what is added to its noisy latent, not the latent itself.
     """
 
     def __init__(
@@ -133,11 +134,13 @@ class GuidedDenoiser(Denoiser):
         condition_encoder: ConditionEncoder,
         text: Tensor,
         injector: nn.Module | None = None,
+        predicts_change: bool = False,
     ) -> None:
         super().__init__(text)
         self.unet = unet
         self.condition_encoder = condition_encoder
         self.injector = injector
+        self.predicts_change = predicts_change
 
     def encode_condition(
         self, image_latent: Tensor, timestep: int | Tensor, text: Tensor | None = None
@@ -164,7 +167,8 @@ class GuidedDenoiser(Denoiser):
         text: Tensor | None = None,
     ) -> Tensor:
         """Run mu on a noisy latent (B, c, h, w) with residuals already computed."""
-        return guided_forward(self.unet, x_t, timestep, self._text(x_t, text), condition, semantic_residuals)
+        given = guided_forward(self.unet, x_t, timestep, self._text(x_t, text), condition, semantic_residuals)
+        return x_t + given if self.predicts_change else given
 
 
 class ConcatenatingDenoiser(Denoiser):

@@ -2,7 +2,6 @@
 
 import math
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,56 +17,17 @@ from torch import Tensor, nn
 
 from stablenormal.errors import SettingError
 from stablenormal.training.checkpoint import load_checkpoint, save_checkpoint
-from stablenormal.training.config import Stage, TrainingConfig
 from stablenormal.training.interruption import Interruption
 from stablenormal.training.muon import Muon, split_parameters
 from stablenormal.training.parallel import Processes, divided, whole
+from stablenormal.training.part import PartTraining, Validation
 from stablenormal.training.records import RunRecords
 from stablenormal.training.samples import StepSamples, divide_step
+from stablenormal.training.settings import Stage, TrainingSettings
 
 _LOG_EVERY = 50
 _BETAS = (0.9, 0.98)  # short runs: the usual 0.999 remembers the first, steep steps too long
 CHECKPOINT_FILE = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a validation found, on a choice of held-out images that never changes."""
-
-    figures: dict[str, float]
-    """Figures by name, units in the name."""
-    picture: Tensor | None = None
-    """Image, prediction and truth of the first of them, (3, H, W) uint8."""
-
-
-class PartTraining(ABC):
-    """What the loop needs to know of a part.
-
-    Args:
-        module: everything that is trained, and what else must be in a checkpoint.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    @abstractmethod
-    def samples(self, stage_index: int, stage: Stage) -> int:
-        """Prepare a stage and return how many samples an epoch of it has."""
-
-    @abstractmethod
-    def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
-        """The mean of the samples' own losses, and what else is worth logging.
-
-        Each sample's loss must not depend on which others are in its share: then the shares' mean is that of
-        the whole batch, however it is divided.
-        """
-
-    @abstractmethod
-    def validate(self) -> Validation:
-        """Figures and pictures of held-out scenes, with the weights that are in the module now."""
-
-    def after_step(self, step: int, total_steps: int) -> None:  # noqa: B027
-        """What must follow the optimiser's step, before the next one."""
 
 
 @dataclass(frozen=True)
@@ -99,21 +59,23 @@ class _Pace:
         return self.images / max(time.monotonic() - self.started, 1e-9)
 
 
-def learning_rate_factor(config: TrainingConfig, step: int) -> float:
+def learning_rate_factor(settings: TrainingSettings, step: int) -> float:
     """Share of the peak learning rate at a step: linear warm-up, times a decay down to `final_fraction`."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    done = min(1.0, step / max(1, config.total_steps))
-    if config.decay == "constant":
+    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    done = min(1.0, step / max(1, settings.total_steps))
+    if settings.decay == "constant":
         return warm
-    if config.decay == "exponential":
-        return float(warm * max(config.final_fraction, 1e-12) ** done)
-    return warm * (config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + math.cos(math.pi * done)))
+    if settings.decay == "exponential":
+        return float(warm * max(settings.final_fraction, 1e-12) ** done)
+    return warm * (
+        settings.final_fraction + (1 - settings.final_fraction) * 0.5 * (1 + math.cos(math.pi * done))
+    )
 
 
-def images_left(config: TrainingConfig, step: int) -> float:
+def images_left(settings: TrainingSettings, step: int) -> float:
     """Images still to be seen after `step` steps, each counted by its pixels against the current stage's."""
-    current, passed, left = config.stage_at(step)[1], 0, 0.0
-    for stage in config.stages:
+    current, passed, left = settings.stage_at(step)[1], 0, 0.0
+    for stage in settings.stages:
         undone = stage.steps - min(max(step - passed, 0), stage.steps)
         left += undone * stage.batch * (stage.size / current.size) ** 2
         passed += stage.steps
@@ -137,7 +99,7 @@ def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 
 def fit(
     part: PartTraining,
-    config: TrainingConfig,
+    settings: TrainingSettings,
     folder: Path,
     processes: Processes,
     stop_after: int | None = None,
@@ -148,7 +110,7 @@ def fit(
 
     Args:
         part: what is trained.
-        config: how.
+        settings: how.
         folder: for `checkpoint.pt`, `log.jsonl`, `tensorboard/` and `pictures/`.
         processes: that divide the work.
         stop_after: stop with a checkpoint after this many steps in all; None runs to the end.
@@ -163,11 +125,11 @@ def fit(
         SettingError: if a batch cannot be divided as the configuration says, or the loss is not finite.
         OutputError: if a checkpoint cannot be written; the one before is intact.
     """
-    _check_division(config, processes.count)
-    run = TrainingRun(part, config, folder, processes)
-    last = config.total_steps if stop_after is None else min(stop_after, config.total_steps)
+    _check_division(settings, processes.count)
+    run = TrainingRun(part, settings, folder, processes)
+    last = settings.total_steps if stop_after is None else min(stop_after, settings.total_steps)
     interruption = interruption or Interruption()
-    with RunRecords(folder, config.part, run.step, processes.is_first) as records:
+    with RunRecords(folder, settings.part, run.step, processes.is_first) as records:
         try:
             with interruption.held():
                 while run.step < last:
@@ -183,7 +145,7 @@ def fit(
             if interruption.signal is None:
                 raise
             return None
-    return run.finished() if run.step == config.total_steps else None
+    return run.finished() if run.step == settings.total_steps else None
 
 
 class _Step(nn.Module):
@@ -202,58 +164,58 @@ class TrainingRun:
     """Weights, optimiser, averaged weights and step, and how they go on by one."""
 
     def __init__(
-        self, part: PartTraining, config: TrainingConfig, folder: Path, processes: Processes
+        self, part: PartTraining, settings: TrainingSettings, folder: Path, processes: Processes
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.part, self.config, self.processes = part, config, processes
+        self.part, self.settings, self.processes = part, settings, processes
         self.step, self.folder = 0, folder
         self._stage_index, self._samples, self._stage_start = -1, 0, 0
         self._pace, self._losses, self._figures = _Pace(), list[float](), dict[str, float]()
         self._step_module = _Step(part)
         self._distributed = processes.distribute(self._step_module)
         self._parameters = [p for p in part.module.parameters() if p.requires_grad]
-        self._optimisers = _optimisers(part.module, config, processes)
+        self._optimisers = _optimisers(part.module, settings, processes)
         self._peaks = [
             [float(group["lr"]) for group in optimiser.param_groups] for optimiser in self._optimisers
         ]
-        self._average = EMAModel(self._parameters, decay=config.ema_decay, foreach=not processes.sharded)
-        saved = load_checkpoint(folder / CHECKPOINT_FILE, config.fingerprint())
+        self._average = EMAModel(self._parameters, decay=settings.ema_decay, foreach=not processes.sharded)
+        saved = load_checkpoint(folder / CHECKPOINT_FILE, settings.fingerprint())
         if saved is not None:
             self._restore(saved)
 
     @property
     def begins_stage(self) -> bool:
         """Whether the current step's stage is not ready yet."""
-        return self.config.stage_at(self.step)[0] != self._stage_index
+        return self.settings.stage_at(self.step)[0] != self._stage_index
 
     def prepare(self) -> None:
         """Make the current stage ready."""
-        stage_index, stage = self.config.stage_at(self.step)
-        self._stage_start = sum(one.steps for one in self.config.stages[:stage_index])
+        stage_index, stage = self.settings.stage_at(self.step)
+        self._stage_start = sum(one.steps for one in self.settings.stages[:stage_index])
         if not self.processes.is_first:  # the first one writes caches, the others then read them
             self.processes.wait()
-        self._samples, self._stage_index = self.part.samples(stage_index, stage), stage_index
+        self._samples, self._stage_index = self.part.samples(stage), stage_index
         if self.processes.is_first:
             self.processes.wait()
         self._pace = _Pace()
 
     def advance(self) -> None:
         """One optimiser step."""
-        config, (stage_index, stage) = self.config, self.config.stage_at(self.step)
-        factor = learning_rate_factor(config, self.step)
+        settings, (stage_index, stage) = self.settings, self.settings.stage_at(self.step)
+        factor = learning_rate_factor(settings, self.step)
         for optimiser, peaks in zip(self._optimisers, self._peaks, strict=True):
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
         index = epoch_indices(
-            config.seed + stage_index, self.step - self._stage_start, stage.batch, self._samples
+            settings.seed + stage_index, self.step - self._stage_start, stage.batch, self._samples
         )
         shares = divide_step(
             index,
-            config.seed,
+            settings.seed,
             self.step,
             self.processes.rank,
             self.processes.count,
-            config.accumulate,
+            settings.accumulate,
             self.processes.device,
         )
         self.part.module.train()
@@ -264,12 +226,12 @@ class TrainingRun:
         means = self.processes.mean(means)
         loss = means.pop("loss")
         self._refuse_infinite("loss", loss)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, settings.clip_norm)
         self._refuse_infinite("norm of the gradient", float(whole(norm)))
         for optimiser in self._optimisers:
             optimiser.step()
         self._average.step(self._parameters)
-        self.part.after_step(self.step, config.total_steps)
+        self.part.after_step(self.step, settings.total_steps)
         self.step += 1
         self._pace.images += stage.batch
         self._losses.append(loss)
@@ -290,10 +252,10 @@ class TrainingRun:
 
         def loss() -> Tensor:
             device = self.processes.device.type
-            with torch.autocast(device, torch.bfloat16, enabled=self.config.bf16):
+            with torch.autocast(device, torch.bfloat16, enabled=self.settings.bf16):
                 value, figures = self._distributed(stage, share)
             found.update(figures, loss=float(value.detach()))
-            scaled: Tensor = value / self.config.accumulate
+            scaled: Tensor = value / self.settings.accumulate
             return scaled
 
         self.processes.backward(self._distributed, loss, last)
@@ -301,30 +263,30 @@ class TrainingRun:
 
     def report(self, records: RunRecords, watch: Callable[[Progress], None] | None, ends: bool) -> None:
         """Log, validate and write a checkpoint where this step asks for it."""
-        config, step = self.config, self.step
-        size = config.stages[self._stage_index].size
+        settings, step = self.settings, self.step
+        size = settings.stages[self._stage_index].size
         if watch is not None and self.processes.is_first:
-            left = images_left(config, step) / self._pace.speed()
-            watch(Progress(step, config.total_steps, self._losses[-1], self._pace.speed(), left, size))
+            left = images_left(settings, step) / self._pace.speed()
+            watch(Progress(step, settings.total_steps, self._losses[-1], self._pace.speed(), left, size))
         if step % _LOG_EVERY == 0 or ends:
             figures = {
                 "size": size,
                 "loss": float(np.mean(self._losses)),
                 "images_per_s": self._pace.speed(),
-                "hours_left": images_left(config, step) / self._pace.speed() / 3600,
+                "hours_left": images_left(settings, step) / self._pace.speed() / 3600,
                 "learning_rate": self._optimisers[0].param_groups[0]["lr"],
             }
             records.figures(step, "training", figures | self._figures)
             self._losses = []
-        if step % config.validate_every == 0 or step == config.total_steps:
+        if step % settings.validate_every == 0 or step == settings.total_steps:
             paused = time.monotonic()
             found = self._validate()
             records.figures(step, "validation", found.figures)
             if found.picture is not None:
                 records.picture(step, found.picture)
             self._pace.started += time.monotonic() - paused
-        stage_ends = step == self._stage_start + config.stages[self._stage_index].steps
-        if step % config.checkpoint_every == 0 or stage_ends or ends:
+        stage_ends = step == self._stage_start + settings.stages[self._stage_index].steps
+        if step % settings.checkpoint_every == 0 or stage_ends or ends:
             self._save()
 
     def _validate(self) -> Validation:
@@ -355,7 +317,7 @@ class TrainingRun:
             "step": self.step,
         }
         if self.processes.is_first:
-            save_checkpoint(self.folder / CHECKPOINT_FILE, state, self.config.fingerprint())
+            save_checkpoint(self.folder / CHECKPOINT_FILE, state, self.settings.fingerprint())
         self.processes.wait()
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -380,20 +342,20 @@ class TrainingRun:
 
 
 def _optimisers(
-    module: nn.Module, config: TrainingConfig, processes: Processes
+    module: nn.Module, settings: TrainingSettings, processes: Processes
 ) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the matrices and AdamW for the rest."""
     matrices, others = split_parameters(module)
-    if config.optimiser == "adamw":
+    if settings.optimiser == "adamw":
         matrices, others = [], [p for p in module.parameters() if p.requires_grad]
     built: list[torch.optim.Optimizer] = []
     if others:
         built.append(
             torch.optim.AdamW(
                 others,
-                lr=config.learning_rate,
+                lr=settings.learning_rate,
                 betas=_BETAS,
-                weight_decay=config.weight_decay,
+                weight_decay=settings.weight_decay,
                 fused=not processes.sharded,
             )
         )
@@ -401,22 +363,22 @@ def _optimisers(
         built.append(
             Muon(
                 matrices,
-                lr=config.muon_learning_rate,
-                weight_decay=config.weight_decay,
+                lr=settings.muon_learning_rate,
+                weight_decay=settings.weight_decay,
                 rank=processes.rank,
                 count=processes.count,
                 total=processes.total,
-                dtype=torch.bfloat16 if config.bf16 else torch.float32,
+                dtype=torch.bfloat16 if settings.bf16 else torch.float32,
             )
         )
     return built
 
 
-def _check_division(config: TrainingConfig, processes: int) -> None:
-    parts = processes * config.accumulate
-    for stage in config.stages:
+def _check_division(settings: TrainingSettings, processes: int) -> None:
+    parts = processes * settings.accumulate
+    for stage in settings.stages:
         if stage.batch % parts:
             raise SettingError(
                 f"a batch of {stage.batch} cannot be divided among {processes} processes times "
-                f"accumulate {config.accumulate}; make it a multiple of {parts}"
+                f"accumulate {settings.accumulate}; make it a multiple of {parts}"
             )

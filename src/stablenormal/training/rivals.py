@@ -30,17 +30,15 @@ from stablenormal.pipelines.diffusion import DiffusionSampler
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.sampling.predictions import Prediction
 from stablenormal.sampling.refine import Step, plain_ddim, trailing_ddim
-from stablenormal.training.config import Part, Stage, TrainingConfig
+from stablenormal.training.fresh_weights import quieten_blocks
 from stablenormal.training.latent_cache import LatentCache
-from stablenormal.training.loop import PartTraining, Validation
 from stablenormal.training.objectives import diffusion_loss
-from stablenormal.training.parts import (
-    AngularTraining,
-    DenoiserTraining,
-    YosoTraining,
-)
-from stablenormal.training.run import quieten_blocks
+from stablenormal.training.part import PartTraining, Validation
+from stablenormal.training.parts.angular import AngularSettings, AngularTraining
+from stablenormal.training.parts.denoiser import DenoiserSettings, DenoiserTraining
+from stablenormal.training.parts.yoso import YosoSettings, YosoTraining
 from stablenormal.training.samples import StepSamples
+from stablenormal.training.settings import Stage
 from stablenormal.training.validation import (
     figures_of,
     heldout_batches,
@@ -59,10 +57,10 @@ class Rival:
 
     network: NetworkKind
     """How the image reaches its U-Net."""
-    part: Part
-    """The part of `TrainingConfig` whose settings it takes."""
+    part: type[DenoiserSettings]
+    """The part whose settings it takes."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `TrainingConfig` that make it what it is."""
+    """Fields of them that make it what it is."""
     predicts: Prediction | None = None
     """What it gives at every noise level; None for one-step networks."""
     trailing: bool = False
@@ -77,11 +75,11 @@ _WHOLE_ANGLE = {"decode_cells": 0, "latent_weight": 0.0}
 """The angle of all decoded pixels and nothing else, as E2E-FT has it."""
 
 RIVALS: dict[str, Rival] = {
-    "diffusion": Rival("guided", "yoso", predicts="epsilon"),
-    "marigold": Rival("beside", "yoso", predicts="velocity", trailing=True),
-    "genpercept": Rival("guided", "yoso", {"shrinkage": 1.0, "clean_fraction": 1.0}),
-    "end_to_end": Rival("guided", "angular", {"start": "zeros", **_WHOLE_ANGLE}),
-    "feed_forward": Rival("alone", "angular", {"start": "image_latent", **_WHOLE_ANGLE}),
+    "diffusion": Rival("guided", YosoSettings, predicts="epsilon"),
+    "marigold": Rival("beside", YosoSettings, predicts="velocity", trailing=True),
+    "genpercept": Rival("guided", YosoSettings, {"shrinkage": 1.0, "clean_fraction": 1.0}),
+    "end_to_end": Rival("guided", AngularSettings, {"start": "zeros", **_WHOLE_ANGLE}),
+    "feed_forward": Rival("alone", AngularSettings, {"start": "image_latent", **_WHOLE_ANGLE}),
 }
 
 
@@ -124,55 +122,50 @@ def rival_training(
     components: ModelComponents,
     corpus: PackedCorpus,
     heldout: PackedCorpus,
-    config: TrainingConfig,
+    settings: DenoiserSettings,
     caches: Path | LatentCache,
 ) -> PartTraining:
-    """The training of a rival's network, which stands in YOSO's place in `components`."""
+    """The training of a copy of a rival's network, which stands in YOSO's place in `components`."""
+    ready = settings.prepare(components)
     if rival.predicts is not None:
-        return DiffusionTraining(components, corpus, heldout, config, caches, rival)
-    part = AngularTraining if rival.part == "angular" else YosoTraining
-    return part(components, corpus, heldout, config, caches)
+        return DiffusionTraining(rival, settings, ready, ready.yoso, corpus, heldout, caches)
+    if isinstance(settings, AngularSettings):
+        return AngularTraining(settings, ready, corpus, heldout, caches)
+    assert isinstance(settings, YosoSettings), "rivals take the settings of these two"
+    return YosoTraining(settings, ready, ready.yoso, corpus, heldout, caches)
 
 
-class DiffusionTraining(DenoiserTraining):
-    """A network that predicts noise or velocity at every level."""
+class DiffusionTraining(DenoiserTraining[DenoiserSettings]):
+    """A network that predicts noise or velocity at every level; arguments as `DenoiserTraining`'s."""
 
-    def __init__(
-        self,
-        components: ModelComponents,
-        corpus: PackedCorpus,
-        heldout: PackedCorpus,
-        config: TrainingConfig,
-        caches: Path | LatentCache,
-        rival: Rival,
-    ) -> None:
-        super().__init__(components, corpus, heldout, config, caches)
+    def __init__(self, rival: Rival, *arguments: Any) -> None:
+        super().__init__(*arguments)
         assert rival.predicts is not None, "one-step networks are trained by other classes"
         self._rival, self._predicts = rival, rival.predicts
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Noise or velocity regression, t uniform over all levels."""
-        batch = self._read(stage, samples)
+        batch = self.read(stage, samples)
         timestep = samples.integers(0, 1000)
         z = samples.normal(*batch.x0.shape[1:])
-        network = self._components.yoso
+        network = self.components.yoso
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            return network.predict(x, t, batch.image_latent)
+            return network.predict(x, t, batch.encoded.latent)
 
         return diffusion_loss(predict, self._predicts, batch.x0, batch.weight, z, timestep).mean(), {}
 
     def validate(self) -> Validation:
         """Errors of ten steps on held-out images."""
         metrics, rows = [], []
-        device = self._components.autoencoder.device
-        for batch in heldout_batches(self._heldout, self._config, device):
-            with torch.autocast(device.type, torch.bfloat16, enabled=self._config.bf16):
-                image_latent = self._components.encode_image(batch.image)
+        device = self.components.autoencoder.device
+        for batch in heldout_batches(self._heldout, self.settings.validation_images, device):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
+                image_latent = self.components.encode_image(batch.image).latent
                 table = self._rival.table(10)
-                sampler = DiffusionSampler(self._components.yoso, image_latent, table, self._predicts)
+                sampler = DiffusionSampler(self.components.yoso, image_latent, table, self._predicts)
                 latent = sampler(seeded_noise(0, image_latent))
-                normals = decode(self._components.autoencoder, latent).float()
+                normals = decode(self.components.autoencoder, latent).float()
             metrics += image_metrics(normals, batch.normals)
             rows += normal_rows(batch, unit_length(normals))
-        return Validation(figures_of("ten_steps", metrics), picture_of(rows, self._config))
+        return Validation(figures_of("ten_steps", metrics), picture_of(rows, self.settings.pictures))

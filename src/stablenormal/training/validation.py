@@ -10,16 +10,15 @@ from stablenormal.data.packed import PackedCorpus
 from stablenormal.evaluation.metrics import AngularMetrics, angular_metrics, mean_of_metrics
 from stablenormal.geometry.normals import angular_error_deg, valid_mask
 from stablenormal.training.augmentation import Batch, load_batch
-from stablenormal.training.config import TrainingConfig
 from stablenormal.training.pictures import grid, normal_colours, photograph_colours
 
 VALIDATION_BATCH = 8
 _ACCURATE_DEG = 11.25
 
 
-def heldout_batches(heldout: PackedCorpus, config: TrainingConfig, device: torch.device) -> Iterator[Batch]:
-    """A fixed, evenly spread choice of held-out images, whole and unchanged, in batches."""
-    count = min(config.validation_images, len(heldout))
+def heldout_batches(heldout: PackedCorpus, images: int, device: torch.device) -> Iterator[Batch]:
+    """A fixed, evenly spread choice of so many held-out images, whole and unchanged, in batches."""
+    count = min(images, len(heldout))
     chosen = np.linspace(0, len(heldout) - 1, count).astype(np.int64)
     for first in range(0, count, VALIDATION_BATCH):
         yield load_batch(heldout, chosen[first : first + VALIDATION_BATCH], heldout.size, None).to(device)
@@ -51,6 +50,6 @@ def normal_rows(batch: Batch, prediction: Tensor) -> list[list[Tensor]]:
     ]
 
 
-def picture_of(rows: Sequence[Sequence[Tensor]], config: TrainingConfig) -> Tensor | None:
-    """The first rows as one picture, as many as the configuration shows."""
-    return grid(rows[: config.pictures]) if config.pictures and rows else None
+def picture_of(rows: Sequence[Sequence[Tensor]], shown: int) -> Tensor | None:
+    """The first rows as one picture, as many as are to be shown."""
+    return grid(rows[:shown]) if shown and rows else None

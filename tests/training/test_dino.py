@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from stablenormal.training.self_distillation import (
+from stablenormal.training.dino import (
     DinoHead,
     choose_masked,
     distillation_loss,

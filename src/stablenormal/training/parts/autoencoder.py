@@ -1,0 +1,161 @@
+"""The autoencoder: En and De on photographs and normal maps alike."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stablenormal.data.corpus import Corpus
+from stablenormal.data.packed import PackedCorpus
+from stablenormal.geometry.normals import unit_length
+from stablenormal.models.autoencoder import decode, encode, posterior
+from stablenormal.models.building import ModelComponents
+from stablenormal.training.augmentation import in_native_frame, load_batch
+from stablenormal.training.base import trainable
+from stablenormal.training.objectives import angular_loss, kl_divergence, reconstruction_loss
+from stablenormal.training.part import PartTraining, Validation
+from stablenormal.training.samples import StepSamples
+from stablenormal.training.settings import Stage, TrainingSettings, refuse_outside_unit_interval
+from stablenormal.training.validation import (
+    figures_of,
+    heldout_batches,
+    image_metrics,
+    normal_rows,
+    picture_of,
+)
+
+_LOG = logging.getLogger(__name__)
+_ANGULAR_WEIGHT = 0.5
+_IMAGE_WEIGHT = 0.5
+_SCALING_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings(TrainingSettings):
+    """What decides the weights of the autoencoder."""
+
+    keys: ClassVar[Mapping[str, str]] = {"part": "autoencoder"}
+
+    kl_weight: float = 1e-3
+    """Weight of the Kullback-Leibler term, per latent value."""
+    normals_fraction: float = 0.6
+    """Share of normal maps in a batch; the rest are photographs."""
+    freeze_encoder: bool = False
+    """Train the decoder alone; latents, and what was trained on them, stay as they are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_outside_unit_interval(self, "normals_fraction")
+
+    def prepare(self, components: ModelComponents) -> ModelComponents:
+        """The model with an autoencoder that takes gradients, in its decoder alone where asked."""
+        autoencoder = trainable(components.autoencoder)
+        if self.freeze_encoder:
+            autoencoder.encoder.requires_grad_(False)
+            autoencoder.quant_conv.requires_grad_(False)
+        if self.gradient_checkpointing:
+            autoencoder.enable_gradient_checkpointing()
+        return replace(components, autoencoder=autoencoder)
+
+    def training(
+        self, components: ModelComponents, corpus: Corpus, heldout: PackedCorpus, folder: Path
+    ) -> "AutoencoderTraining":
+        """Reconstruction of photographs and normal maps."""
+        return AutoencoderTraining(self, components, corpus, heldout)
+
+
+class AutoencoderTraining(PartTraining):
+    """En and De, with the loss of their reconstructions."""
+
+    def __init__(
+        self,
+        settings: AutoencoderSettings,
+        components: ModelComponents,
+        corpus: Corpus,
+        heldout: PackedCorpus,
+    ) -> None:
+        super().__init__(components, components.autoencoder)
+        self._autoencoder, self._spec = components.autoencoder, components.spec
+        self._corpus, self._heldout, self._settings = corpus, heldout, settings
+
+    def samples(self, stage: Stage) -> int:
+        """Every sample of the corpus."""
+        return len(self._corpus)
+
+    def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
+        """Reconstruction of both, the angle of the normals, and a small Kullback-Leibler term."""
+        crops = (min(1.0, stage.size / self._corpus.size), 1.0)
+        batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs, crops)
+        batch = in_native_frame(batch.to(samples.device), self._spec)
+        count = round(samples.total * self._settings.normals_fraction)
+        is_normals = torch.from_numpy(samples.places < count).to(samples.device)
+        # Each kind's loss is a mean over that kind, so a sample of it weighs as the kind's share is rare.
+        weight = torch.where(
+            is_normals, samples.total / max(1, count), samples.total / max(1, samples.total - count)
+        )
+        target = torch.where(is_normals[:, None, None, None], batch.normals, batch.image)
+        latents = posterior(self._autoencoder, target)
+        drawn = samples.normal(*latents.mean.shape[1:])
+        scale = float(self._autoencoder.config.scaling_factor)
+        decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale).float()
+        valid = target.square().sum(1) > 0.25
+        error_normals = reconstruction_loss(decoded, target, valid) * weight * is_normals
+        error_image = (decoded - target).abs().flatten(1).mean(1) * weight * ~is_normals
+        angle = angular_loss(decoded, target, valid) * weight * is_normals
+        kl = kl_divergence(latents.mean.float(), latents.logvar.float())
+        total = (
+            error_normals
+            + _IMAGE_WEIGHT * error_image
+            + _ANGULAR_WEIGHT * angle
+            + self._settings.kl_weight * kl
+        )
+        figures = {
+            "normals": error_normals,
+            "image": error_image,
+            "angle_deg": torch.rad2deg(angle),
+            "kl": kl,
+            "sigma": latents.std,
+        }
+        return total.mean(), {name: float(value.detach().mean()) for name, value in figures.items()}
+
+    def validate(self) -> Validation:
+        """Angle between held-out normals and their reconstruction, whole images at the corpus' size."""
+        metrics, images, rows = [], [], []
+        for batch in heldout_batches(
+            self._heldout, self._settings.validation_images, self._autoencoder.device
+        ):
+            native = in_native_frame(batch, self._spec)
+            with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self._settings.bf16):
+                latent = encode(self._autoencoder, torch.cat([native.normals, native.image]))
+                normals, photographs = decode(self._autoencoder, latent).float().chunk(2)
+            metrics += image_metrics(normals, native.normals)
+            images.append(float((photographs - batch.image).abs().mean()))
+            rows += normal_rows(native, unit_length(normals))
+        figures = figures_of("reconstruction", metrics) | {"image_l1": float(np.mean(images))}
+        return Validation(figures, picture_of(rows, self._settings.pictures))
+
+    def finish(self) -> ModelComponents:
+        """The model, its latents scaled to unit variance; a frozen encoder keeps the scale that it has."""
+        if not self._settings.freeze_encoder:
+            self._set_scaling_factor()
+        return self.components
+
+    def _set_scaling_factor(self) -> None:
+        """Latents of normals shall have unit variance over the corpus."""
+        self._autoencoder.register_to_config(scaling_factor=1.0)
+        count = min(_SCALING_IMAGES, len(self._corpus))
+        chosen = np.linspace(0, len(self._corpus) - 1, count).astype(np.int64)
+        with torch.inference_mode():
+            batches = (
+                in_native_frame(load_batch(self._corpus, i, 128, None), self._spec) for i in chosen[:, None]
+            )
+            device = self._autoencoder.device
+            latents = [encode(self._autoencoder, batch.normals.to(device)) for batch in batches]
+        factor = 1 / float(torch.stack(latents).std())
+        self._autoencoder.register_to_config(scaling_factor=factor)
+        _LOG.info("autoencoder: scaling factor %.4f", factor)
