@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from stablenormal.app.naming import MAP_ENDINGS
 from stablenormal.errors import FrameError, SettingError
 from stablenormal.geometry.normals import FRAMES
+from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.models.spec import TRAIN_TIMESTEPS
 from stablenormal.pipelines.stable_normal import MODES, Mode
 
@@ -49,6 +50,8 @@ class PredictSettings:
     """Never use the network."""
     trust_remote_code: bool = False
     """Run Python files that came with the weights."""
+    choice: Choice = UNSAID
+    """Which layer, part or page of photographs that hold several."""
 
     def __post_init__(self) -> None:
         """Refuse what the run could only fail at later."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stablenormal.cli.options import Device, Model, Offline, Output, Steps
+from stablenormal.cli.options import Device, FilePart, Layer, Model, Offline, Output, Steps
 
 
 def enhance(
@@ -24,6 +24,12 @@ def enhance(
     ] = None,
     t_plus: Annotated[int | None, typer.Option("--t-plus", help="The noise level itself, 1 to 999.")] = None,
     steps: Steps = None,
+    layer: Layer = None,
+    part: FilePart = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(show_default="the only", help="Of several maps of a photograph: png16, png8, exr, npy."),
+    ] = None,
     frame: Annotated[
         str | None, typer.Option(help="Frame of maps that do not say: opengl, opencv, directx or dsine.")
     ] = None,
@@ -46,6 +52,7 @@ def enhance(
     from stablenormal.app.enhance import EnhanceSettings, enhance_files, enhance_wonder3d
     from stablenormal.cli.image_progress import image_progress
     from stablenormal.errors import SettingError
+    from stablenormal.io.choice import Choice
 
     settings = EnhanceSettings(
         strength=strength,
@@ -57,6 +64,8 @@ def enhance(
         model=model,
         device=device,
         offline=offline,
+        kind=kind,
+        choice=Choice(layer, part),
     )
     console = Console(stderr=True)
     if wonder3d is not None:

@@ -38,6 +38,17 @@ TruthFrame = Annotated[
 ]
 
 
+# Files that hold several pictures.
+Layer = Annotated[
+    str | None,
+    typer.Option(show_default="by name", help="Layer of an EXR of several, such as ViewLayer.Normal."),
+]
+FilePart = Annotated[
+    str | None,
+    typer.Option("--part", show_default="the only", help="Part of an EXR, page of a TIFF: name or number."),
+]
+
+
 def model_settings(context: typer.Context, model: str) -> "ModelSettings":
     """The settings of the model that a command runs, from its options."""
     from stablenormal.evaluation.estimators import ModelSettings
