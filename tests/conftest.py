@@ -25,6 +25,44 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _lit_sphere(index: int, size: int) -> Any:
+    """A lit sphere on nothing, somewhere else in each sample."""
+    import numpy as np
+
+    from stablenormal.data.sample import Sample
+    from stablenormal.geometry.camera import Intrinsics
+
+    rng = np.random.default_rng(index)
+    y, x = np.mgrid[0:size, 0:size] + 0.5
+    centre, radius = rng.uniform(0.35, 0.65, 2) * size, rng.uniform(0.25, 0.45) * size
+    u, v = (x - centre[0]) / radius, (centre[1] - y) / radius
+    inside = u**2 + v**2 < 0.98
+    z = np.sqrt(np.clip(1 - u**2 - v**2, 0, 1))
+    normals = np.where(inside[..., None], np.stack([u, v, z], -1), 0).astype(np.float32)
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+    normals *= inside[..., None]
+    image = (40 + 200 * np.clip(normals @ np.float32([0.4, 0.6, 0.7]), 0, 1))[..., None] * np.ones(3)
+    return Sample(
+        image=image.astype(np.uint8),
+        normals=normals.astype(np.float32),
+        depth=inside.astype(np.float32),
+        labels=inside.astype(np.uint8) * 12,
+        instances=inside.astype(np.uint16),
+        intrinsics=Intrinsics(fx=size, fy=size, cx=size / 2, cy=size / 2, width=size, height=size),
+        meta={"kind": "object"},
+    )
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed corpus of a dozen samples, 64 px."""
+    from stablenormal.data.packed import pack_corpus
+
+    folder = tmp_path_factory.mktemp("corpus")
+    pack_corpus((_lit_sphere(i, 64) for i in range(12)), folder, 12)
+    return folder
+
+
 # What tells the two generations apart: the text encoder's width and how attention is built.
 _GENERATIONS: dict[str, dict[str, Any]] = {
     "sd1": {"width": 768 // 64, "attention_head_dim": 2, "use_linear_projection": False},

@@ -2,9 +2,8 @@ import math
 
 import pytest
 import torch
-from diffusers import MarigoldNormalsPipeline
 
-from stablenormal.pipelines.ensemble import average_normals, closest_to_mean, spread_deg
+from stablenormal.pipelines.ensemble import average_normals, spread_deg
 
 
 def at(degrees: float) -> torch.Tensor:
@@ -23,15 +22,3 @@ def test_spread_is_the_mean_angle_to_the_mean():
     assert spread.shape == (1, 1, 1)
     assert spread.item() == pytest.approx(40 / 3, abs=1e-3)
     assert spread_deg([at(10), at(10)], at(10)).item() == pytest.approx(0, abs=1e-3)
-
-
-class TestClosestToMean:
-    def test_takes_a_member_where_they_disagree(self):
-        members = [at(0), at(10), at(80)]
-        torch.testing.assert_close(closest_to_mean(members), at(10))
-
-    def test_equals_diffusers_marigold_ensemble(self, generator):
-        members = [torch.randn(1, 3, 6, 5, generator=generator) for _ in range(5)]
-        unit = torch.cat([member / member.norm(dim=1, keepdim=True) for member in members])
-        expected, _ = MarigoldNormalsPipeline.ensemble_normals(unit, False, "closest")
-        torch.testing.assert_close(closest_to_mean(members), expected)

@@ -6,10 +6,8 @@ import torch
 from stablenormal.data.sample import UNLABELLED
 from stablenormal.errors import ImageShapeError
 from stablenormal.sampling.noise_schedule import NoiseSchedule
-from stablenormal.sampling.predictions import prediction_target
 from stablenormal.training.objectives import (
     angular_loss,
-    diffusion_loss,
     kl_divergence,
     masked_mean_square,
     patch_label_loss,
@@ -150,28 +148,3 @@ def test_a_batchs_losses_are_those_of_its_samples_alone():
         together = loss(*arguments)
         alone = torch.cat([loss(*(one[place : place + 1] for one in arguments)) for place in range(4)])
         torch.testing.assert_close(together, alone, msg=loss.__name__)
-
-
-class TestDiffusionLoss:
-    @pytest.mark.parametrize("predicts", ["x0", "epsilon", "velocity"])
-    def test_is_zero_for_a_network_that_knows_the_noise(self, predicts):
-        generator = torch.Generator().manual_seed(0)
-        x0, noise = torch.randn(2, 3, 4, 8, 8, generator=generator)
-        timestep, weight = torch.tensor([0, 400, 999]), torch.ones(3, 1, 8, 8)
-
-        def knowing(x_t, t):
-            torch.testing.assert_close(x_t, NoiseSchedule().add_noise(x0, noise, t))
-            return prediction_target(predicts, x0, noise, t)
-
-        assert (diffusion_loss(knowing, predicts, x0, weight, noise, timestep) == 0).all()
-        assert (diffusion_loss(lambda x_t, t: x_t, predicts, x0, weight, noise, timestep) > 0).all()
-
-    def test_cells_without_normals_do_not_count(self):
-        generator = torch.Generator().manual_seed(0)
-        x0, noise = torch.randn(2, 1, 4, 8, 8, generator=generator)
-        weight = torch.ones(1, 1, 8, 8)
-        weight[..., :4] = 0
-        wrong_there = noise.clone()
-        wrong_there[..., :4] += 100
-        timestep = torch.tensor([500])
-        assert diffusion_loss(lambda x_t, t: wrong_there, "epsilon", x0, weight, noise, timestep) == 0

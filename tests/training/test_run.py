@@ -55,7 +55,7 @@ def config(corpus_folder, toy_model):
 
 
 def _prepared(settings):
-    return settings.prepare(load_base(settings))
+    return settings.prepare(load_base(settings.base, settings.seed))
 
 
 def _weights(module):
@@ -79,6 +79,28 @@ def test_training_changes_its_part_and_no_other(config, part, toy_model, tmp_pat
         sum(any(key.endswith(("_deg", "accuracy", "_mse")) and "loss" not in r for key in r) for r in records)
         >= 2
     )
+
+
+@pytest.mark.parametrize("part", SUBJECTS)
+def test_preparing_changes_no_argument_and_lets_its_part_alone_take_gradients(config, part, for_part):
+    settings = for_part(config, part)
+    base = load_base(settings.base, settings.seed)
+    values = {name: _weights(module) for name, module in base.parts().items()}
+    spec = base.spec
+    ready = settings.prepare(base)
+    assert base.spec == spec and base.parts().keys() == values.keys()
+    for name, module in base.parts().items():
+        assert not any(parameter.requires_grad for parameter in module.parameters())
+        assert all(torch.equal(value, values[name][key]) for key, value in module.state_dict().items())
+    takes = {
+        name: {key for key, value in module.named_parameters() if value.requires_grad}
+        for name, module in ready.parts().items()
+    }
+    assert {name for name, keys in takes.items() if keys} == {SUBJECTS[part]}
+    if part in ("yoso", "angular", "refiner"):
+        fresh = build_components(TOY, TOY_SPEC).parts()[SUBJECTS[part]]
+        assert takes[SUBJECTS[part]] == {k for k, value in fresh.named_parameters() if value.requires_grad}
+        assert not any("controlnet_cond_embedding" in key for key in takes[SUBJECTS[part]])
 
 
 def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(config, tmp_path):

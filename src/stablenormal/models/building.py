@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import gcd
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -21,7 +22,7 @@ from stablenormal.models.architecture import (
 )
 from stablenormal.models.autoencoder import encode, patch_size
 from stablenormal.models.condition_encoder import ConditionEncoder
-from stablenormal.models.denoiser import ConcatenatingDenoiser, GuidedDenoiser
+from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
 from stablenormal.models.image_encoder import EncodedImage, ImageEncoder
 from stablenormal.models.semantic_encoder import SemanticEncoder
@@ -88,8 +89,10 @@ class ModelComponents:
         """
         if isinstance(self.image_encoder, TokenImageEncoder):
             side = max(image.shape[2:])
-            layers, semantic = self.semantic_encoder.layers(image, self.image_encoder.layers, side)
-            return self.image_encoder(image, layers)._replace(semantic=semantic)
+            transformer = cast(SemanticEncoder, self.semantic_encoder)
+            layers, semantic = transformer.layers(image, self.image_encoder.layers, side)
+            encoded: EncodedImage = self.image_encoder(image, layers)
+            return encoded._replace(semantic=semantic)
         encoder = self.image_encoder
         latent = encode(self.autoencoder, image) if encoder is None else encoder(image)
         return EncodedImage(latent, latent)
@@ -173,12 +176,10 @@ def build_autoencoder(shape: AutoencoderShape) -> AutoencoderKL:
     )
 
 
-def build_unet(
-    shape: DenoiserShape, latent_channels: int, in_channels: int | None = None
-) -> UNet2DConditionModel:
-    """Build a denoiser with fresh weights from the global random state; `in_channels`: the latent's."""
+def build_unet(shape: DenoiserShape, latent_channels: int) -> UNet2DConditionModel:
+    """Build a denoiser with fresh weights from the global random state."""
     return UNet2DConditionModel(
-        in_channels=latent_channels if in_channels is None else in_channels,
+        in_channels=latent_channels,
         out_channels=latent_channels,
         down_block_types=_block_types(shape, "Down"),
         up_block_types=_block_types(shape, "Up")[::-1],
@@ -207,25 +208,6 @@ def build_condition_encoder(
         conditioning_embedding_out_channels=shape.rgb_embedding_channels,
     )
     return ConditionEncoder(network, zero_convolutions)
-
-
-def build_concatenating_denoiser(
-    architecture: Architecture, noisy_latent: bool, generator: Generator | None = None
-) -> ConcatenatingDenoiser:
-    """Build a rival's network: about as many parameters as YOSO's denoiser and condition encoder together.
-
-    One residual block more in each level takes the place of the condition encoder.
-
-    Args:
-        architecture: all shapes.
-        noisy_latent: whether it sees the noisy latent beside the image's.
-        generator: the source of every initial weight; the global random state stays untouched.
-    """
-    shape = replace(architecture.yoso, layers_per_block=architecture.yoso.layers_per_block + 1)
-    channels = architecture.autoencoder.latent_channels
-    with _seeded(generator):
-        unet = build_unet(shape, channels, in_channels=channels * (2 if noisy_latent else 1))
-        return ConcatenatingDenoiser(unet, _text(shape, "prompt"))
 
 
 def build_image_encoder(
@@ -331,6 +313,7 @@ def _build_pair(
         condition_encoder=build_condition_encoder(shape, condition_channels, spec.zero_convolutions),
         text=_text(shape, text),
         injector=None if injector is None else build_injector(unet, spec, *injector),
+        predicts_change=spec.predicts_change,
     )
 
 

@@ -28,9 +28,14 @@ class ConditionEncoder(nn.Module):
         super().__init__()
         self.network = network
         self.zero_convolutions = zero_convolutions
-        network.controlnet_cond_embedding.requires_grad_(False)
-        network.controlnet_down_blocks.requires_grad_(zero_convolutions)
-        network.controlnet_mid_block.requires_grad_(zero_convolutions)
+        self.freeze_unused()
+
+    def freeze_unused(self) -> None:
+        """Take gradients from what is never run; once more after all was allowed to take them."""
+        self.network.controlnet_cond_embedding.requires_grad_(False)
+        if not self.zero_convolutions:
+            self.network.controlnet_down_blocks.requires_grad_(False)
+            self.network.controlnet_mid_block.requires_grad_(False)
 
     def forward(self, image_latent: Tensor, timestep: int | Tensor, text: Tensor) -> ConditionResiduals:
         """Encode an image latent (B, c, h, w) at a timestep, with a text condition (B, tokens, width)."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stablenormal.models.denoiser import Denoiser
+from stablenormal.models.denoiser import GuidedDenoiser
 
 
 class ConditionedDenoiser:
@@ -18,7 +18,7 @@ class ConditionedDenoiser:
         semantic: features of the semantic encoder (B, C, g, g), or None.
     """
 
-    def __init__(self, pair: Denoiser, condition: Tensor, semantic: Tensor | None = None) -> None:
+    def __init__(self, pair: GuidedDenoiser, condition: Tensor, semantic: Tensor | None = None) -> None:
         self.pair = pair
         self.condition = condition
         size = (condition.shape[2], condition.shape[3])

@@ -42,7 +42,7 @@ def hold_then_descend(steps: int, t_plus: int | None = None) -> tuple[Step, ...]
     Raises:
         SettingError: if `steps` or `t_plus` is out of range.
     """
-    _check_steps(steps)
+    check_steps(steps)
     held = steps // 2
     descending = steps - held
     if t_plus is None:
@@ -54,7 +54,7 @@ def hold_then_descend(steps: int, t_plus: int | None = None) -> tuple[Step, ...]
     table = [Step(t_plus, t_plus, t_plus, "renoise")] * max(held - 1, 0)
     if held:
         table.append(Step(t_plus, above, t_plus, "ddim"))
-    return (*table, *_descent_steps(levels))
+    return (*table, *descent_steps(levels))
 
 
 def hold_level(steps: int) -> int:
@@ -68,7 +68,7 @@ def hold_level(steps: int) -> int:
     Raises:
         SettingError: if `steps` is out of range.
     """
-    _check_steps(steps)
+    check_steps(steps)
     return (steps - steps // 2 - 1) * (TOTAL // steps) + 1
 
 
@@ -82,7 +82,7 @@ def fixed_level(rounds: int, t_plus: int = 401) -> tuple[Step, ...]:
     Raises:
         SettingError: if `rounds` or `t_plus` is out of range.
     """
-    _check_steps(rounds)
+    check_steps(rounds)
     _check_t_plus(t_plus)
     again = Step(t_plus, t_plus, t_plus, "renoise")
     return (*[again] * (rounds - 1), Step(t_plus, t_plus, 0, "last"))
@@ -98,26 +98,11 @@ def plain_ddim(steps: int, t_start: int | None = None) -> tuple[Step, ...]:
     Raises:
         SettingError: if `steps` or `t_start` is out of range.
     """
-    _check_steps(steps)
+    check_steps(steps)
     if t_start is None:
         t_start = (steps - 1) * (TOTAL // steps) + 1
     _check_t_plus(t_start)
-    return tuple(_descent_steps(_descend(t_start, steps)))
-
-
-def trailing_ddim(steps: int) -> tuple[Step, ...]:
-    """DDIM from pure noise in "trailing" spacing: 999, 899, ..., 99 for 10 steps (arXiv 2305.08891).
-
-    `plain_ddim`'s default is the "leading" spacing, 901, 801, ..., 1, which takes pure noise for x_901.
-
-    Args:
-        steps: network calls, at least 1.
-
-    Raises:
-        SettingError: if `steps` is out of range.
-    """
-    _check_steps(steps)
-    return tuple(_descent_steps([round(TOTAL - index * TOTAL / steps) - 1 for index in range(steps)]))
+    return tuple(descent_steps(_descend(t_start, steps)))
 
 
 def run_steps(
@@ -171,12 +156,18 @@ def _descend(t_start: int, count: int) -> list[int]:
     return [1 + round((t_start - 1) * (count - 1 - index) / (count - 1)) for index in range(count)]
 
 
-def _descent_steps(levels: Sequence[int]) -> list[Step]:
+def descent_steps(levels: Sequence[int]) -> list[Step]:
+    """DDIM steps from each timestep to the next, and from the last to x0."""
     descents = [Step(t, t, lower, "ddim") for t, lower in zip(levels[:-1], levels[1:], strict=True)]
     return [*descents, Step(levels[-1], levels[-1], 0, "last")]
 
 
-def _check_steps(steps: int) -> None:
+def check_steps(steps: int) -> None:
+    """Refuse a number of network calls that no table has.
+
+    Raises:
+        SettingError: if it is not from 1 to the number of timesteps.
+    """
     if not 1 <= steps <= TOTAL:
         raise SettingError(f"steps: expected 1 to {TOTAL}, got {steps}")
 

@@ -13,8 +13,6 @@ from torch.nn import functional
 from stablenormal.errors import ImageShapeError
 from stablenormal.evaluation.edges import near_edges
 from stablenormal.geometry.normals import angular_error_deg
-from stablenormal.sampling.noise_schedule import NoiseSchedule
-from stablenormal.sampling.predictions import Prediction, prediction_target
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, c, h, w), timesteps (B,)) -> prediction (B, c, h, w)."""
@@ -126,30 +124,6 @@ def yoso_loss(
     ]
     target = a.sqrt() * x0 + (1 - a).sqrt() * z
     return masked_mean_square(denoise(z, t_plus) - target, weight)
-
-
-def diffusion_loss(
-    network: Denoise,
-    predicts: Prediction,
-    x0: Tensor,
-    weight: Tensor,
-    noise: Tensor,
-    timestep: Tensor,
-) -> Tensor:
-    """E || target - mu(x_t, t) ||^2 for a network that gives x0, noise or velocity (DDPM, eq. 14).
-
-    Args:
-        network: (x_t, t) -> what it predicts.
-        predicts: which of the three.
-        x0: latents of the normals (B, c, h, w).
-        weight: share of valid pixels per latent cell (B, 1, h, w).
-        noise: epsilon ~ N(0, I), like x0.
-        timestep: (B,) int64 in [0, 1000).
-    """
-    target = prediction_target(predicts, x0, noise, timestep)
-    return masked_mean_square(
-        network(NoiseSchedule().add_noise(x0, noise, timestep), timestep) - target, weight
-    )
 
 
 def _sample_sum(values: Tensor) -> Tensor:

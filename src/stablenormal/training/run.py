@@ -8,6 +8,7 @@ import torch
 
 from stablenormal.data.corpus import Corpus, DrawnCorpus
 from stablenormal.data.packed import PackedCorpus, open_corpus
+from stablenormal.data.token_corpus import TokenCorpus
 from stablenormal.errors import OutputError, StableNormalError
 from stablenormal.io.atomic import reason
 from stablenormal.models.loading import save_components
@@ -88,12 +89,14 @@ def _train(
 
 
 def training_corpus(settings: TrainingSettings) -> Corpus:
-    """The packed corpus of the settings, or the draws of their sources.
+    """The packed corpus of the settings, the draws of their sources, or images with tokens.
 
     Raises:
         DataError: if it is missing, damaged or empty.
         SettingError: if a source's reader or option does not exist.
     """
+    if settings.tokens:
+        return TokenCorpus([Path(folder) for folder in settings.tokens])
     if not settings.sources:
         return open_corpus(Path(settings.data))
     images = sum(stage.steps * stage.batch for stage in settings.stages)
@@ -107,7 +110,9 @@ def begin(settings: TrainingSettings, corpus: Corpus, heldout: PackedCorpus, fol
         ModelError: if the base is missing, damaged or of another architecture.
         SettingError: if a setting does not fit the base.
     """
-    components = settings.prepare(load_base(settings))
+    size = settings.stages[-1].size
+    base = load_base(settings.base, settings.seed, settings.semantic_base, size)
+    components = settings.prepare(base)
     with seeded(settings.seed):
         return settings.training(components, corpus, heldout, folder)
 

@@ -1,6 +1,6 @@
 """Spread over seeds: full against the same refiner that starts from pure noise; write one JSON.
 
-python runs/variance.py --heldout PACKED -o results/variance.json [--model small] [--count 128] [--seeds 10]
+python -m studies.spread --heldout PACKED -o results/variance.json [--model small] [--count 128] [--seeds 10]
 
 Both see the same images at the model's own size. From noise, the refiner takes DDIM steps that descend from
 t = 999 ("trailing"), as many as full takes and ten. Reported, as means over images: the mean error, the
@@ -15,19 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence import of_heldout, write_record
 from torch import Tensor
 
+from runs.evidence import of_heldout, write_record
 from stablenormal.data.packed import open_corpus
 from stablenormal.geometry.normals import angular_error_deg, unit_length, valid_mask
 from stablenormal.models.autoencoder import decode
-from stablenormal.pipelines.diffusion import DiffusionSampler
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
 from stablenormal.pipelines.noise import NoiseSource, seeded_noise
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.pipelines.two_stage import TwoStageSampler, plan_refinement
-from stablenormal.sampling.refine import trailing_ddim
 from stablenormal.training.augmentation import in_native_frame, load_batch
+from studies.claims.sampling import DiffusionSampler, trailing_ddim
 
 BATCH = 8
 
@@ -52,22 +51,22 @@ def main() -> None:
             load_batch(corpus, chosen[place : place + BATCH], spec.processing_resolution, None), spec
         )
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            latent = components.encode_image(batch.image)
-            semantic = components.semantic_features(batch.image, (latent.shape[2], latent.shape[3]))
+            encoded = components.encode_image(batch.image)
+            semantic = components.semantic_features(batch.image, encoded)
             samplers: dict[str, Callable[[NoiseSource], Tensor]] = {
                 f"full, {plan.steps} steps from t+ {plan.t_plus}": TwoStageSampler(
-                    components, latent, semantic, plan, None
+                    components, encoded, semantic, plan, None
                 )
             }
             for steps in sorted({plan.steps, 10}):
                 samplers[f"from noise, {steps} steps"] = DiffusionSampler(
-                    components.refiner, latent, trailing_ddim(steps), "x0", semantic
+                    components.refiner, encoded.condition, trailing_ddim(steps), "x0", semantic
                 )
             for name, sampler in samplers.items():
-                found = [
-                    unit_length(decode(components.autoencoder, sampler(seeded_noise(seed, latent))).float())
-                    for seed in range(options.seeds)
-                ]
+                found = []
+                for seed in range(options.seeds):
+                    latent = sampler(seeded_noise(seed, encoded.latent))
+                    found.append(unit_length(decode(components.autoencoder, latent, encoded.guides).float()))
                 values.setdefault(name, []).extend(of_images(found, batch.normals))
     rows: list[dict[str, Any]] = []
     for name, each in values.items():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stablenormal.evaluation.claims import Claim, Comparison
+from studies.claims.statistics import Claim, Comparison
 
 LAMBDAS = (0.0, 0.2, 0.4, 0.6, 1.0)
 LEVELS = (1, 101, 201, 401, 601, 801)
@@ -55,7 +55,7 @@ class Network:
     settings: dict[str, Any] = field(default_factory=dict)
     """Of its part, beside the study's own."""
     rival: str = ""
-    """A name in `training.rivals.RIVALS`."""
+    """A name in `rivals.RIVALS`."""
     share: float = 1.0
     """Of the optimiser steps."""
     semantics: bool = True

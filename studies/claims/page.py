@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
-from study_plan import (
+
+from stablenormal.evaluation.bootstrap import Interval, bootstrap_mean
+from stablenormal.io.atomic import write_bytes
+from studies.claims.plan import (
     AXES,
     CLAIMS,
     LAMBDAS,
@@ -25,10 +28,7 @@ from study_plan import (
     TABLE,
     at,
 )
-
-from stablenormal.evaluation.bootstrap import Interval, bootstrap_mean
-from stablenormal.evaluation.claims import RULE, Claim, Comparison, Finding, answer, judge
-from stablenormal.io.atomic import write_bytes
+from studies.claims.statistics import RULE, Claim, Comparison, Finding, answer, judge
 
 Table = dict[str, dict[str, NDArray[np.float64]]]
 BLUE, ORANGE, GREY = "#2a5caa", "#d1602f", "#8a8f9c"
@@ -147,7 +147,7 @@ def _summary(
         for name in measurements
     }
     return {
-        "command": "python runs/study.py OUT --corpus PACKED --heldout PACKED --pairs DIR --docs docs",
+        "command": "python -m studies.claims OUT --corpus PACKED --heldout PACKED --pairs DIR --docs docs",
         "commits": sorted({run["commit"] for run in every_run}),
         "settings": {key: every_run[0]["settings"][key] for key in shared} if every_run else {},
         "runs": {"measured": len(every_run), "planned": _planned(every_run)},
@@ -306,7 +306,7 @@ def _page(
 ) -> str:
     parts = [
         "# Do the paper's claims hold at this scale?",
-        "<!-- Written by runs/study.py from the results of its runs; do not edit. -->",
+        "<!-- Written by python -m studies.claims from the results of its runs; do not edit. -->",
         _introduction(summary),
         "## Answers",
         RULE

@@ -1,7 +1,6 @@
-"""`runs/study.py` from end to end, every real class at toy size."""
+"""`python -m studies.claims` from end to end, every real class at toy size."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,28 +8,24 @@ import pytest
 
 from stablenormal.errors import DataError
 
-RUNS = Path(__file__).parents[2] / "runs"
+PUBLISHED = Path(__file__).parents[2]
 NETWORKS = ("yoso", "refiner", "feed-forward", "marigold")
 ROWS = ("full", "turbo", "marigold-10-x10", "feed-forward", "from-feed-forward")
 
 
 @pytest.fixture
 def study(monkeypatch):
-    """The script, with a few of its networks and rows."""
+    """The command, with a few of its networks and rows."""
     pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(RUNS))
-    import study
-    import study_plan
+    from studies.claims import plan, study
 
-    budget = replace(study_plan.BUDGETS["tiny"], heldout_images=3)
-    monkeypatch.setitem(study.BUDGETS, "tiny", budget)
-    monkeypatch.setattr(study, "NETWORKS", {name: study_plan.NETWORKS[name] for name in NETWORKS})
-    rows = {name: study_plan.ROWS[name] for name in ROWS}
+    budget = replace(plan.BUDGETS["tiny"], heldout_images=3)
+    monkeypatch.setitem(plan.BUDGETS, "tiny", budget)
+    monkeypatch.setattr(study, "NETWORKS", {name: plan.NETWORKS[name] for name in NETWORKS})
+    rows = {name: plan.ROWS[name] for name in ROWS}
     rows["marigold-10-x10"] = replace(rows["marigold-10-x10"], steps=2, ensemble=2)
     monkeypatch.setattr(study, "ROWS", {name: replace(row, photographs=False) for name, row in rows.items()})
-    yield study
-    for name in ("study", "study_plan", "study_page"):
-        sys.modules.pop(name, None)
+    return study
 
 
 @pytest.fixture
@@ -89,11 +84,21 @@ def test_a_process_takes_only_its_seeds(study, arguments, tmp_path, monkeypatch)
     assert [path.name for path in (tmp_path / "out/networks").iterdir()] == ["yoso-s1"]
 
 
-def test_every_claim_is_about_rows_that_are_measured(study):
-    import study_plan
+def test_every_claim_is_about_rows_that_are_measured():
+    from studies.claims import plan
 
-    for claim in study_plan.CLAIMS:
+    for claim in plan.CLAIMS:
         for comparison in claim.comparisons:
-            assert {comparison.better, comparison.worse} <= study_plan.ROWS.keys()
-            assert comparison.metric in study_plan.METRICS
-    assert all(name in study_plan.NETWORKS for row in study_plan.ROWS.values() for name in row.networks)
+            assert {comparison.better, comparison.worse} <= plan.ROWS.keys()
+            assert comparison.metric in plan.METRICS
+    assert all(name in plan.NETWORKS for row in plan.ROWS.values() for name in row.networks)
+
+
+def test_the_published_page_follows_from_the_published_records(study, tmp_path):
+    records = PUBLISHED / "results/study"
+    if not records.is_dir():
+        pytest.skip("the study's records are not in this checkout")
+    folders = [str(tmp_path / "out"), "--records", str(records), "--docs", str(tmp_path / "docs")]
+    study.main([*folders, "--page-only"])
+    for name in ("docs/claims.md", "results/study.json"):
+        assert (tmp_path / name).read_text() == (PUBLISHED / name).read_text()

@@ -10,9 +10,11 @@ from stablenormal.models.building import build_components
 from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.training.loop import fit
 from stablenormal.training.parallel import Processes
-from stablenormal.training.rivals import RIVALS, rival_components, rival_training
 from stablenormal.training.samples import divide_step
 from stablenormal.training.settings import Stage
+from studies.claims.networks import rival_components
+from studies.claims.rivals import RIVALS
+from studies.claims.training import rival_training
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ upsampler. Refiners go on from the base's with a fresh injector, as the bundled 
 random weights and see the truth with noise at all levels, as the paper says (then measured with ten steps
 from t+ 401). All of one kind have the same start, data, order and number of steps.
 
-python runs/semantic_study.py --base MODEL --data PACKED --heldout PACKED -o FOLDER [--threads 2]
+python -m studies.semantics --base MODEL --data PACKED --heldout PACKED -o FOLDER [--threads 2]
     [--refiner-steps 200] [--fresh-steps 400] [--semantic-steps 600] [--upsampler-steps 150]
     [--size 128] [--batch 64]
 
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evidence import commit, write_record
 
+from runs.evidence import commit, write_record
 from stablenormal.models.architecture import SMALL
 from stablenormal.models.building import build_injector, build_semantic_encoder
 from stablenormal.models.loading import save_components, weight_hash
@@ -31,9 +31,9 @@ from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.fresh_weights import quieten_semantic_encoder
 from stablenormal.training.interruption import Interruption
 from stablenormal.training.parts.catalogue import settings_class
-from stablenormal.training.rivals import rival_components
 from stablenormal.training.run import train
 from stablenormal.training.settings import Stage
+from studies.claims.networks import rival_components
 
 MUON: dict[str, Any] = {"optimiser": "muon", "muon_learning_rate": 0.02}
 REFINER: dict[str, Any] = {

@@ -3,8 +3,9 @@ import torch
 
 from stablenormal.errors import SettingError
 from stablenormal.sampling.noise_schedule import NoiseSchedule
-from stablenormal.sampling.predictions import denoise_from, prediction_target, x0_from
-from stablenormal.sampling.refine import hold_then_descend, plain_ddim, run_steps, trailing_ddim
+from stablenormal.sampling.refine import hold_then_descend, plain_ddim, run_steps
+from studies.claims.predictions import denoise_from, prediction_target, x0_from
+from studies.claims.sampling import trailing_ddim
 
 KINDS = ("x0", "epsilon", "velocity")
 SCHEDULE = NoiseSchedule()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stablenormal.errors import ImageShapeError
-from stablenormal.evaluation.claims import Comparison, Finding, answer, judge
+from studies.claims.statistics import Comparison, Finding, answer, judge
 
 IMAGES = np.random.default_rng(0).gamma(2, 5, size=(1, 80))
 

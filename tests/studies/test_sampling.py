@@ -1,12 +1,13 @@
+import math
+
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, MarigoldNormalsPipeline
 
 from stablenormal.models.architecture import TOY
-from stablenormal.models.building import build_concatenating_denoiser
-from stablenormal.pipelines.diffusion import DiffusionSampler
 from stablenormal.pipelines.noise import seeded_noise
-from stablenormal.sampling.refine import trailing_ddim
+from studies.claims.networks import build_concatenating_denoiser
+from studies.claims.sampling import DiffusionSampler, closest_to_mean, trailing_ddim
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,20 @@ def test_a_seed_decides_the_draw(generator):
     first, again, other = (sampler(seeded_noise(seed, image_latent)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def at(degrees: float) -> torch.Tensor:
+    angle = math.radians(degrees)
+    return torch.tensor([math.sin(angle), 0, math.cos(angle)]).view(1, 3, 1, 1)
+
+
+class TestClosestToMean:
+    def test_takes_a_member_where_they_disagree(self):
+        members = [at(0), at(10), at(80)]
+        torch.testing.assert_close(closest_to_mean(members), at(10))
+
+    def test_equals_diffusers_marigold_ensemble(self, generator):
+        members = [torch.randn(1, 3, 6, 5, generator=generator) for _ in range(5)]
+        unit = torch.cat([member / member.norm(dim=1, keepdim=True) for member in members])
+        expected, _ = MarigoldNormalsPipeline.ensemble_normals(unit, False, "closest")
+        torch.testing.assert_close(closest_to_mean(members), expected)

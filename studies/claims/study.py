@@ -1,6 +1,6 @@
 """The paper's claims at small scale: train every network, measure every row, write the page. One command.
 
-python runs/study.py OUT --corpus PACKED --heldout PACKED [--pairs DIR] [--budget small|tiny] [--docs docs]
+python -m studies.claims OUT --corpus PACKED --heldout PACKED [--pairs DIR] [--budget small] [--docs docs]
 
 Needs two packed corpora (`stablenormal synth`, `stablenormal pack`) of different scenes. Every network and
 every row is a run of its own below OUT; started again, the command goes on after the last complete one, and
@@ -25,39 +25,26 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import study_page
 import torch
-from evidence import commit
 from safetensors.torch import load_file, save_file
-from study_plan import BUDGETS, NETWORKS, ROWS, Budget, Network, Row
 from torch import Tensor
 
-from stablenormal.data.packed import PackedCorpus, open_corpus
+from runs.evidence import commit
+from stablenormal.data.packed import open_corpus
 from stablenormal.errors import DataError
-from stablenormal.evaluation.edges import near_edges, sharpness
 from stablenormal.evaluation.pairs import Pair, read_pairs
-from stablenormal.geometry.layout import channels_first
-from stablenormal.geometry.normals import angular_error_deg, unit_length
 from stablenormal.io.atomic import write_bytes
 from stablenormal.models.architecture import SMALL, TOY
-from stablenormal.models.autoencoder import decode, encode, reduction
 from stablenormal.models.building import ModelComponents
-from stablenormal.pipelines.diffusion import DiffusionSampler
-from stablenormal.pipelines.ensemble import average_normals, closest_to_mean, spread_deg
-from stablenormal.pipelines.noise import NoiseSource, seeded_noise
-from stablenormal.pipelines.one_step import OneStepSampler
-from stablenormal.pipelines.processing import prepare, restore, unpad
+from stablenormal.models.spec import Start
+from stablenormal.pipelines.noise import NoiseSource
 from stablenormal.pipelines.stable_normal import StableNormal
-from stablenormal.pipelines.two_stage import RefinementPlan, TwoStageSampler
-from stablenormal.sampling.refine import trailing_ddim
-from stablenormal.training.augmentation import load_batch
 from stablenormal.training.interruption import Interruption
 from stablenormal.training.latent_cache import LatentCache, build_latent_cache
 from stablenormal.training.loop import fit
@@ -66,9 +53,14 @@ from stablenormal.training.part import PartTraining
 from stablenormal.training.parts.denoiser import DenoiserSettings
 from stablenormal.training.parts.refiner import RefinerSettings, RefinerTraining
 from stablenormal.training.parts.yoso import YosoSettings, YosoTraining
-from stablenormal.training.rivals import RIVALS, Rival, rival_components, rival_training
 from stablenormal.training.settings import Stage
 from stablenormal.training.settings_file import write_settings
+from studies.claims import page
+from studies.claims.measuring import Measuring, measuring
+from studies.claims.networks import rival_components
+from studies.claims.plan import BUDGETS, NETWORKS, ROWS, Budget, Network, Row
+from studies.claims.rivals import RIVALS, Rival
+from studies.claims.training import rival_training
 
 ARCHITECTURES = {"small": SMALL, "toy": TOY}
 OPTIMISER: dict[str, Any] = {"optimiser": "muon", "learning_rate": 3e-3, "muon_learning_rate": 0.02}
@@ -89,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _run(Study(options, interruption), options)
         except KeyboardInterrupt:
             raise SystemExit("stopped; run the same command again to go on") from None
-    study_page.write(options.out, options.records, options.docs)
+    page.write(options.out, options.records, options.docs)
 
 
 def _run(study: "Study", options: argparse.Namespace) -> None:
@@ -98,7 +90,7 @@ def _run(study: "Study", options: argparse.Namespace) -> None:
         study.train_and_measure(seed)
         if seed == 0:
             study.measure_times()
-        study_page.write(options.out, options.records, options.docs)  # of what is there so far
+        page.write(options.out, options.records, options.docs)  # of what is there so far
 
 
 class Study:
@@ -124,10 +116,7 @@ class Study:
         self.corpus, self.heldout = open_corpus(options.corpus), open_corpus(options.heldout)
         self.corpus_folders = (str(options.corpus), str(options.heldout))
         self.pairs: list[Pair] = list(read_pairs(options.pairs)) if options.pairs else []
-        self.truths, self.images = _heldout_images(self.heldout, self.budget)
-        with _measuring():
-            self.image_latents = torch.cat([self.base.encode_image(i) for i in self.images.split(8)])
-            self.semantics = torch.cat([self.base.semantic_encoder(i) for i in self.images.split(8)])
+        self.measuring = Measuring(self.base, self.heldout, self.budget)
         self.settings: dict[str, object] = {
             "budget": asdict(self.budget),
             "corpus": [len(self.corpus), _hash_of_array(self.corpus.images[:4])],
@@ -232,11 +221,11 @@ class Study:
 
     def _latents(self, components: ModelComponents) -> LatentCache:
         """One cache for all networks, so that all see the same samples."""
-        budget, extras = self.budget, ("semantic", "normals")
+        budget = self.budget
         wanted = min(len(self.corpus), budget.corpus_images) * budget.variants
         folder = self.out / "latents"
         return build_latent_cache(
-            folder, self.corpus, components, budget.size, budget.variants, wanted, 0, extras
+            folder, self.corpus, components, budget.size, budget.variants, wanted, 0, ("semantic", "normals")
         )
 
     # Measuring
@@ -256,12 +245,14 @@ class Study:
         started, cpu = time.monotonic(), time.process_time()
         networks, hashes = self._networks(row, seed)
         values: dict[str, list[float | None]] = {}
-        with _measuring():
+        with measuring():
             for place in _batches(self._images_of(row), self.budget.batch_images):
-                for metric, found in self._measure_batch(row, networks, place).items():
+                for metric, found in self.measuring.batch(row, networks, place).items():
                     values.setdefault(metric, []).extend(found)
             if row.photographs and self.pairs:
-                values["photographs"] = [self._photograph_error(row, networks, pair) for pair in self.pairs]
+                values["photographs"] = [
+                    self.measuring.photograph_error(row, networks, pair) for pair in self.pairs
+                ]
         numbers = {
             "seconds": time.monotonic() - started,
             "cpu_seconds": time.process_time() - cpu,
@@ -292,14 +283,15 @@ class Study:
             return
         networks = {name: self._networks(row, 0)[0] for name, row in rows.items()}
         seconds: dict[str, list[float]] = {name: [] for name in rows}
-        with _measuring():
+        with measuring():
             for round_number in range(self.budget.timing_rounds + 1):
                 for name, row in rows.items():
                     started = time.perf_counter()
-                    image = self.images[:1]
-                    latent = self.base.encode_image(image)
+                    image = self.measuring.images[:1]
+                    latent = self.base.encode_image(image).latent
                     semantic = self.base.semantic_encoder(image) if row.kind == "two_stage" else None
-                    self._estimate(row, self._sampler(row, networks[name], latent, semantic), latent, 0)
+                    sampler = self.measuring.sampler(row, networks[name], latent, semantic)
+                    self.measuring.estimate(row, sampler, latent, 0)
                     if round_number:  # the first warms up
                         seconds[name].append(time.perf_counter() - started)
         medians = {name: statistics.median(found) for name, found in seconds.items()}
@@ -323,112 +315,17 @@ class Study:
             module = components.refiner if network.kind == "refiner" else components.yoso
             module.load_state_dict(load_file(folder / "weights.safetensors"))
             module.eval()
-            start = "noise"
+            start: Start = "noise"
             if rival and not rival.predicts:
-                start = str(rival.settings.get("start", "zeros"))
+                start = rival.settings.get("start", "zeros")
             components.spec = replace(components.spec, start=start)
             found.append(components)
             hashes.append(json.loads((folder / "result.json").read_text())["weights"])
         return found, hashes
 
-    def _sampler(
-        self, row: Row, networks: list[ModelComponents], image_latent: Tensor, semantic: Tensor | None
-    ) -> Sampler:
-        """A row bound to encoded images."""
-        first, last = networks[0], networks[-1]
-        if row.kind == "one_step":
-            return OneStepSampler(first, image_latent)
-        if row.kind == "diffusion":
-            rival = RIVALS[NETWORKS[row.networks[0]].rival]
-            assert rival.predicts is not None
-            return DiffusionSampler(first.yoso, image_latent, rival.table(row.steps), rival.predicts)
-        if row.start == "noise":
-            return DiffusionSampler(last.refiner, image_latent, trailing_ddim(row.steps), "x0", semantic)
-        coarse = None
-        if row.start == "feed_forward":
-            latent = OneStepSampler(first, image_latent)(seeded_noise(0, image_latent))
-            normals = unit_length(decode(self.base.autoencoder, latent).float())
-            coarse = encode(self.base.autoencoder, normals)
-        plan = RefinementPlan(row.rule, row.steps, row.level, 0.0)
-        both = replace(last, yoso=first.yoso)
-        assert semantic is not None
-        return TwoStageSampler(both, image_latent, semantic, plan, coarse)
-
-    def _estimate(self, row: Row, sampler: Sampler, latent: Tensor, draw: int) -> Tensor:
-        """Unit normals (B, 3, H, W) of one draw: of an ensemble the member nearest to the mean."""
-        members = [
-            unit_length(
-                decode(
-                    self.base.autoencoder, sampler(seeded_noise(draw * row.ensemble + member, latent))
-                ).float()
-            )
-            for member in range(row.ensemble)
-        ]
-        return members[0] if row.ensemble == 1 else closest_to_mean(members)
-
-    def _measure_batch(
-        self, row: Row, networks: list[ModelComponents], place: slice
-    ) -> dict[str, list[float | None]]:
-        """Every metric of a few held-out images."""
-        latent, truth = self.image_latents[place], self.truths[place]
-        semantics = self.semantics if row.semantics != "shuffled" else self.semantics.roll(1, dims=0)
-        sampler = self._sampler(row, networks, latent, semantics[place])
-        draws = {"many": self.budget.noise_seeds, "few": self.budget.sweep_noise_seeds, "two": 2}[row.draws]
-        found = [self._estimate(row, sampler, latent, draw) for draw in range(draws)]
-        spread = spread_deg(found, average_normals(found))  # (B, H, W)
-        valid = truth.square().sum(1) > 0.25
-        near = torch.stack([near_edges(one) for one in truth])
-        errors = [angular_error_deg(one, truth) for one in found]  # each (B, H, W)
-        result: dict[str, list[float | None]] = {}
-        for image in range(len(truth)):
-            masks = {"error": valid[image], "near_edges": valid[image] & near[image]}
-            masks["away"] = valid[image] & ~near[image]
-            each = {metric: [_mean(error[image], mask) for error in errors] for metric, mask in masks.items()}
-            numbers = {metric: float(np.mean(values)) for metric, values in each.items()}
-            numbers["variance"] = float(np.var(each["error"], ddof=1))
-            numbers["spread"] = _mean(spread[image], valid[image])
-            sharp = [sharpness(one[image], truth[image]) for one in found]
-            numbers["sharpness"] = float(np.mean(sharp))
-            numbers["sharpness_gap"] = float(np.mean(np.abs(1 - np.array(sharp))))
-            for metric, value in numbers.items():
-                result.setdefault(metric, []).append(None if np.isnan(value) else round(value, 6))
-        return result
-
-    def _photograph_error(self, row: Row, networks: list[ModelComponents], pair: Pair) -> float:
-        """Mean error of one draw at the photograph's own size, the networks working at the study's."""
-        prepared = prepare(channels_first(pair.image), self.budget.size, reduction(self.base.autoencoder))
-        latent = self.base.encode_image(prepared.image)
-        semantic = self.base.semantic_encoder(prepared.image)
-        normals = self._estimate(row, self._sampler(row, networks, latent, semantic), latent, 0)
-        prediction = restore(unpad(normals, prepared), prepared, self.base.spec.native_frame)
-        truth = channels_first(pair.normals)
-        return _mean(angular_error_deg(prediction[None], truth[None])[0], (truth != 0).any(dim=0))
-
-
-@contextmanager
-def _measuring() -> Iterator[None]:
-    """Without gradients, under autocast to bfloat16, as the networks are trained."""
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        yield
-
-
-def _heldout_images(heldout: PackedCorpus, budget: Budget) -> tuple[Tensor, Tensor]:
-    """Normals (N, 3, S, S) and photographs (N, 3, S, S) in [-1, 1] of an even choice, in a mixed order."""
-    if len(heldout) < budget.heldout_images:
-        raise DataError(
-            f"held-out corpus: has {len(heldout)} images, the study needs {budget.heldout_images}"
-        )
-    chosen = np.linspace(0, len(heldout) - 1, budget.heldout_images).astype(np.int64)
-    batch = load_batch(heldout, np.random.default_rng(0).permutation(chosen), budget.size, None)
-    return batch.normals, batch.image
-
 
 def _batches(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def _mean(values: Tensor, mask: Tensor) -> float:
-    return float(values[mask].double().mean()) if bool(mask.any()) else float("nan")
 
 
 def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
@@ -476,10 +373,3 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if not options.page_only and (options.corpus is None or options.heldout is None):
         parser.error("--corpus and --heldout are needed")
     return options
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        raise SystemExit(f"error: {error}") from None
