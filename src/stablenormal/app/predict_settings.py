@@ -6,6 +6,7 @@ from stablenormal.app.model_settings import ModelSettings
 from stablenormal.app.naming import MAP_ENDINGS
 from stablenormal.errors import FrameError, SettingError
 from stablenormal.geometry.normals import FRAMES
+from stablenormal.io.choice import UNSAID, Choice
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class PredictSettings(ModelSettings):
     """Photographs that go through the network together."""
     skip_existing: bool = False
     """Leave photographs alone whose results are complete."""
+    choice: Choice = UNSAID
+    """Which layer, part or page of photographs that hold several."""
 
     def __post_init__(self) -> None:
         """Refuse what the run could only fail at later."""

@@ -8,6 +8,8 @@ import typer
 from stablenormal.cli.options import (
     Device,
     Dtype,
+    FilePart,
+    Layer,
     Model,
     Offline,
     Output,
@@ -36,6 +38,12 @@ def enhance(
     ] = None,
     t_plus: TPlus = None,
     steps: Steps = None,
+    layer: Layer = None,
+    part: FilePart = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(show_default="the only", help="Of several maps of a photograph: png16, png8, exr, npy."),
+    ] = None,
     frame: Annotated[
         str | None, typer.Option(help="Frame of maps that do not say: opengl, opencv, directx or dsine.")
     ] = None,
@@ -57,6 +65,7 @@ def enhance(
     from stablenormal.app.enhance import EnhanceSettings, enhance_files, enhance_wonder3d
     from stablenormal.cli.image_progress import image_progress
     from stablenormal.errors import SettingError
+    from stablenormal.io.choice import Choice
 
     settings = EnhanceSettings(
         strength=strength,
@@ -66,6 +75,8 @@ def enhance(
         resolution=resolution,
         format=format,
         **load_options(context),
+        kind=kind,
+        choice=Choice(layer, part),
     )
     console = Console(stderr=True)
     if wonder3d is not None:

@@ -111,6 +111,8 @@ def _show(console: "Console", report: "EvaluateReport") -> None:
         screen.print(
             f"mean over {len(summary.per_source)} sources: {summary.mean_over_sources:.3f}", highlight=False
         )
+    if report.page_problem is not None:
+        screen.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
     for label, path in (("page:  ", report.page), ("record:", report.record), ("images:", report.table)):
         screen.print(f"{label} {path}", markup=False, highlight=False, soft_wrap=True)
     for warning in report.warnings:

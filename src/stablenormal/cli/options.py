@@ -49,6 +49,17 @@ TruthFrame = Annotated[
 ]
 
 
+# Files that hold several pictures.
+Layer = Annotated[
+    str | None,
+    typer.Option(show_default="by name", help="Layer of an EXR of several, such as ViewLayer.Normal."),
+]
+FilePart = Annotated[
+    str | None,
+    typer.Option("--part", show_default="the only", help="Part of an EXR, page of a TIFF: name or number."),
+]
+
+
 def load_options(context: typer.Context) -> dict[str, Any]:
     """How a command loads a model, from its options."""
     return {name: context.params[name] for name in ("model", *LOAD_OPTIONS)}

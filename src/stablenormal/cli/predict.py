@@ -35,6 +35,8 @@ def predict(
     mask: Annotated[
         Path | None, typer.Option(help="One mask, or a folder of masks named as the photographs.")
     ] = None,
+    layer: options.Layer = None,
+    part: options.FilePart = None,
     seed: Seed = 0,
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = 1,
@@ -63,6 +65,7 @@ def predict(
     console = Console(stderr=True)
     with console.status("Loading"):
         from stablenormal.app.predict_settings import PredictSettings
+        from stablenormal.io.choice import Choice
 
     settings = PredictSettings(
         **options.model_options(context),
@@ -72,6 +75,7 @@ def predict(
         uncertainty=uncertainty,
         batch_size=batch_size,
         skip_existing=skip_existing,
+        choice=Choice(layer, part),
     )
     report = _run_with_progress(console, inputs, output, settings, mask)
     _show(console, report)
@@ -108,6 +112,8 @@ def _run_with_progress(
     def advance(result: FileResult) -> None:
         if result.error is not None:
             console.print(f"error: {result.error}", markup=False, highlight=False, soft_wrap=True)
+        if result.note is not None:
+            console.print(f"note: {result.note}", markup=False, highlight=False, soft_wrap=True)
         nonlocal done
         done += result.status == "done"
         elapsed = progress.tasks[task].elapsed or 0.0
@@ -142,7 +148,10 @@ def _show(console: "Console", report: "PredictReport") -> None:
     rate = f", {report.count('done') / report.seconds:.2f} images/s" if report.count("done") else ""
     device = f"{report.device} {report.dtype}"
     screen.print(f"{counts} in {report.seconds:.1f} s on {device}{rate}", highlight=False, soft_wrap=True)
-    screen.print(f"page:   {report.page}", markup=False, highlight=False, soft_wrap=True)
+    if report.page_problem is None:
+        screen.print(f"page:   {report.page}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
     screen.print(f"record: {report.record}", markup=False, highlight=False, soft_wrap=True)
     if report.interrupted:
         console.print(

@@ -75,6 +75,8 @@ def priors(
         def show(result: "FileResult") -> None:
             if result.error is not None:
                 console.print(f"error: {result.error}", markup=False, highlight=False, soft_wrap=True)
+            if result.note is not None:
+                console.print(f"note: {result.note}", markup=False, highlight=False, soft_wrap=True)
             advance()
 
         report = make_priors(

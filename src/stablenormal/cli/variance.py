@@ -85,5 +85,7 @@ def _show(report: "VarianceReport", seeds: int) -> None:
             f"variance of the image-mean error: {report.summary.error_variance:.4f} degrees squared",
             highlight=False,
         )
+    if report.page_problem is not None:
+        screen.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
     for label, path in (("page:  ", report.page), ("record:", report.record), ("images:", report.table)):
         screen.print(f"{label} {path}", markup=False, highlight=False, soft_wrap=True)
