@@ -23,6 +23,8 @@ from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.base import load_base
 from stablenormal.training.fresh_weights import quieten, sine_positions
+from stablenormal.training.loop import fit
+from stablenormal.training.parallel import Processes
 from stablenormal.training.parts.yoso import YosoSettings, YosoTraining
 from stablenormal.training.run import begin, train
 from stablenormal.training.samples import divide_step
@@ -131,18 +133,23 @@ def test_angular_writes_its_start_into_the_spec(config, start, tmp_path, for_par
 
 
 def test_angular_lowers_the_angle(config, tmp_path, for_part):
-    several = for_part(
-        config,
-        "angular",
-        stages=(Stage(32, 48, 8),),
-        learning_rate=5e-3,
-        ema_decay=0.9,
-        validate_every=8,
-    )
-    train(several, tmp_path)
-    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    turbo = [record["turbo_deg"] for record in log if "turbo_deg" in record]
-    assert turbo[-1] < turbo[0] - 4
+    """On the images that it learns; 9 to 12 degrees whatever seed and precision, 3 are asked."""
+    fitting = for_part(
+        config, "angular", stages=(Stage(32, 60, 8),), learning_rate=5e-3, ema_decay=0.5, bf16=False,
+        decode_cells=0, latent_weight=0.0, validate_every=60,
+    )  # fmt: skip
+    corpus = open_corpus(Path(config.data))
+    part = begin(fitting, corpus, corpus, tmp_path)
+    part.samples(fitting.stages[0])
+
+    @torch.no_grad()
+    def angle():
+        samples = divide_step(np.arange(12), 0, 0, 0, 1, 1, torch.device("cpu"))[0]
+        return part.loss(fitting.stages[0], samples)[1]["angle_deg"]
+
+    before = angle()
+    part.module.load_state_dict(fit(part, fitting, tmp_path, Processes(shard=False)))
+    assert angle() < before - 3
 
 
 def test_angular_may_tune_the_decoder_and_never_the_encoder(config, toy_model, tmp_path, for_part):
@@ -165,17 +172,17 @@ def test_angular_may_tune_an_image_encoder_and_a_refiner_then_sees_through_it(co
     assert train(tuning, tmp_path / "parts", stop_after=2) is None
     tuned, resumed = load_components(whole), load_components(train(tuning, tmp_path / "parts"))
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    latent = tuned.encode_image(image)
-    assert torch.equal(latent, resumed.encode_image(image))
+    latent = tuned.encode_image(image).latent
+    assert torch.equal(latent, resumed.encode_image(image).latent)
     assert not torch.allclose(latent, encode(tuned.autoencoder, image), atol=1e-3)
     refining = for_part(config, "refiner", base=str(whole), stages=(Stage(32, 1, 4),))
     kept = load_components(train(refining, tmp_path / "refiner"))
-    assert torch.equal(kept.encode_image(image), latent)
+    assert torch.equal(kept.encode_image(image).latent, latent)
     cached = np.load(tmp_path / "refiner" / "latents" / "refiner-32" / "image_latent.npy")
     corpus, first = open_corpus(Path(config.data)), np.array([0])
     seen = load_batch(corpus, first, 32, [np.random.default_rng((config.seed, 32, 0, 0))]).image
     off, right = (float((torch.from_numpy(cached[:1]).float() - value).abs().mean().detach())
-        for value in (encode(kept.autoencoder, seen), kept.encode_image(seen)))  # fmt: skip
+        for value in (encode(kept.autoencoder, seen), kept.encode_image(seen).latent))  # fmt: skip
     assert right < off / 2
 
 
