@@ -67,7 +67,7 @@ class DiffusionTraining(DenoiserTraining[DenoiserSettings]):
         network = self.components.yoso
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            return network.predict(x, t, batch.image_latent)
+            return network.predict(x, t, batch.encoded.latent)
 
         return diffusion_loss(predict, self._predicts, batch.x0, batch.weight, z, timestep).mean(), {}
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import trimesh
 from typer.testing import CliRunner
 
 from stablenormal.cli.main import app, main
@@ -68,3 +69,38 @@ def test_a_folder_that_cannot_be_made_gets_one_line(
     (tmp_path / "file").write_text("")
     code, told = run(capsys, "-o", tmp_path / "file" / "out", "--count", 2)
     assert code == 1 and "a part of the path is a file" in told and told.count("\n") == 1
+
+
+def write_models(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "cup.glb").write_bytes(trimesh.creation.box((0.1, 0.1, 0.1)).export(file_type="glb"))
+    (folder / "faceless.obj").write_text("v 0 0 0\n")
+    return folder
+
+
+def test_models_furnish_the_scenes_and_bad_ones_get_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stablenormal.data.synthetic import writing
+
+    whole = writing.write_corpus
+    monkeypatch.setattr(
+        writing, "write_corpus", lambda *args, **kwargs: whole(*args, **kwargs, bank_fraction=0.01)
+    )
+    models, cache = write_models(tmp_path / "models"), tmp_path / "cache"
+    options = ["--count", 2, "--size", 32, "--workers", 1, "--mix", "object", "--asset-cache", cache]
+    code, told = run(capsys, "-o", tmp_path / "out", *options, "--assets", models)
+    assert code == 0, told
+    assert "models: faceless.obj: holds no triangles; export it as a triangle mesh" in told
+    assert "1 models read, 1 skipped" in told
+    (prepared,) = cache.iterdir()
+    code, told = run(capsys, "-o", tmp_path / "again", *options, "--assets", prepared)
+    assert code == 0, told
+    one, two = (list_shards(tmp_path / name)[0].read_bytes() for name in ("out", "again"))
+    assert one == two
+
+
+def test_models_that_are_not_there_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = run(capsys, "-o", tmp_path / "out", "--assets", tmp_path / "gone.sh3f")
+    assert code == 1 and "gone.sh3f: does not exist" in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()

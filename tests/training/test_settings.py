@@ -99,7 +99,7 @@ def test_stages_of_a_part_without_latents_have_no_variants(tmp_path):
         ("part: yoso\nbase: new\ndata: d\nheldout: h", "at least one stage"),
         (
             "part: yoso\nbase: new\ndata: d\nheldout: h\nstages: [{size: 50, steps: 1, batch: 1}]",
-            "multiple of 32",
+            "multiple of 8",
         ),
         (
             "part: yoso\nbase: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: x, batch: 1}]",

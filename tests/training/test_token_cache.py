@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from stablenormal.data.sample import Sample
+from stablenormal.data.sample import UNLABELLED, Sample
 from stablenormal.data.shards import shard_path, write_shard
 from stablenormal.data.token_corpus import TokenCorpus
 from stablenormal.errors import DataError, SettingError
@@ -64,7 +64,7 @@ def rngs(count: int, seed: int = 0) -> list[np.random.Generator]:
 class TestWhatIsStored:
     def test_tokens_are_the_transformers(self, whole, model):
         corpus = TokenCorpus([whole])
-        view = corpus.view(4, 0, 0, SIZE)
+        view = corpus.token_view(4, 0, 0, SIZE)
         image = torch.from_numpy(view.image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         expected, _ = model.semantic_encoder.layers(image, (1, 2), side=SIZE)
         batch = token_batch(corpus, np.array([4]), 0, rngs(1), torch.device("cpu"))
@@ -86,14 +86,20 @@ class TestWhatIsStored:
         folder = tmp_path / "tokens"
         assert write_tokens(part, folder, model, size=SIZE, smallest_crop=1.0, bf16=False) == 3
         (part / "shard-000001.tar").symlink_to(shards / "shard-000001.tar")
-        written: list[int] = []
+        told: list[None] = []
         assert (
             write_tokens(
-                part, folder, model, size=SIZE, smallest_crop=1.0, bf16=False, progress=written.append
+                part,
+                folder,
+                model,
+                size=SIZE,
+                smallest_crop=1.0,
+                bf16=False,
+                progress=lambda: told.append(None),
             )
             == 6
         )
-        assert sum(written) == 3
+        assert len(told) == 2
         for here, there in zip(sorted(folder.glob("*.npy")), sorted(whole.glob("*.npy")), strict=True):
             assert np.array_equal(np.load(here), np.load(there))
 
@@ -103,12 +109,22 @@ class TestWhatIsStored:
         here, there = TokenCorpus([tmp_path]), TokenCorpus([whole])
         flipped = 0
         for entry in range(6):
-            mine, other = here.view(entry, 0, 0, SIZE), there.view(entry, 0, 0, SIZE)
+            mine, other = here.token_view(entry, 0, 0, SIZE), there.token_view(entry, 0, 0, SIZE)
             if np.array_equal(mine.normals, other.normals[:, ::-1] * np.array([-1, 1, 1])):
                 flipped += 1
             else:
                 assert np.array_equal(mine.normals, other.normals)
         assert 0 < flipped < 6
+
+
+class TestAsACorpus:
+    def test_images_and_normals_without_tokens(self, whole):
+        corpus = TokenCorpus([whole])
+        image, normals, labels = corpus.view(3, (slice(4, 20), slice(0, 30)))
+        complete = corpus.token_view(3, 0, 0, SIZE)
+        assert np.array_equal(image, complete.image[4:20, :30])
+        assert set(np.linalg.norm(normals, axis=-1).round(4).ravel().tolist()) == {0.0, 1.0}
+        assert (labels == UNLABELLED).all()
 
 
 class TestWindows:

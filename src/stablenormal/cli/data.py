@@ -113,7 +113,7 @@ def tokens(
     from stablenormal.training.token_cache import write_tokens
 
     console = Console(stderr=True)
-    components = load_base(model, seed, offline=offline)
+    components = load_base(model, seed=seed, offline=offline)
     with image_progress(console, "Encoding") as (start, advance):
         start(len(list_shards(shards)))
         count = write_tokens(

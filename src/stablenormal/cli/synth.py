@@ -1,9 +1,26 @@
 """`stablenormal synth`: procedural scenes with exact normals, as training shards."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def prepare_assets(paths: list[Path], cache: Path | None, console: "Console") -> Path:
+    """The file with the prepared models; tells of every model that is skipped or lacks something."""
+    from stablenormal.data.synthetic.assets import prepared_bank
+
+    with console.status("preparing models") as status:
+        file, report = prepared_bank(
+            paths, cache, progress=lambda done: status.update(f"preparing models: {done}")
+        )
+    for line in [*report.skipped, *report.plain]:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    console.print(f"{file}: {report.summary()}", soft_wrap=True, markup=False, highlight=False)
+    return file
 
 
 def synth(
@@ -27,6 +44,24 @@ def synth(
     mitsuba_variant: Annotated[
         str, typer.Option(help="Of the path tracer; llvm_ad_rgb needs a libLLVM, cuda_ad_rgb a GPU.")
     ] = "scalar_rgb",
+    assets: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Furnish the scenes with real models: .sh3f catalogues, folders of them, of OBJ or of GLB; "
+            "may be repeated."
+        ),
+    ] = None,
+    asset_cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the prepared models; without it a folder of the user's cache."),
+    ] = None,
+    phones: Annotated[
+        bool | None,
+        typer.Option(
+            help="Half of the pictures developed as telephones do (smoothed, sharpened, hard JPEG); "
+            "by default only with --assets."
+        ),
+    ] = None,
     contact_sheet: Annotated[
         bool,
         typer.Option("--contact-sheet", help="Also write contact-sheet.png: photograph, normals, depth."),
@@ -45,6 +80,7 @@ def synth(
 
     settings = RendererSettings(renderer, samples_per_pixel, mitsuba_variant)
     console = Console(stderr=True)
+    models = None if not assets else prepare_assets(assets, asset_cache, console)
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("samples", total=count)
@@ -57,6 +93,8 @@ def synth(
             shard_size=shard_size,
             workers=workers,
             renderer=settings,
+            assets=models,
+            phones=phones,
             progress=lambda rendered: bar.advance(task, rendered),
         )
     shards = -(-count // shard_size)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stablenormal.data.corpus import View
+from stablenormal.data.sample import UNLABELLED
 from stablenormal.errors import DataError
 
 RECIPE_NAME = "tokens.json"
@@ -33,7 +35,7 @@ class TokenView(NamedTuple):
 
 
 class TokenCorpus:
-    """The entries of one or more folders, as memory maps.
+    """The entries of one or more folders, as memory maps; a `data.corpus.Corpus` too.
 
     Args:
         folders: written by `training.token_cache.write_tokens`, all with the same recipe.
@@ -78,8 +80,17 @@ class TokenCorpus:
         """Numbers of the transformer's layers, from 1."""
         return tuple(self.recipe["layers"])
 
-    def view(self, entry: int | np.int64, top: int, left: int, side: int) -> TokenView:
-        """A window of one entry; its place and side are whole patches."""
+    def view(self, sample: int | np.int64, window: tuple[slice, slice]) -> View:
+        """Rows and columns of one entry without its tokens, as any corpus gives them."""
+        group, place = self._groups[self._group_of[sample]], self._place_of[sample]
+        vectors = group["normals"][place][window].astype(np.float32)
+        length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+        normals = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+        labels = np.full(normals.shape[:2], UNLABELLED, np.uint8)
+        return group["images"][place][window], normals, labels
+
+    def token_view(self, entry: int | np.int64, top: int, left: int, side: int) -> TokenView:
+        """A window of one entry with its tokens; its place and side are whole patches."""
         group, place = self._groups[self._group_of[entry]], self._place_of[entry]
         rows, columns = slice(top, top + side), slice(left, left + side)
         patch = self.patch_size

@@ -210,6 +210,7 @@ SMALL_SPEC = ModelSpec(
     processing_resolution=448,
     t_plus=101,
     steps=1,
+    predicts_change=True,
     mirror_ensemble=True,
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -88,8 +89,10 @@ class ModelComponents:
         """
         if isinstance(self.image_encoder, TokenImageEncoder):
             side = max(image.shape[2:])
-            layers, semantic = self.semantic_encoder.layers(image, self.image_encoder.layers, side)
-            return self.image_encoder(image, layers)._replace(semantic=semantic)
+            transformer = cast(SemanticEncoder, self.semantic_encoder)
+            layers, semantic = transformer.layers(image, self.image_encoder.layers, side)
+            encoded: EncodedImage = self.image_encoder(image, layers)
+            return encoded._replace(semantic=semantic)
         encoder = self.image_encoder
         latent = encode(self.autoencoder, image) if encoder is None else encoder(image)
         return EncodedImage(latent, latent)
@@ -310,6 +313,7 @@ def _build_pair(
         condition_encoder=build_condition_encoder(shape, condition_channels, spec.zero_convolutions),
         text=_text(shape, text),
         injector=None if injector is None else build_injector(unet, spec, *injector),
+        predicts_change=spec.predicts_change,
     )
 
 

@@ -52,6 +52,7 @@ class GuidedDenoiser(nn.Module):
         condition_encoder: f.
         text: the stored text condition (1, tokens, width).
         injector: g, or None where no semantics enter (YOSO).
+        predicts_change: whether the network gives what is added to its noisy latent, not the latent itself.
     """
 
     text: Tensor
@@ -62,12 +63,14 @@ class GuidedDenoiser(nn.Module):
         condition_encoder: ConditionEncoder,
         text: Tensor,
         injector: nn.Module | None = None,
+        predicts_change: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("text", text)
         self.unet = unet
         self.condition_encoder = condition_encoder
         self.injector = injector
+        self.predicts_change = predicts_change
 
     def encode_condition(self, image_latent: Tensor, timestep: int | Tensor) -> ConditionResiduals:
         """Run f on an image latent (B, c, h, w); depends on the timestep, not on the noisy latent."""
@@ -90,7 +93,8 @@ class GuidedDenoiser(nn.Module):
         semantic_residuals: Sequence[Tensor] = (),
     ) -> Tensor:
         """Run mu on a noisy latent (B, c, h, w) with residuals already computed."""
-        return guided_forward(self.unet, x_t, timestep, self._text_like(x_t), condition, semantic_residuals)
+        given = guided_forward(self.unet, x_t, timestep, self._text_like(x_t), condition, semantic_residuals)
+        return x_t + given if self.predicts_change else given
 
     def predict(
         self,

@@ -143,12 +143,14 @@ def load_components(
             text=_text_of("yoso", constants, folder)
             if spec.text == "prompt"
             else text_constant("zeros", 0, int(yoso_unet.config.cross_attention_dim)),
+            predicts_change=spec.predicts_change,
         ),
         refiner=GuidedDenoiser(
             unet=unet,
             condition_encoder=_load_condition_encoder(folder / "controlnet", spec, dtype),
             text=refiner_text,
             injector=_load_injector(folder / "semantic_injector", refiner_text, dtype, trust_remote_code),
+            predicts_change=spec.predicts_change,
         ),
         feature_upsampler=_load_optional(
             folder / UPSAMPLER_FOLDER, dtype, needed=spec.alignment == "upsampler"

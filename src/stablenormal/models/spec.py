@@ -56,6 +56,9 @@ class ModelSpec:
     alignment: Alignment = "bilinear"
     """What brings semantic features to the latent's size: interpolation (released), or the learned
     upsampler (paper)."""
+    predicts_change: bool = False
+    """Whether the denoisers give what is to be added to their input, not the latent itself. A network that is
+    trained from nothing then begins where the image encoder already leads."""
     mirror_ensemble: bool = False
     """Whether every second member of an ensemble sees the mirrored image. Where noise decides little, seeds
     alone say nothing about how sure an answer is."""
@@ -74,7 +77,7 @@ class ModelSpec:
         self._check_range("tau", 0.0, 1.0)
         self._check_range("processing_resolution", 0, 1 << 15)
         self._check_range("semantic_input_size", 1, 1 << 15)
-        for field in ("zero_convolutions", "mirror_ensemble"):
+        for field in ("zero_convolutions", "predicts_change", "mirror_ensemble"):
             if not isinstance(getattr(self, field), bool):
                 raise SettingError(f"{field}: expected true or false, got {getattr(self, field)!r}")
         if not isinstance(self.name, str) or not self.name:

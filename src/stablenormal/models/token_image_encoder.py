@@ -70,9 +70,8 @@ class TokenImageEncoder(nn.Module):
         self.guides = nn.ModuleList(
             nn.Conv2d(given, wanted, 1) for given, wanted in zip((half, quarter), guide_channels, strict=True)
         )
-        for guide in self.guides:  # De begins as it was without them
-            nn.init.zeros_(guide.weight)
-            nn.init.zeros_(guide.bias)
+        for guide in self.guides.parameters():  # De begins as it was without them
+            nn.init.zeros_(guide)
 
     def forward(self, image: Tensor, tokens: Sequence[Tensor]) -> EncodedImage:
         """Encode photographs.

@@ -7,15 +7,18 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from stablenormal.errors import ModelError
 from stablenormal.io.hub import resolve_model
 from stablenormal.models.architecture import SD21, SD21_SPEC, SMALL, SMALL_SPEC
 from stablenormal.models.building import ModelComponents, build_components
+from stablenormal.models.loading import load_dinov2
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.stable_diffusion import StableDiffusionBase, from_stable_diffusion
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.fresh_weights import quieten, quieten_semantic_encoder
 
 _STABLE_DIFFUSION = "sd:"
+_DINOV2 = "dinov2:"
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -35,8 +38,9 @@ def load_base(
         ModelError: if the base is missing, damaged or of another architecture.
     """
     if base == "new":
-        components = build_components(SMALL, SMALL_SPEC, torch.Generator().manual_seed(seed))
-        quieten(components)
+        components = _new(seed)
+    elif base.startswith(_DINOV2):
+        components = _from_dinov2(base.removeprefix(_DINOV2), seed, offline)
     elif base.startswith(_STABLE_DIFFUSION):
         folder = resolve_model(base.removeprefix(_STABLE_DIFFUSION), offline)
         semantic = None if semantic_base == "new" else resolve_model(semantic_base, offline)
@@ -49,6 +53,32 @@ def load_base(
     for module in components.parts().values():
         module.eval().requires_grad_(False)
     return components
+
+
+def _new(seed: int) -> ModelComponents:
+    """The small architecture with fresh weights, easy to train."""
+    components = build_components(SMALL, SMALL_SPEC, torch.Generator().manual_seed(seed))
+    quieten(components)
+    return components
+
+
+def _from_dinov2(name: str, seed: int, offline: bool) -> ModelComponents:
+    """The small architecture with fresh weights on a pretrained transformer.
+
+    Raises:
+        ModelError: if it is missing, damaged or of another size than the architecture's.
+    """
+    folder = resolve_model(name, offline)
+    encoder = load_dinov2(folder, SMALL_SPEC.semantic_input_size)
+    config, shape = encoder.network.config, SMALL.semantic
+    found = (int(config.hidden_size), int(config.num_hidden_layers), int(config.patch_size))
+    wanted = (shape.width, shape.depth, shape.patch_size)
+    if found != wanted:
+        raise ModelError(
+            f"{folder}: a DINOv2 of width {found[0]}, {found[1]} layers and patches of {found[2]}; the small "
+            f"model takes width {wanted[0]}, {wanted[1]} layers and patches of {wanted[2]} (ViT-S/14)"
+        )
+    return replace(_new(seed), semantic_encoder=encoder)
 
 
 def trainable(module: Module) -> Module:

@@ -31,6 +31,10 @@ def quieten(components: ModelComponents) -> None:
     """
     for part in components.parts().values():
         quieten_blocks(part)
+    if components.spec.predicts_change:
+        for denoiser in (components.yoso, components.refiner):  # they begin by changing nothing
+            nn.init.zeros_(denoiser.unet.conv_out.weight)
+            nn.init.zeros_(denoiser.unet.conv_out.bias)
     bias = components.autoencoder.quant_conv.bias
     with torch.no_grad():
         if isinstance(components.semantic_encoder, SemanticEncoder):

@@ -36,7 +36,7 @@ class LatentBatch:
     """One batch for the two denoisers.
 
     Attributes:
-        image_latent: the encoded photographs (B, c, h, w), En(I) where the model has no image encoder.
+        encoded: the photographs, as `ModelComponents.encode_image` gives them.
         x0: En(N), (B, c, h, w).
         weight: share of valid pixels in each latent cell, (B, 1, h, w).
         semantic: semantic features (B, C, g, g), at the latent's size where a learned upsampler aligns them,
@@ -46,7 +46,7 @@ class LatentBatch:
         coarse: En of the normals with less detail (B, c, h, w), or None.
     """
 
-    image_latent: Tensor
+    encoded: EncodedImage
     x0: Tensor
     weight: Tensor
     semantic: Tensor | None = None
@@ -77,7 +77,8 @@ class LatentCache:
             name: torch.from_numpy(np.asarray(array[index], np.float32)).to(device or "cpu")
             for name, array in self._arrays.items()
         }
-        return LatentBatch(**read)
+        latent = read.pop("image_latent")
+        return LatentBatch(EncodedImage(latent, latent), **read)
 
 
 def build_latent_cache(
@@ -107,6 +108,11 @@ def build_latent_cache(
         augmentation: smallest crop, roll in degrees and blur in pixels, as `load_batch` takes them.
         bf16: run the networks in bfloat16; entries are float16 in either case.
     """
+    if components.guides_decoder:
+        raise SettingError(
+            "variants: photographs of this model are encoded from tokens, which training goes through; give "
+            "tokens, or variants: 0"
+        )
     marker = folder / "cache.json"
     used = min(len(corpus), -(-wanted // variants))
     made_of = {
@@ -140,7 +146,7 @@ def build_latent_cache(
             batch = load_batch(corpus, index, size, rngs, (smallest_crop, 1.0), roll_deg, blur_px)
             batch = in_native_frame(batch.to(device), components.spec)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                new = encode_batch(components, batch, rngs, extras)
+                new = _arrays(encode_batch(components, batch, rngs, extras))
             for name, values in new.items():
                 shapes.setdefault(name, (count, *values.shape[1:]))
             if not arrays:
@@ -189,8 +195,8 @@ def encode_batch(
     extras: Sequence[Extra] = (),
     tune_image: bool = False,
     needs_x0: bool = True,
-) -> dict[str, Tensor]:
-    """The fields of a `LatentBatch` for images and normals in the model's frame, float32.
+) -> LatentBatch:
+    """The networks' view of images and normals in the model's frame, float32.
 
     Args:
         components: their encoders are run, without gradients.
@@ -200,24 +206,42 @@ def encode_batch(
         tune_image: let gradients through the photographs' encoder.
         needs_x0: whether anyone looks at `x0`; otherwise it is zeros, and the encoding is saved.
     """
-    if components.guides_decoder:
-        raise SettingError("latents of a model whose photographs guide its decoder cannot be trained on yet")
     with torch.set_grad_enabled(tune_image and torch.is_grad_enabled()):
         encoded = components.encode_image(batch.image)
-    image_latent = encoded.latent.float()
+    return with_truth(components, encoded, batch, rngs, extras, needs_x0)
+
+
+def with_truth(
+    components: ModelComponents,
+    encoded: EncodedImage,
+    batch: Batch,
+    rngs: Sequence[np.random.Generator],
+    extras: Sequence[Extra],
+    needs_x0: bool,
+) -> LatentBatch:
+    """Encoded photographs with what their normals give; the arguments are those of `encode_batch`."""
+    latent = encoded.latent.float()
+    encoded = encoded._replace(latent=latent, condition=encoded.condition.float())
     with torch.no_grad():
-        more: dict[str, Tensor] = {
-            name: _extra(name, components, batch, rngs, encoded).float() for name in extras
-        }
+        more = {name: _extra(name, components, batch, rngs, encoded).float() for name in extras}
         valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
-        return {
-            "image_latent": image_latent,
-            "x0": encode(components.autoencoder, batch.normals).float()
-            if needs_x0
-            else torch.zeros_like(image_latent),
-            "weight": functional.avg_pool2d(valid, reduction(components.autoencoder)),
-            **more,
-        }
+        x0 = encode(components.autoencoder, batch.normals).float() if needs_x0 else torch.zeros_like(latent)
+        weight = functional.avg_pool2d(valid, reduction(components.autoencoder))
+    return LatentBatch(encoded, x0, weight, **more)
+
+
+def _arrays(batch: LatentBatch) -> dict[str, Tensor]:
+    """What a cache keeps of a batch, by name."""
+    tensors = {
+        "image_latent": batch.encoded.latent,
+        "x0": batch.x0,
+        "weight": batch.weight,
+        "semantic": batch.semantic,
+        "normals": batch.normals,
+        "start": batch.start,
+        "coarse": batch.coarse,
+    }
+    return {name: value for name, value in tensors.items() if value is not None}
 
 
 def _extra(
@@ -233,11 +257,11 @@ def _extra(
         return encode(components.autoencoder, coarsened(batch.normals, rngs))
     if name == "semantic":
         return components.semantic_features(batch.image, encoded)
-    spec, image_latent = components.spec, encoded.latent.float()
+    spec = components.spec
     if spec.start == "noise":
         raise SettingError("own_start_fraction: needs a one-step network without noise (`train angular`)")
 
     def denoise(x: Tensor, timestep: int) -> Tensor:
-        return components.yoso.predict(x, timestep, image_latent)
+        return components.yoso.predict(x, timestep, encoded.condition)
 
-    return one_step(denoise, image_latent, torch.zeros_like(image_latent), spec.start, spec.turbo_t)
+    return one_step(denoise, encoded.latent, torch.zeros_like(encoded.latent), spec.start, spec.turbo_t)

@@ -8,6 +8,7 @@ import torch
 
 from stablenormal.data.corpus import Corpus, DrawnCorpus
 from stablenormal.data.packed import PackedCorpus, open_corpus
+from stablenormal.data.token_corpus import TokenCorpus
 from stablenormal.errors import OutputError, StableNormalError
 from stablenormal.io.atomic import reason
 from stablenormal.io.checkpoint import load_checkpoint
@@ -88,12 +89,14 @@ def _train(
 
 
 def training_corpus(settings: TrainingSettings) -> Corpus:
-    """The packed corpus of the settings, or the draws of their sources.
+    """The packed corpus of the settings, the draws of their sources, or images with tokens.
 
     Raises:
         DataError: if it is missing, damaged or empty.
         SettingError: if a source's reader or option does not exist.
     """
+    if settings.tokens:
+        return TokenCorpus([Path(folder) for folder in settings.tokens])
     if not settings.sources:
         return open_corpus(Path(settings.data))
     images = sum(stage.steps * stage.batch for stage in settings.stages)

@@ -29,7 +29,7 @@ class Stage:
     """A stretch of training at one image size: small pixels first, they are cheap."""
 
     size: int
-    """Side of the square training images in pixels, a multiple of 32."""
+    """Side of the square training images in pixels, a multiple of 8."""
     steps: int
     """Optimiser steps in this stage."""
     batch: int
@@ -37,12 +37,17 @@ class Stage:
     variants: int = 1
     """Denoisers: augmented versions of every image in the stage's latent cache; 0 keeps no cache: each sample
     is augmented anew and encoded when it is read."""
+    window: int = 0
+    """Denoisers on tokens: side in pixels of the random windows of the images that are trained on; 0 takes
+    whole images."""
 
     def __post_init__(self) -> None:
-        if self.size < 32 or self.size % 32:
-            raise SettingError(f"stage size {self.size}: use a multiple of 32, at least 32")
-        if min(self.steps, self.batch) < 1 or self.variants < 0:
-            raise SettingError(f"stage {self}: steps and batch must be at least 1, variants at least 0")
+        if self.size < 32 or self.size % 8:
+            raise SettingError(f"stage size {self.size}: use a multiple of 8, at least 32")
+        if min(self.steps, self.batch) < 1 or min(self.variants, self.window) < 0:
+            raise SettingError(
+                f"stage {self}: steps and batch must be at least 1, variants and window at least 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class TrainingSettings(ABC):
 
     base: str
     """Model folder to start from; "small" is the bundled one, "new" has random weights of that architecture,
+    "dinov2:FOLDER" or "dinov2:HUB/ID" the same on a pretrained DINOv2 ViT-S/14,
     "sd:FOLDER" or "sd:HUB/ID" begins from Stable Diffusion 1.x or 2.x."""
     data: str
     """Packed training corpus (a folder written by `stablenormal pack`); left out where `sources` stand."""
@@ -66,6 +72,9 @@ class TrainingSettings(ABC):
     sources: tuple[SourceConfig, ...] = ()
     """Weighted training sets that are read as they are, in place of `data`: reader, root, weight, keep and
     options of each. A packed mixture (`stablenormal pack --mixture`) is faster to read."""
+    tokens: tuple[str, ...] = ()
+    """Folders that `stablenormal data tokens` wrote, in place of `data`. Denoisers whose photographs are
+    encoded from tokens read the tokens, which must be of the transformer of `base`; others the images."""
     source_size: int = 256
     """Side in pixels to which the middle square of each of their views is resized."""
     optimiser: Optimiser = "adamw"
@@ -109,8 +118,10 @@ class TrainingSettings(ABC):
     """With a Stable Diffusion base: folder or hub id of a DINOv2 encoder, or "new" for a small one."""
 
     def __post_init__(self) -> None:
-        if bool(self.data) == bool(self.sources):
-            raise SettingError("give either data, a packed corpus, or sources; not both and not neither")
+        if [bool(self.data), bool(self.sources), bool(self.tokens)].count(True) != 1:
+            raise SettingError("give one of data, a packed corpus, sources, or tokens")
+        if not self.tokens and any(stage.window for stage in self.stages):
+            raise SettingError("window: of images with tokens, so give tokens too")
         if not self.stages:
             raise SettingError("a training needs at least one stage (size, steps, batch)")
         if not self.caches_latents and any(stage.variants != 1 for stage in self.stages):

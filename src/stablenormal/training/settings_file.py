@@ -71,7 +71,8 @@ def _lists(content: dict[str, Any]) -> dict[str, Any]:
         "stages": tuple(_build(Stage, stage) for stage in stages),
         "sources": tuple(source_config(source, "sources") for source in sources),
     }
-    return built | ({"data": ""} if sources and "data" not in content else {})
+    others = sources or content.get("tokens")
+    return built | ({"data": ""} if others and "data" not in content else {})
 
 
 def _build(kind: type[Built], values: Any) -> Built:

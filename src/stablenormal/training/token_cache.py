@@ -99,7 +99,7 @@ def token_batch(
     pixels, tokens, normals = [], [], []
     for entry, rng in zip(index, rngs, strict=True):
         top, left = (int(draw) * step for draw in rng.integers(0, free, 2))
-        view = corpus.view(entry, top, left, side)
+        view = corpus.token_view(entry, top, left, side)
         image = torch.from_numpy(view.image.astype(np.float32)).permute(2, 0, 1) / 255
         image = image ** rng.uniform(0.8, 1.25)  # not quite the brightness that the transformer saw
         pixels.append(torch.cat([image * 2 - 1, where[:, top : top + side, left : left + side]]))
@@ -162,7 +162,7 @@ def write_tokens(
     blur_px: float = 0.0,
     seed: int = 0,
     bf16: bool = True,
-    progress: Callable[[int], None] = lambda entries: None,
+    progress: Callable[[], None] = lambda: None,
 ) -> int:
     """Augment each sample of every finished shard once, and run the model's transformer over it.
 
@@ -178,7 +178,7 @@ def write_tokens(
         blur_px: largest standard deviation of a blur, which one image in five gets.
         seed: of the augmentation.
         bf16: run the transformer in bfloat16.
-        progress: called with the number of entries newly written.
+        progress: called after each shard, new or done before.
 
     Returns:
         How many entries the folder holds.
@@ -205,6 +205,7 @@ def write_tokens(
     done = set(finished_groups(folder))
     for number, path in enumerate(paths):
         if path.stem in done:
+            progress()
             continue
         samples = _ShardCorpus([square(sample, sample.image.shape[0]) for sample in read_shard(path)])
         arrays = _arrays(folder, path.stem, len(samples), recipe)
@@ -220,10 +221,10 @@ def write_tokens(
             arrays["images"][index] = ((batch.image + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
             arrays["normals"][index] = (batch.normals * NORMAL_SCALE).round().permute(0, 2, 3, 1).numpy()
             arrays["tokens"][index] = tokens.to(_STORED).view(torch.uint8).cpu().numpy()
-            progress(len(index))
         for array in arrays.values():
             array.flush()
         write_bytes(folder / f"{path.stem}.done", b"")
+        progress()
         _LOG.info("%s: %.1f images a second", path, len(samples) / (time.monotonic() - started))
     return len(TokenCorpus([folder]))
 
@@ -238,7 +239,7 @@ class _ShardCorpus:
 
     @property
     def size(self) -> int:
-        return self._samples[0].image.shape[0]
+        return int(self._samples[0].image.shape[0])
 
     def __len__(self) -> int:
         return len(self._samples)

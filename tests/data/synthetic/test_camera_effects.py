@@ -76,3 +76,50 @@ def test_depth_colours_run_from_near_to_far() -> None:
     brightness = colours.astype(int).sum(-1)[0]
     assert brightness[0] > brightness[1] > brightness[2] > 0 and not colours[0, 3].any()
     assert not depth_colours(np.zeros((2, 3), np.float32)).any()
+
+
+def phone_pictures(light: np.ndarray, bank: Bank, count: int = 40) -> list[np.ndarray]:
+    cover = np.ones(light.shape[:2], np.float32)
+    return [photograph(generator(seed), light, cover, bank.textures, phones=True) for seed in range(count)]
+
+
+def test_phones_repeat_from_their_seed_and_change_half_of_the_pictures(light: np.ndarray, bank: Bank) -> None:
+    pictures = phone_pictures(light, bank)
+    for one, two in zip(pictures[:5], phone_pictures(light, bank, 5), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert all(picture.dtype == np.uint8 and picture.shape == light.shape for picture in pictures)
+
+
+def test_phones_sharpen_edges_with_halos(bank: Bank) -> None:
+    """Beside a step between two greys some pictures go beyond both, which nothing else here does."""
+    step = np.full((48, 48, 3), 0.1, np.float32)
+    step[:, 24:] = 0.35
+
+    def overshoot(phones: bool) -> int:
+        count = 0
+        for seed in range(60):
+            rows = photograph(
+                generator(seed), step, np.ones((48, 48), np.float32), bank.textures, phones=phones
+            )
+            profile = rows.astype(float).mean((0, 2))
+            left, right = profile[8:18].mean(), profile[30:40].mean()
+            halo = max(left - profile[20:24].min(), profile[24:28].max() - right)
+            count += halo > 0.08 * (right - left) and right - left > 20
+        return count
+
+    assert overshoot(True) > 2 * overshoot(False) + 5
+
+
+def test_phones_stand_more_things_on_white(bank: Bank) -> None:
+    light, cover = np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.float32)
+    light[:16] = cover[:16, :, None] = 1
+    cover[:16] = 1
+
+    def white(phones: bool) -> float:
+        grounds = [
+            photograph(generator(seed), light, cover, bank.textures, phones=phones)[20:]
+            for seed in range(100)
+        ]
+        return float(np.mean([ground.mean() > 190 and ground.std() < 25 for ground in grounds]))
+
+    assert white(True) > white(False) + 0.08

@@ -1,6 +1,7 @@
 """The stream of samples: the same seed, the same bytes, whatever part is rendered by whom."""
 
 import errno
+import json
 import os
 import tarfile
 from contextlib import closing
@@ -16,8 +17,10 @@ import pytest
 from stablenormal.data.sample import CLASSES, Sample
 from stablenormal.data.shards import iterate_samples, list_shards
 from stablenormal.data.synthetic import writing
+from stablenormal.data.synthetic.assets import bank_name
 from stablenormal.data.synthetic.bank import Bank
 from stablenormal.data.synthetic.corpus import (
+    ASSETS_RECIPE_NUMBER,
     VIEWS,
     CorpusRenderer,
     Mix,
@@ -288,3 +291,37 @@ def test_a_full_disk_leaves_no_part_of_a_shard(tmp_path: Path, monkeypatch: pyte
     assert isinstance(error, OutputError)
     assert "shard-000000.tar: the disk is full; free some space" in str(error)
     assert not list(tmp_path.iterdir())  # not even a hidden one
+
+
+def test_models_furnish_a_corpus_whose_recipe_names_them(
+    tmp_path: Path, prepared: Path, samples: list[Sample]
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    mix = mix_of({"object": 1, "closeup": 1})
+    settings = {"size": SIZE, "shard_size": 4, "bank_fraction": LITTLE, "assets": prepared, "mix": mix}
+    write_corpus(one, 5, 8, workers=2, **settings)
+    write_corpus(two, 5, 8, workers=1, **settings)
+    assert [a.read_bytes() for a in list_shards(one)] == [b.read_bytes() for b in list_shards(two)]
+    recipe = json.loads((one / "corpus.json").read_text())
+    assert recipe["assets"] == bank_name(prepared) and recipe["assets_recipe"] == ASSETS_RECIPE_NUMBER
+    with pytest.raises(DataError, match="holds another corpus .assets"):
+        write_corpus(one, 5, 8, **{**settings, "assets": None})
+    with pytest.raises(DataError, match="holds another corpus .phones None, not False"):
+        write_corpus(one, 5, 8, phones=False, **settings)
+
+
+def test_a_corpus_without_models_says_nothing_of_them(tmp_path: Path) -> None:
+    """Its recipe stays the one of corpora that were made before models could be given."""
+    write(tmp_path, workers=1, count=1)
+    assert set(json.loads((tmp_path / "corpus.json").read_text())) == {
+        "seed", "count", "size", "shard_size", "mix", "bank", "recipe",
+    }  # fmt: skip
+
+
+def test_phones_change_the_picture_alone(samples: list[Sample]) -> None:
+    with closing(CorpusRenderer(5, SIZE, None, LITTLE, phones=True)) as corpus:
+        taken = list(corpus.samples(0, 8))
+    assert any(not np.array_equal(a.image, b.image) for a, b in zip(samples, taken, strict=False))
+    for plain, phone in zip(samples, taken, strict=False):
+        np.testing.assert_array_equal(plain.normals, phone.normals)
+        np.testing.assert_array_equal(plain.depth, phone.depth)

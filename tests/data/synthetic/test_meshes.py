@@ -95,3 +95,62 @@ def test_tube_keeps_its_radius() -> None:
 def test_fitted_to_unit_ball() -> None:
     mesh = meshes.fitted_to_unit_ball(meshes.box((1, 2, 7), (3, 3, 3)))
     assert np.linalg.norm(mesh.positions, axis=1).max() == pytest.approx(1, abs=1e-5)
+
+
+def mixed_up(faces: np.ndarray) -> np.ndarray:
+    """The faces with two in three wound the other way round."""
+    turned = faces.copy()
+    turned[np.arange(len(faces)) % 3 > 0] = turned[np.arange(len(faces)) % 3 > 0][:, ::-1]
+    return turned
+
+
+def test_faces_are_wound_alike_and_bodies_outward() -> None:
+    points, faces = meshes.sphere_points(2)
+    apart = np.vstack([points, points * 0.5 + [3.0, 0, 0]])  # two bodies
+    both = np.vstack([faces, faces + len(points)])
+    for given in (both, both[:, ::-1], mixed_up(both)):
+        wound, turned = meshes.wound_alike(apart, given)
+        corners = apart[wound]
+        across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        middle = np.where(np.arange(len(wound)) < len(faces), 0.0, 3.0)[:, None] * [1, 0, 0]
+        assert (np.einsum("ij,ij->i", across, corners.mean(1) - middle) > 0).all()
+        assert turned == (wound != given).any(1).sum()
+    assert meshes.wound_alike(apart, both)[1] == 0
+
+
+def test_an_open_sheet_keeps_the_side_of_most_of_its_faces() -> None:
+    n = 5
+    points = np.array([[x, y, 0.0] for y in range(n) for x in range(n)])
+    faces = np.array(
+        [[i, i + 1, i + n] for i in range(n * (n - 1)) if i % n < n - 1]
+        + [[i + 1, i + n + 1, i + n] for i in range(n * (n - 1)) if i % n < n - 1]
+    )
+    wrong = faces.copy()
+    wrong[[3, 7]] = wrong[[3, 7]][:, ::-1]
+    wound, turned = meshes.wound_alike(points, wrong)
+    np.testing.assert_array_equal(wound, faces)
+    assert turned == 2
+
+
+def test_smoothing_needs_faces_wound_alike() -> None:
+    """A sphere whose faces are wound at random is smooth again after `wound_alike`."""
+    points, faces = meshes.sphere_points(3)
+    mesh = meshes.mesh_from_faces(points, meshes.wound_alike(points, mixed_up(faces))[0])
+    assert np.einsum("ij,ij->i", mesh.positions, mesh.vertices[:, 3:6]).min() > 0.999
+
+
+def test_own_textures_stretch_with_the_mesh_and_others_do_not() -> None:
+    mesh = meshes.box((1, 1, 1))
+    larger = meshes.scaling(2.0)
+    np.testing.assert_allclose(meshes.transformed(mesh, larger).vertices[:, 6:], 2 * mesh.vertices[:, 6:])
+    np.testing.assert_allclose(
+        meshes.transformed(mesh, larger, own_texture=True).vertices[:, 6:], mesh.vertices[:, 6:]
+    )
+
+
+def test_vertices_in_order_of_use_make_the_same_triangles() -> None:
+    mesh = meshes.sphere(1.0, 2)
+    ordered = meshes.in_order_of_use(mesh)
+    np.testing.assert_array_equal(ordered.vertices[ordered.faces], mesh.vertices[mesh.faces])
+    first = [ordered.faces.ravel().tolist().index(k) for k in range(len(ordered.vertices))]
+    assert first == sorted(first)

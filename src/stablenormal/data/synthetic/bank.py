@@ -8,6 +8,7 @@ import numpy.typing as npt
 from stablenormal.data.synthetic import furniture as pieces
 from stablenormal.data.synthetic import shapes as objects
 from stablenormal.data.synthetic import textures as surfaces
+from stablenormal.data.synthetic.assets import Asset, AssetBank
 from stablenormal.data.synthetic.draws import Rng
 from stablenormal.data.synthetic.pieces import Furniture
 from stablenormal.data.synthetic.shapes import Shape
@@ -30,6 +31,8 @@ class Bank:
     """(E, 64, 128, 3): linear light, z up; the last SKIES of them are outdoor skies."""
     shapes: tuple[Shape, ...]
     furniture: tuple[Furniture, ...]
+    assets: tuple[Asset, ...] = ()
+    """Models that others made, where some were given."""
 
     def of_kind(self, *kinds: str) -> list[Furniture]:
         """The furniture of these kinds."""
@@ -40,12 +43,13 @@ class Bank:
         return [shape for shape in self.shapes if shape.kind in kinds]
 
 
-def build_bank(rng: Rng, *, fraction: float = 1.0) -> Bank:
+def build_bank(rng: Rng, *, fraction: float = 1.0, assets: AssetBank | None = None) -> Bank:
     """A new bank.
 
     Args:
         rng: source of all choices.
         fraction: size against the full bank (at least one of every kind stays); tests use little ones.
+        assets: models that others made; their pictures follow the painted textures.
     """
     layers: dict[str, list[int]] = {}
     painted: list[npt.NDArray[np.uint8]] = []
@@ -63,7 +67,11 @@ def build_bank(rng: Rng, *, fraction: float = 1.0) -> Bank:
     furniture = [
         maker(rng) for count, maker in pieces.MAKERS.values() for _ in range(_share(count, fraction))
     ]
-    return Bank(np.stack(painted), layers, np.stack(lights + skies), tuple(shapes), tuple(furniture))
+    textures, models = np.stack(painted), tuple[Asset, ...]()
+    if assets is not None:
+        models = assets.painted_from(len(textures))
+        textures = np.concatenate([textures, assets.pictures])
+    return Bank(textures, layers, np.stack(lights + skies), tuple(shapes), tuple(furniture), models)
 
 
 def _share(count: float, fraction: float) -> int:

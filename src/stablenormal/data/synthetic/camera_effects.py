@@ -11,7 +11,7 @@ from stablenormal.data.transforms import compressed
 Image = npt.NDArray[np.uint8]
 
 
-def photograph(rng: Rng, colour: Map, coverage: Map, textures: Image) -> Image:
+def photograph(rng: Rng, colour: Map, coverage: Map, textures: Image, *, phones: bool = False) -> Image:
     """Develop linear light into a display-coded picture.
 
     Args:
@@ -19,6 +19,9 @@ def photograph(rng: Rng, colour: Map, coverage: Map, textures: Image) -> Image:
         colour: (H, W, 3) linear, weighted by coverage.
         coverage: (H, W), how much of each pixel shows a surface.
         textures: (L, N, N, 4) display-coded pictures that can serve as background.
+        phones: whether half of the pictures are also developed as telephones do: noise smoothed away in
+            blotches, sharpened, with more local contrast, saved small and hard; and whether white grounds
+            are as frequent as black ones, and pictures with hard light and dark more so.
 
     Returns:
         (H, W, 3) RGB.
@@ -26,9 +29,19 @@ def photograph(rng: Rng, colour: Map, coverage: Map, textures: Image) -> Image:
     picture = _tone(rng, _exposed(rng, colour, coverage))
     if coverage.min() < 1:
         weight = coverage[..., None].astype(float)
-        picture = picture * weight + background(rng, coverage.shape[0], textures) * (1 - weight)
+        whiter = phones and chance(rng, 0.25)
+        ground = (
+            np.full((*coverage.shape, 3), rng.uniform(0.85, 1))
+            if whiter
+            else background(rng, coverage.shape[0], textures)
+        )
+        picture = picture * weight + ground * (1 - weight)
     picture = _lens(rng, picture)
+    if phones and chance(rng, 0.12):
+        picture = _harder(rng, picture)
     picture = _colours(rng, picture)
+    if phones and chance(rng, 0.5):
+        return _phone(rng, picture)
     picture = _noise(rng, picture)
     image = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     return compressed(image, int(rng.integers(35, 96))) if chance(rng, 0.5) else image
@@ -116,3 +129,38 @@ def _noise(rng: Rng, picture: Array) -> Array:
         strength = rng.uniform(0.003, 0.03)
         picture = picture + rng.normal(0, strength, (*picture.shape[:2], channels))
     return picture
+
+
+def _harder(rng: Rng, picture: Array) -> Array:
+    """High contrast in colour: an S curve around the picture's middle, so that ends are lost."""
+    middle, slope = float(np.median(picture)), rng.uniform(3, 8)
+    low, high = (1 / (1 + np.exp(-slope * (end - middle))) for end in (0.0, 1.0))
+    hard: Array = (1 / (1 + np.exp(-slope * (picture - middle))) - low) / (high - low)
+    return hard
+
+
+def _phone(rng: Rng, picture: Array) -> Image:
+    """What a telephone saves: noise smoothed into blotches, local contrast, sharpened edges, JPEG."""
+    side = picture.shape[0]
+    shot = np.asarray(np.clip(picture, 0, 1), np.float32)
+    strength = rng.uniform(0.004, 0.05)
+    fine = rng.normal(0, strength, (side, side, 1))
+    coarse = cv2.resize(
+        rng.normal(0, 0.7 * strength, (side // 3 + 1, side // 3 + 1, 3)), (side, side),
+        interpolation=cv2.INTER_LINEAR,
+    )  # fmt: skip
+    shot = np.asarray(shot + fine * (0.4 + 0.6 * (1 - shot)) + coarse, np.float32)
+    if chance(rng, 0.6):  # smoothed where the noise is, edges kept
+        shot = np.asarray(cv2.bilateralFilter(shot, 5, 2.5 * strength + 0.02, 2.0), np.float32)
+    if chance(rng, 0.4):  # local contrast
+        wide = np.asarray(cv2.GaussianBlur(shot, (0, 0), side / rng.uniform(12, 40)), np.float32)
+        shot = shot + (shot - wide) * rng.uniform(0.15, 0.6)
+    if chance(rng, 0.75):  # sharpened, with halos
+        soft = np.asarray(cv2.GaussianBlur(shot, (0, 0), rng.uniform(0.6, 1.8)), np.float32)
+        shot = shot + (shot - soft) * rng.uniform(0.4, 2.2)
+    image: Image = (np.clip(shot, 0, 1) * 255 + 0.5).astype(np.uint8)
+    if chance(rng, 0.3):  # made small and large again
+        small = max(16, round(side * rng.uniform(0.45, 0.9)))
+        image = np.asarray(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), np.uint8)
+        image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return compressed(image, int(rng.integers(18, 90)))

@@ -27,7 +27,7 @@ _FRONT_KINDS = (
 )
 
 
-def _stage(
+def stage(
     build: SceneBuilder,
     rng: Rng,
     behind: float,
@@ -69,13 +69,13 @@ def closeup(rng: Rng, bank: Bank) -> Scene:
         foot = np.array([rng.uniform(-0.3, x), behind - rng.uniform(0.9, 1.3), 0.001])
         put_shape(build, rng, pick(rng, bank.shapes), foot, rng.uniform(0.06, 0.25))
     low, high = np.array([-0.2, behind - 0.7, 0]), np.array([x + 0.2, behind, 1.6])
-    _stage(build, rng, behind, sides=(-0.2, x + 0.2))
+    stage(build, rng, behind, sides=(-0.2, x + 0.2))
     return build.bake(low, high, fronts=fronts, focuses=focuses, backdrop=True)
 
 
 def _close_boxes(build: SceneBuilder, rng: Rng, bank: Bank) -> Scene:
     """Boxes, books and packets packed close on a table or floor, their fronts toward the camera."""
-    _stage(build, rng, rng.uniform(0.3, 1.5), pick(rng, ("table", "table", "floor")))
+    stage(build, rng, rng.uniform(0.3, 1.5), pick(rng, ("table", "table", "floor")))
     kinds = pick(
         rng,
         (("box",), ("box", "case"), ("books", "box"), ("box", "bottle", "cup"), ("case", "pouch", "round")),
@@ -148,7 +148,7 @@ def statue(rng: Rng, bank: Bank) -> Scene:
         focuses.append(top - [0, 0, low[2] * size * rng.uniform(0.7, 1.3)])
     if not lonely:
         behind = rng.uniform(0.5, 1.5)
-        _stage(build, rng, behind, pick(rng, ("floor", "ground")))
+        stage(build, rng, behind, pick(rng, ("floor", "ground")))
         if chance(rng, 0.3):  # piers left and right
             for side in (-1, 1):
                 at = (side * rng.uniform(0.8, 1.5), behind - 0.15, 1.5)
@@ -180,11 +180,11 @@ def drapery(rng: Rng, bank: Bank) -> Scene:
         focuses += [
             np.array([*rng.uniform(-0.6, 0.6, 2) * [wide, deep], float(height.mean())]) for _ in range(3)
         ]
-        _stage(build, rng, deep * rng.uniform(1.0, 1.5))
+        stage(build, rng, deep * rng.uniform(1.0, 1.5))
         low, high = np.array([-wide, -deep, 0.0]), np.array([wide, deep, 0.4])
     elif style == 1:  # hanging
         tall, behind = rng.uniform(1.0, 2.4), 0.25
-        _stage(build, rng, behind)
+        stage(build, rng, behind)
         x = -1.2
         while x < 1.2:
             wide = rng.uniform(0.4, 1.6)
@@ -206,7 +206,7 @@ def drapery(rng: Rng, bank: Bank) -> Scene:
             ),
         )
         shapes = bank.shapes_of_kind(*kinds)
-        _stage(build, rng, rng.uniform(0.5, 1.5), pick(rng, ("table", "floor", "soft")))
+        stage(build, rng, rng.uniform(0.5, 1.5), pick(rng, ("table", "floor", "soft")))
         for k in range(rng.integers(3, 12)):
             at = np.array([*rng.normal(0, 0.28, 2), 0.002 + 0.035 * k])
             put_shape(build, rng, pick(rng, shapes), at, rng.uniform(0.12, 0.32), tumble=0.15)
@@ -220,9 +220,9 @@ def lattice(rng: Rng, bank: Bank) -> Scene:
     build = SceneBuilder("lattice")
     behind, terrace = rng.uniform(0.5, 2.0), chance(rng, 0.3)
     if terrace:
-        _terrace(build, rng, behind)
+        paved_terrace(build, rng, behind)
     else:
-        _stage(build, rng, behind)
+        stage(build, rng, behind)
     focuses: list[Array] = []
     pieces = bank.of_kind(
         *pick(
@@ -270,7 +270,7 @@ def lattice(rng: Rng, bank: Bank) -> Scene:
     )
 
 
-def _terrace(build: SceneBuilder, rng: Rng, behind: float) -> None:
+def paved_terrace(build: SceneBuilder, rng: Rng, behind: float) -> None:
     """Paving before the wall of a house with windows and a bench along it."""
     build.add_box((60, 60, 0.1), (0, behind - 29.9, -0.05), build.slot("ground"), build.instance("ground"))
     tall, wide = rng.uniform(2.6, 6), rng.uniform(6, 30)

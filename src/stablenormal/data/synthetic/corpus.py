@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from itertools import groupby, takewhile
+from pathlib import Path
 
 import numpy as np
 
 from stablenormal.data.sample import Sample
+from stablenormal.data.synthetic.assets import AssetBank, load_bank
 from stablenormal.data.synthetic.bank import Bank, build_bank
 from stablenormal.data.synthetic.camera_effects import photograph
 from stablenormal.data.synthetic.cameras import Camera, place_camera
@@ -18,6 +20,7 @@ from stablenormal.data.synthetic.draws import Rng, generator
 from stablenormal.data.synthetic.lighting import draw_lighting
 from stablenormal.data.synthetic.materials import draw_materials
 from stablenormal.data.synthetic.rasteriser import GBuffer
+from stablenormal.data.synthetic.real_scenes import REAL_BUILDERS
 from stablenormal.data.synthetic.renderers import Renderer, RendererSettings, open_renderer
 from stablenormal.data.synthetic.scene import Scene
 from stablenormal.data.synthetic.scenes import BUILDERS
@@ -35,6 +38,8 @@ VIEWS_PER_DRAW = {
 """Views that share one draw of lights and materials."""
 RECIPE_NUMBER = 2
 """Raised whenever the same seed would give other bytes."""
+ASSETS_RECIPE_NUMBER = 2
+"""The same for corpora with models that others made."""
 SCENES_PER_BANK = 400
 """A new bank of textures, shapes and furniture after so many scenes."""
 TRIES = 6
@@ -66,6 +71,13 @@ class Mix:
         shares = [getattr(self, entry.name) for entry in fields(self)]
         if not all(0 <= share < np.inf for share in shares) or sum(shares) <= 0:
             raise SettingError(f"mix {self}: shares must be zero or more, and not all zero")
+
+
+REAL_MIX = Mix(
+    room=0.27, tabletop=0.17, object=0.17, street=0.03, closeup=0.2, statue=0.04, drapery=0.04, lattice=0.04,
+    foliage=0.03, architecture=0.04,
+)  # fmt: skip
+"""Shares where models are given and no mix is."""
 
 
 def mix_of(shares: Mapping[str, float]) -> Mix:
@@ -147,6 +159,8 @@ class CorpusRenderer:
         mix: Mix | None = None,
         bank_fraction: float = 1.0,
         renderer: RendererSettings | None = None,
+        assets: Path | None = None,
+        phones: bool | None = None,
     ) -> None:
         """Open the renderer.
 
@@ -156,12 +170,18 @@ class CorpusRenderer:
             mix: shares of the kinds of scenes.
             bank_fraction: size of the banks against the full ones.
             renderer: which renderer; all show the same views of the same scenes.
+            assets: models of others that furnish the scenes, as prepared by `assets.prepared_bank`.
+            phones: as of `camera_effects.photograph`; by default only with assets.
 
         Raises:
             SettingError: if an argument is out of range or the renderer cannot run here.
         """
         check_settings(seed, size)
-        self._seed, self._mix, self._bank_fraction = seed, mix, bank_fraction
+        self._assets: AssetBank | None = None if assets is None else load_bank(assets)
+        self._phones = assets is not None if phones is None else phones
+        self._builders = BUILDERS if assets is None else REAL_BUILDERS
+        self._seed, self._bank_fraction = seed, bank_fraction
+        self._mix = mix or (Mix() if assets is None else REAL_MIX)
         self._renderer = open_renderer(renderer or RendererSettings(), size)
         self._bank: tuple[int, Bank] | None = None
 
@@ -173,7 +193,7 @@ class CorpusRenderer:
         late_enough = (view for view in wanted if view.index >= start)
         for (number, kind), views in groupby(late_enough, lambda view: (view.scene, view.kind)):
             bank = self._bank_of(number)
-            scene = BUILDERS[kind](generator(self._seed, _SCENE, number), bank)
+            scene = self._builders[kind](generator(self._seed, _SCENE, number), bank)
             self._renderer.load_scene(scene)
             yield from self._views(scene, bank, views)
 
@@ -183,14 +203,16 @@ class CorpusRenderer:
                 if place == 0:
                     dress(self._renderer, generator(self._seed, _DRAW, view.scene, draw), scene, bank)
                 rng = generator(self._seed, _VIEW, view.scene, view.number)
-                yield render_view(self._renderer, rng, scene, bank, self._seed, view)
+                yield render_view(self._renderer, rng, scene, bank, self._seed, view, phones=self._phones)
 
     def _bank_of(self, scene_number: int) -> Bank:
         number = scene_number // SCENES_PER_BANK
         if self._bank is None or self._bank[0] != number:
             self._bank = (
                 number,
-                build_bank(generator(self._seed, _BANK, number), fraction=self._bank_fraction),
+                build_bank(
+                    generator(self._seed, _BANK, number), fraction=self._bank_fraction, assets=self._assets
+                ),
             )
             self._renderer.load_bank(self._bank[1])
         return self._bank[1]
@@ -202,11 +224,13 @@ class CorpusRenderer:
 
 def dress(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank) -> None:
     """Give the loaded scene new materials and lights."""
-    renderer.set_materials(draw_materials(rng, scene.roles, bank.layers, scene.emissions))
+    renderer.set_materials(draw_materials(rng, scene.roles, bank.layers, scene.emissions, scene.paints))
     renderer.set_lighting(draw_lighting(rng, scene, len(bank.environments)))
 
 
-def render_view(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank, seed: int, view: View) -> Sample:
+def render_view(
+    renderer: Renderer, rng: Rng, scene: Scene, bank: Bank, seed: int, view: View, *, phones: bool = False
+) -> Sample:
     """Look for a camera that shows something, and take its picture."""
     for attempt in range(TRIES):
         camera = place_camera(rng, scene)
@@ -222,7 +246,7 @@ def render_view(renderer: Renderer, rng: Rng, scene: Scene, bank: Bank, seed: in
     )
     colour, coverage = renderer.colour(camera, float(reach))
     return Sample(
-        image=photograph(rng, colour, coverage, bank.textures),
+        image=photograph(rng, colour, coverage, bank.textures, phones=phones),
         normals=geometry.normals,
         depth=geometry.depth,
         labels=geometry.labels,

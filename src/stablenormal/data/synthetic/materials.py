@@ -1,6 +1,7 @@
 """What surfaces are made of. Drawn anew for every light draw, so that no texture is tied to a shape."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,21 @@ FIELDS = 18
 """Numbers in one material; see `draw_material` for their order, which the shader reads."""
 CLEARNESS = 15
 """Which of them says how much is seen through."""
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What a model file says about one of its materials."""
+
+    colour: tuple[float, float, float]
+    """Display-coded RGB in [0, 1]."""
+    picture: int = -1
+    """Row of the bank's textures, laid on by the model's own texture coordinates; -1: none."""
+    opacity: float = 1.0
+    """1: nothing is seen through it."""
+    gloss: float = 0.3
+    """0: matt, 1: polished."""
+    metal: bool = False
 
 
 def draw_material(rng: Rng, role: str, layers: Mapping[str, Sequence[int]], emission: float) -> Array:
@@ -186,9 +202,73 @@ def _glass_tints(rng: Rng) -> tuple[Array, Array, float]:
     return light, light, 1.0
 
 
+def draw_painted(
+    rng: Rng, paint: Paint, role: str, layers: Mapping[str, Sequence[int]], emission: float
+) -> Array:
+    """One material for a part of a model: its own colour or picture more often than not.
+
+    Args:
+        rng: source of all choices.
+        paint: what the model says.
+        role: a key of ROLES, for parts that get another material.
+        layers: texture kind -> its layers in the texture array.
+        emission: light given off.
+
+    Returns:
+        (18,), as `draw_material`. A picture lies as its texture coordinates say: once per unit, not turned.
+        The shader shifts textures by 50 reflectances, which are whole numbers here.
+    """
+    clear = 1 - paint.opacity
+    own = paint.picture >= 0
+    if not own and clear < 0.05 and not paint.metal and chance(rng, 0.25):
+        return draw_material(rng, role, layers, emission)
+    roughness = float(np.clip(1 - 0.85 * paint.gloss + rng.normal(0, 0.12), 0.08, 1.0))
+    if chance(rng, 0.1):
+        roughness = rng.uniform(0.1, 1)
+    second, replace = np.zeros(3), 0.0
+    if not own:
+        base = np.array(paint.colour) ** 2.2
+        if chance(rng, 0.15):
+            base = surface_colour(rng) ** 2.2
+        tint = np.clip(base * np.exp(rng.normal(0, 0.12, 3)) + 0.004, 0, 1)
+        second, replace = tint * rng.uniform(0.8, 1.0), 1.0
+    elif chance(rng, 0.12):  # dyed: the picture's light and dark in other colours
+        tint, second, replace = surface_colour(rng) ** 2.2, surface_colour(rng) ** 2.2, 1.0
+    else:
+        tint = np.clip(rng.uniform(0.7, 1.1) * np.exp(rng.normal(0, 0.05, 3)), 0, 1)
+    metalness = float(paint.metal and not own)
+    if metalness and chance(rng, 0.5):
+        tint, second = np.clip(tint * 1.5 + 0.15, 0, 1), np.clip(second * 1.5 + 0.1, 0, 1)
+    refraction = 0.15
+    if clear >= 0.05:
+        clear, metalness, roughness = float(np.clip(clear, 0.3, 0.97)), 0.0, log_uniform(rng, 0.05, 0.2)
+        tint = np.clip(0.4 + 0.75 * tint, 0, 1)
+        refraction = rng.uniform(0.0, 1.0) if chance(rng, 0.4) else 0.15
+    else:
+        clear = 0.0
+    soft = {"leaf": 0.7, "shade": 0.5, "soft": 0.1}.get(role, 0.05)
+    translucent = rng.uniform(0.15, 0.6) if metalness == 0 and clear == 0 and chance(rng, soft) else 0.0
+    layer = paint.picture if own else pick(rng, layers["plain"])
+    reflectance = pick(rng, (0.02, 0.04, 0.04, 0.06))
+    return np.array(
+        [layer, 1.0, 0.0, roughness, *tint, metalness, *second, replace, emission, 0.0, reflectance, clear]
+        + [translucent, refraction]
+    )
+
+
 def draw_materials(
-    rng: Rng, roles: Sequence[str], layers: Mapping[str, Sequence[int]], emissions: Mapping[int, float]
+    rng: Rng,
+    roles: Sequence[str],
+    layers: Mapping[str, Sequence[int]],
+    emissions: Mapping[int, float],
+    paints: Mapping[int, Paint] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """A material for every slot of a scene: (slots, FIELDS)."""
-    rows = [draw_material(rng, role, layers, emissions.get(slot, 0.0)) for slot, role in enumerate(roles)]
+    """A material for every slot of a scene: (slots, FIELDS); `paints` has those that a model file gives."""
+    rows = []
+    for slot, role in enumerate(roles):
+        emission, paint = emissions.get(slot, 0.0), (paints or {}).get(slot)
+        if paint is None:
+            rows.append(draw_material(rng, role, layers, emission))
+        else:
+            rows.append(draw_painted(rng, paint, role, layers, emission))
     return np.array(rows, np.float32)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from stablenormal.data.synthetic.draws import Array
 
@@ -35,13 +37,16 @@ class Mesh:
         return self.positions.min(0).astype(float), self.positions.max(0).astype(float)
 
 
-def mesh_from_faces(points: Array, faces: Faces, crease_deg: float = CREASE_DEG) -> Mesh:
+def mesh_from_faces(
+    points: Array, faces: Faces, crease_deg: float = CREASE_DEG, uv: Array | None = None
+) -> Mesh:
     """A mesh whose normals are smooth across edges flatter than the crease angle.
 
     Args:
         points: (V, 3), shared between faces that touch.
-        faces: (F, 3) rows of `points`; the winding does not matter for shading.
+        faces: (F, 3) rows of `points`; neighbours are wound the same way round.
         crease_deg: edges sharper than this stay sharp.
+        uv: texture coordinates (F, 3, 2) of the corners; without them those of `box_uv`.
     """
     corners = points[faces]  # (F, 3, 3)
     scaled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -51,7 +56,46 @@ def mesh_from_faces(points: Array, faces: Faces, crease_deg: float = CREASE_DEG)
     face_normals = scaled[keep] / area[keep][:, None]
     angles = _corner_angles(corners)
     normals = _corner_normals(faces, angles, face_normals, np.cos(np.radians(crease_deg)))
-    return _join_equal_vertices(corners.reshape(-1, 3), normals, box_uv(corners, face_normals))
+    texture = box_uv(corners, face_normals) if uv is None else uv[keep].reshape(-1, 2)
+    return _join_equal_vertices(corners.reshape(-1, 3), normals, texture)
+
+
+def wound_alike(points: Array, faces: Faces) -> tuple[Faces, int]:
+    """Faces turned so that neighbours across an edge are wound the same way round, and closed bodies outward.
+
+    Args:
+        points: (V, 3), shared between faces that touch.
+        faces: (F, 3) rows of `points`.
+
+    Returns:
+        The faces (F, 3), and how many of them were turned. One-sided bands (Moebius) stay as they are.
+    """
+    count = len(faces)
+    edges = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)  # (3F, 2), in winding order
+    upward = edges[:, 0] < edges[:, 1]
+    keys = np.sort(edges, 1) @ np.array([len(points), 1])
+    order = np.argsort(keys, kind="stable")
+    _, starts, shared = np.unique(keys[order], return_index=True, return_counts=True)
+    first, second = order[starts[shared == 2]], order[starts[shared == 2] + 1]  # edges of exactly two faces
+    one, two = first // 3, second // 3
+    differ = upward[first] == upward[second]  # the same direction twice: wound differently
+    # Each face is two nodes, as it is and turned; what is connected goes together.
+    rows = np.concatenate([one, one + count])
+    columns = np.concatenate([two + count * differ, two + count * ~differ])
+    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(2 * count, 2 * count))
+    _, group = connected_components(graph, directed=False)
+    as_is, turned = group[:count], group[count:]
+    flip = as_is > turned  # of the two mirrored groups, the one with the smaller number
+    body = np.minimum(as_is, turned)
+    flipped = np.where(flip[:, None], faces[:, ::-1], faces)
+    corners = points[flipped] - points.mean(0)
+    volume = np.bincount(body, np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])))
+    edge_body = body[one]
+    closed = np.bincount(edge_body, minlength=len(volume)) * 2 >= np.bincount(body, minlength=len(volume)) * 3
+    kept = np.bincount(body, np.where(flip, -1, 1), minlength=len(volume)) >= 0  # most faces as they were
+    inward = np.where(closed, volume < 0, ~kept)
+    flip = flip ^ inward[body]
+    return np.where(flip[:, None], faces[:, ::-1], faces), int(flip.sum())
 
 
 def _corner_angles(corners: Array) -> Array:
@@ -99,6 +143,15 @@ def _join_equal_vertices(positions: Array, normals: Array, uv: Array) -> Mesh:
     return Mesh(rows[first], inverse.reshape(-1, 3).astype(np.int32))
 
 
+def in_order_of_use(mesh: Mesh) -> Mesh:
+    """The same mesh with its vertices in the order in which the faces first name them."""
+    used, first = np.unique(mesh.faces, return_index=True)
+    order = used[np.argsort(first)]
+    place = np.zeros(len(mesh.vertices), np.int32)
+    place[order] = np.arange(len(order))
+    return Mesh(mesh.vertices[order], place[mesh.faces])
+
+
 def with_normals(points: Array, faces: Faces, normals: Array) -> Mesh:
     """A mesh whose vertex normals (V, 3) are known exactly."""
     corners = points[faces]
@@ -119,14 +172,18 @@ def merged(meshes: Sequence[Mesh]) -> Mesh:
     )
 
 
-def transformed(mesh: Mesh, matrix: Array) -> Mesh:
-    """The mesh under an affine map (4, 4); normals follow, textures keep their size."""
+def transformed(mesh: Mesh, matrix: Array, *, own_texture: bool = False) -> Mesh:
+    """The mesh under an affine map (4, 4); normals follow.
+
+    Textures keep their size in metres; with `own_texture` they stretch with the mesh: a picture made for it.
+    """
     linear = matrix[:3, :3]
     vertices = np.empty_like(mesh.vertices)
     vertices[:, :3] = mesh.vertices[:, :3] @ linear.T + matrix[:3, 3]
     normals = mesh.vertices[:, 3:6] @ np.linalg.inv(linear)
     vertices[:, 3:6] = normals / np.linalg.norm(normals, axis=1, keepdims=True)
-    vertices[:, 6:] = mesh.vertices[:, 6:] * np.cbrt(abs(np.linalg.det(linear)))
+    size = 1.0 if own_texture else np.cbrt(abs(np.linalg.det(linear)))
+    vertices[:, 6:] = mesh.vertices[:, 6:] * size
     return Mesh(vertices, mesh.faces)
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from stablenormal.data.synthetic.assets import Asset
 from stablenormal.data.synthetic.draws import Array, Rng, chance, direction
-from stablenormal.data.synthetic.meshes import rotation, scaling, translation
+from stablenormal.data.synthetic.meshes import rotation, scaling, transformed, translation
 from stablenormal.data.synthetic.pieces import Furniture
 from stablenormal.data.synthetic.scene import SceneBuilder
 from stablenormal.data.synthetic.shapes import Shape
@@ -22,6 +23,15 @@ def put_shape(
     lowest = float((shape.mesh.positions @ linear[2, :3]).min())
     pose = translation(foot - [0, 0, lowest]) @ linear
     build.add(shape.mesh, build.slot(shape.role), build.instance(shape.label), pose)
+
+
+def put_asset(build: SceneBuilder, rng: Rng, asset: Asset, pose: Array) -> None:
+    """Place a model that others made under a pose (4, 4)."""
+    own = build.instance(asset.label)
+    for part in asset.parts:
+        emission = rng.uniform(0.5, 4) if part.role == "shade" and chance(rng, 0.25) else 0.0
+        slot = build.slot(part.role, emission, part.paint)
+        build.add(transformed(part.mesh, pose, own_texture=part.own_texture), slot, own)
 
 
 def put_furniture(build: SceneBuilder, rng: Rng, piece: Furniture, pose: Array) -> None:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from stablenormal.data.sample import CLASSES
 from stablenormal.data.synthetic.draws import Array
+from stablenormal.data.synthetic.materials import Paint
 from stablenormal.data.synthetic.meshes import Mesh, box, transformed
 
 
@@ -41,6 +42,8 @@ class Scene:
     """Material role of each slot."""
     emissions: dict[int, float]
     """Slot -> light given off."""
+    paints: dict[int, Paint]
+    """Slot -> the colour or picture that a model file gives it."""
     instance_classes: npt.NDArray[np.uint8]
     """Index into CLASSES of each instance; instance 0 is the background."""
     low: Array
@@ -76,14 +79,17 @@ class SceneBuilder:
     kind: str
     roles: list[str] = field(default_factory=list)
     emissions: dict[int, float] = field(default_factory=dict)
+    paints: dict[int, Paint] = field(default_factory=dict)
     classes: list[int] = field(default_factory=lambda: [0])
     parts: list[tuple[Mesh, int, int]] = field(default_factory=list)
 
-    def slot(self, role: str, emission: float = 0.0) -> int:
+    def slot(self, role: str, emission: float = 0.0, paint: Paint | None = None) -> int:
         """A new material slot."""
         self.roles.append(role)
         if emission:
             self.emissions[len(self.roles) - 1] = emission
+        if paint is not None:
+            self.paints[len(self.roles) - 1] = paint
         return len(self.roles) - 1
 
     def instance(self, label: str) -> int:
@@ -130,6 +136,7 @@ class SceneBuilder:
             part_radii=np.array([np.linalg.norm(b - a) / 2 for a, b in bounds]),
             roles=tuple(self.roles),
             emissions=dict(self.emissions),
+            paints=dict(self.paints),
             instance_classes=np.array(self.classes, np.uint8),
             low=np.asarray(low, float),
             high=np.asarray(high, float),

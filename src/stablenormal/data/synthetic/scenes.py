@@ -21,7 +21,7 @@ from stablenormal.data.synthetic.meshes import (
     translation,
 )
 from stablenormal.data.synthetic.pieces import Furniture
-from stablenormal.data.synthetic.placing import put_furniture, put_shape
+from stablenormal.data.synthetic.placing import put_asset, put_furniture, put_shape
 from stablenormal.data.synthetic.scene import Scene, SceneBuilder, Window
 
 TRIANGLE_BUDGET = 110_000
@@ -31,6 +31,15 @@ TRIANGLE_BUDGET = 110_000
 def room(rng: Rng, bank: Bank) -> Scene:
     """A furnished room with a window, doors, pictures and things on its tables and floor."""
     build = SceneBuilder("room")
+    (width, depth, height), window = room_shell(build, rng)
+    tops, fronts, focuses = _furnish(build, rng, bank, width, depth)
+    _litter(build, rng, bank, width, depth, tops)
+    low, high = np.array([-width / 2, -depth / 2, 0]), np.array([width / 2, depth / 2, height])
+    return build.bake(low, high, tops=tops, fronts=fronts, focuses=focuses, window=window)
+
+
+def room_shell(build: SceneBuilder, rng: Rng) -> tuple[tuple[float, float, float], Window | None]:
+    """Floor, ceiling, walls, lamps and rug of a room about the origin; its size and its window."""
     width, depth, height = rng.uniform(2.4, 7), rng.uniform(2.4, 7), rng.uniform(2.2, 3.4)
     build.add_box(
         (width + 0.2, depth + 0.2, 0.1), (0, 0, -0.05), build.slot("floor"), build.instance("floor")
@@ -83,10 +92,7 @@ def room(rng: Rng, bank: Bank) -> Scene:
             build.slot("soft"),
             build.instance("rug"),
         )
-    tops, fronts, focuses = _furnish(build, rng, bank, width, depth)
-    _litter(build, rng, bank, width, depth, tops)
-    low, high = np.array([-width / 2, -depth / 2, 0]), np.array([width / 2, depth / 2, height])
-    return build.bake(low, high, tops=tops, fronts=fronts, focuses=focuses, window=window)
+    return (width, depth, height), window
 
 
 class _Wall:
@@ -423,8 +429,28 @@ def street(rng: Rng, bank: Bank) -> Scene:
         foot = np.array([pick(rng, (-1, 1)) * (road + rng.uniform(0.2, walk)), rng.uniform(-12, 12), 0.145])
         put_shape(build, rng, pick(rng, bank.shapes), foot, rng.uniform(0.15, 0.8))
         focuses.append(foot + [0, 0, 0.3])
+    if bank.assets:
+        focuses += _real_things(build, rng, bank, road, walk)
     low, high = np.array([-road - walk + 0.3, -30.0, 0]), np.array([road + walk - 0.3, 30.0, 6.0])
     return build.bake(low, high, focuses=focuses, fronts=fronts, outdoors=True)
+
+
+def _real_things(build: SceneBuilder, rng: Rng, bank: Bank, road: float, walk: float) -> list[Array]:
+    """Cars, trees, benches and people of others' models along the road; returns points to look at."""
+    focuses, left = [], 90_000
+    outside = [asset for asset in bank.assets if asset.place == "outdoors" or asset.category == "Characters"]
+    for _ in range(rng.integers(2, 9) if outside else 0):
+        asset = pick(rng, outside)
+        left -= asset.triangles
+        if left < 0 or asset.size.max() > 14:
+            continue
+        side, y = pick(rng, (-1, 1)), rng.uniform(-14, 14)
+        away = asset.footprint if asset.size[:2].max() < walk else 0.0
+        x = side * (road + 0.1 + away if away else road - min(1.1, road / 2))
+        turn = (0.0 if side > 0 else np.pi) + rng.normal(0, 0.1) if chance(rng, 0.7) else rng.random() * 6.28
+        put_asset(build, rng, asset, translation([x, y, 0.145 if away else 0]) @ rotation([0, 0, 1], turn))
+        focuses.append(np.array([x, y, rng.uniform(0.2, 0.9) * min(float(asset.high[2]), 2.0)]))
+    return focuses
 
 
 def _house(build: SceneBuilder, rng: Rng, side: int, front: float, y: float, long: float) -> None:

@@ -14,7 +14,15 @@ from typing import Any
 
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import shard_path, write_shard
-from stablenormal.data.synthetic.corpus import RECIPE_NUMBER, CorpusRenderer, Mix, check_settings
+from stablenormal.data.synthetic.assets import bank_name
+from stablenormal.data.synthetic.corpus import (
+    ASSETS_RECIPE_NUMBER,
+    REAL_MIX,
+    RECIPE_NUMBER,
+    CorpusRenderer,
+    Mix,
+    check_settings,
+)
 from stablenormal.data.synthetic.renderers import RendererSettings, check_renderer
 from stablenormal.errors import DataError, SettingError, StableNormalError
 from stablenormal.io.atomic import write_bytes
@@ -36,6 +44,8 @@ def write_corpus(
     workers: int = 1,
     bank_fraction: float = 1.0,
     renderer: RendererSettings | None = None,
+    assets: Path | None = None,
+    phones: bool | None = None,
     progress: Callable[[int], None] = lambda rendered: None,
 ) -> int:
     """Write the corpus of a seed as shards; each shard's bytes depend only on the recipe, not on the workers.
@@ -50,6 +60,8 @@ def write_corpus(
         workers: processes.
         bank_fraction: size of the banks against the full ones.
         renderer: which renderer.
+        assets: models of others that furnish the scenes, as prepared by `assets.prepared_bank`.
+        phones: as of `camera_effects.photograph`; by default only with assets.
         progress: called with the number of samples newly written or found.
 
     Returns:
@@ -64,15 +76,19 @@ def write_corpus(
         raise SettingError(f"count {count}, shard size {shard_size} and workers {workers} must be 1 or more")
     check_settings(seed, size)
     renderer = renderer or RendererSettings()
+    phones = assets is not None if phones is None else phones
+    mix = mix or (Mix() if assets is None else REAL_MIX)
     recipe = {
         "seed": seed,
         "count": count,
         "size": size,
         "shard_size": shard_size,
-        "mix": asdict(mix or Mix()),
+        "mix": asdict(mix),
         "bank": bank_fraction,
         "recipe": RECIPE_NUMBER,
         **renderer.recipe(),
+        **({} if assets is None else {"assets": bank_name(assets), "assets_recipe": ASSETS_RECIPE_NUMBER}),
+        **({} if phones == (assets is not None) else {"phones": phones}),
     }
     _keep_recipe(folder, recipe)
     todo = []
@@ -88,7 +104,7 @@ def write_corpus(
     jobs = [
         (folder, seed, size, mix, bank_fraction, renderer, todo[worker::workers]) for worker in range(workers)
     ]
-    _run(jobs, progress)
+    _run(jobs, assets, phones, progress)
     return len(todo)
 
 
@@ -112,11 +128,17 @@ def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(recipe, sort_keys=True) + "\n").encode())
 
 
-def _run(jobs: list[tuple[Any, ...]], progress: Callable[[int], None]) -> None:
+def _run(
+    jobs: list[tuple[Any, ...]], assets: Path | None, phones: bool, progress: Callable[[int], None]
+) -> None:
     """Run one process per job, and pass on what they report until all have ended."""
     spawn = multiprocessing.get_context("spawn")
     reports = spawn.Queue()
-    processes = [spawn.Process(target=_work, args=(*job, reports), daemon=True) for job in jobs if job[-1]]
+    processes = [
+        spawn.Process(target=_work, args=(*job, reports, assets, phones), daemon=True)
+        for job in jobs
+        if job[-1]
+    ]
     with _one_thread_each():
         for process in processes:
             process.start()
@@ -164,12 +186,14 @@ def _work(
     settings: RendererSettings,
     todo: list[tuple[int, int, int]],
     reports: Any,
+    assets: Path | None = None,
+    phones: bool = False,
 ) -> None:
     """Render this worker's shards in order; report 1 per sample and 0 at the end, or an error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends the workers
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # clears away the unfinished shard
     try:
-        renderer = CorpusRenderer(seed, size, mix, bank_fraction, settings)
+        renderer = CorpusRenderer(seed, size, mix, bank_fraction, settings, assets, phones)
         for number, start, stop in todo:
             write_shard(shard_path(folder, number), _counted(renderer.samples(start, stop), reports))
         reports.put(0)

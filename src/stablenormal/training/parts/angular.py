@@ -66,7 +66,7 @@ class AngularSettings(DecodedAngleSettings):
         refuse_negative(self, "latent_weight")
         refuse_below(self, 1, "image_encoder_layers")
         refuse_unknown(self, start=Start)
-        if self.train_image_encoder and any(stage.variants for stage in self.stages):
+        if self.train_image_encoder and not self.tokens and any(stage.variants for stage in self.stages):
             raise SettingError(
                 "train_image_encoder: give every stage variants: 0, as a cache keeps old latents"
             )
@@ -151,16 +151,16 @@ class AngularTraining(DenoiserTraining[AngularSettings]):
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Mean angle, plus a little of the latent's mean square error."""
         batch, settings = self.read(stage, samples), self.settings
-        z = samples.normal(*batch.image_latent.shape[1:])
+        z = samples.normal(*batch.encoded.latent.shape[1:])
         shrink = samples.uniform() < settings.shrinkage
         z = torch.where(shrink[:, None, None, None], torch.zeros_like(z), z)
 
         def denoise(x: Tensor, timestep: int) -> Tensor:
-            return self.components.yoso.predict(x, timestep, batch.image_latent)
+            return self.components.yoso.predict(x, timestep, batch.encoded.condition)
 
-        predicted = one_step(denoise, batch.image_latent, z, settings.start, self.components.spec.turbo_t)
+        predicted = one_step(denoise, batch.encoded.latent, z, settings.start, self.components.spec.turbo_t)
         autoencoder = self.components.autoencoder
-        angle = decoded_angle(autoencoder, predicted, batch.normals, samples, settings).mean()
+        angle = decoded_angle(autoencoder, predicted, batch, samples, settings).mean()
         figures = {"angle_deg": float(torch.rad2deg(angle.detach()))}
         if not settings.latent_weight:
             return angle, figures

@@ -6,8 +6,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from stablenormal.models.autoencoder import decode, reduction
+from stablenormal.models.autoencoder import decode
 from stablenormal.training.base import frozen_copy
+from stablenormal.training.latent_cache import LatentBatch
 from stablenormal.training.objectives import angular_loss, pixel_weights
 from stablenormal.training.parts.denoiser import DenoiserSettings
 from stablenormal.training.samples import StepSamples
@@ -42,7 +43,7 @@ def decoding(autoencoder: AutoencoderKL, settings: DecodedAngleSettings) -> Auto
 def decoded_angle(
     autoencoder: AutoencoderKL,
     prediction: Tensor,
-    normals: Tensor | None,
+    batch: LatentBatch,
     samples: StepSamples,
     settings: DecodedAngleSettings,
 ) -> Tensor:
@@ -51,19 +52,26 @@ def decoded_angle(
     Args:
         autoencoder: its decoder is run, with gradients.
         prediction: latents (B, c, h, w).
-        normals: the truth (B, 3, H, W) in the model's frame, from the latent cache.
+        batch: has the true normals (B, 3, H, W) in the model's frame, and De's guides.
         samples: draw the windows.
         settings: how large they are, and what edges count.
     """
-    if normals is None:
+    if batch.normals is None:
         raise RuntimeError("the latent cache holds no normals")
-    side, cells = reduction(autoencoder), prediction.shape[-1]
+    cells = prediction.shape[-1]
     window = min(settings.decode_cells or cells, cells)
     corners = [samples.integers(0, cells - window + 1).tolist() for _ in range(2)]
-    latents, truths = [], []
-    for place, (top, left) in enumerate(zip(*corners, strict=True)):
-        latents.append(prediction[place, :, top : top + window, left : left + window])
-        rows, columns = (slice(start * side, (start + window) * side) for start in (top, left))
-        truths.append(normals[place, :, rows, columns])
-    decoded, truth = decode(autoencoder, torch.stack(latents)), torch.stack(truths)
+
+    def windows(maps: Tensor) -> Tensor:
+        """The same window of each map, at the map's own resolution."""
+        side = maps.shape[-1] // cells
+        return torch.stack(
+            [
+                one[:, top * side : (top + window) * side, left * side : (left + window) * side]
+                for one, top, left in zip(maps, *corners, strict=True)
+            ]
+        )
+
+    guides = [windows(guide) for guide in batch.encoded.guides]
+    decoded, truth = decode(autoencoder, windows(prediction), guides), windows(batch.normals)
     return angular_loss(decoded.float(), truth, pixel_weights(truth, settings.edge_weight))

@@ -9,6 +9,7 @@ from torch import nn
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
+from stablenormal.data.token_corpus import TokenCorpus
 from stablenormal.errors import SettingError
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.denoiser import GuidedDenoiser
@@ -21,10 +22,12 @@ from stablenormal.training.latent_cache import (
     LatentCache,
     build_latent_cache,
     encode_batch,
+    with_truth,
 )
 from stablenormal.training.part import PartTraining, Validation
 from stablenormal.training.samples import StepSamples
 from stablenormal.training.settings import Stage, TrainingSettings, refuse_negative
+from stablenormal.training.token_cache import check_tokens, encoded_windows, token_batch
 from stablenormal.training.validation import (
     VALIDATION_BATCH,
     figures_of,
@@ -80,7 +83,7 @@ class DenoiserTraining(PartTraining, Generic[Own]):
         settings: the part's own.
         components: the model, ready to be trained.
         module: everything that is trained.
-        corpus: the training samples.
+        corpus: the training samples, or images with tokens.
         heldout: unseen ones.
         caches: folder of the stages' latent caches, or a cache that is there already.
     """
@@ -110,6 +113,11 @@ class DenoiserTraining(PartTraining, Generic[Own]):
     def samples(self, stage: Stage) -> int:
         """Every cached variant of every sample, or every sample where the stage has no cache."""
         self._size = stage.size
+        if isinstance(self._corpus, TokenCorpus):
+            if stage.size != self._corpus.size:
+                raise SettingError(f"stage size {stage.size}: the tokens' images have {self._corpus.size} px")
+            check_tokens(self.components, self._corpus, stage.window)
+            return len(self._corpus)
         if not stage.variants:
             self._cache = None
             return len(self._corpus)
@@ -132,22 +140,32 @@ class DenoiserTraining(PartTraining, Generic[Own]):
         return len(self._cache)
 
     def read(self, stage: Stage, samples: StepSamples) -> LatentBatch:
-        """The samples' latents, from the cache or encoded anew."""
+        """The samples' latents, from tokens or the cache, or encoded anew."""
+        if isinstance(self._corpus, TokenCorpus):
+            return self._of_tokens(self._corpus, stage, samples)
         if stage.variants:
             if self._cache is None:
                 raise RuntimeError("samples() prepares the cache before loss() reads it")
             return self._cache.batch(samples.index, samples.device)
-        native = self._fresh(stage, samples)
-        return LatentBatch(
-            **encode_batch(
-                self.components, native, samples.rngs, self.settings.extras(), self.tunes_image, self.needs_x0
-            )
+        native = self._fresh(self._corpus, stage, samples)
+        return encode_batch(
+            self.components, native, samples.rngs, self.settings.extras(), self.tunes_image, self.needs_x0
         )
 
-    def _fresh(self, stage: Stage, samples: StepSamples) -> Batch:
+    def _of_tokens(self, corpus: TokenCorpus, stage: Stage, samples: StepSamples) -> LatentBatch:
+        """Random windows of images whose tokens are known."""
+        found = token_batch(corpus, samples.index, stage.window, samples.rngs, samples.device)
+        with torch.set_grad_enabled(self.tunes_image and torch.is_grad_enabled()):
+            encoded = encoded_windows(self.components, found)
+        labels = torch.zeros_like(found.normals[:, 0], dtype=torch.int64)
+        batch = in_native_frame(Batch(found.pixels[:, :3], found.normals, labels), self.components.spec)
+        extras = self.settings.extras()
+        return with_truth(self.components, encoded, batch, samples.rngs, extras, self.needs_x0)
+
+    def _fresh(self, corpus: Corpus, stage: Stage, samples: StepSamples) -> Batch:
         """The samples, augmented anew, in the model's frame."""
         batch = load_batch(
-            self._corpus,
+            corpus,
             samples.index,
             stage.size,
             samples.rngs,

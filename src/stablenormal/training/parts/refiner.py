@@ -123,12 +123,12 @@ class RefinerTraining(DenoiserTraining[RefinerSettings]):
             clean = torch.where(share > 1 - settings.coarse_fraction, batch.coarse, clean)
         x_t = NoiseSchedule().add_noise(clean, z, timestep)
         predicted = self.components.refiner.predict(
-            x_t, timestep, batch.image_latent, semantic=batch.semantic
+            x_t, timestep, batch.encoded.condition, semantic=batch.semantic
         )
         latent = masked_mean_square(predicted - batch.x0, batch.weight).mean()
         if not settings.angular_weight:
             return latent, {}
         autoencoder = self.components.autoencoder
-        angle = decoded_angle(autoencoder, predicted, batch.normals, samples, settings).mean()
+        angle = decoded_angle(autoencoder, predicted, batch, samples, settings).mean()
         figures = {"angle_deg": float(torch.rad2deg(angle.detach())), "latent": float(latent.detach())}
         return latent + settings.angular_weight * angle, figures

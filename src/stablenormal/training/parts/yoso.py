@@ -68,6 +68,6 @@ class YosoTraining(DenoiserTraining[YosoSettings]):
         alphas = NoiseSchedule().alphas_cumprod.float().to(samples.device)
 
         def denoise(x: Tensor, t: Tensor) -> Tensor:
-            return self.components.yoso.predict(x, t, batch.image_latent)
+            return self.components.yoso.predict(x, t, batch.encoded.condition)
 
         return yoso_loss(denoise, batch.x0, batch.weight, alphas, z, t_plus, shrink).mean(), {}
