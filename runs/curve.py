@@ -18,8 +18,8 @@ from torch import Tensor
 from stablenormal.data.packed import open_corpus
 from stablenormal.evaluation.pairs import Pair, read_pairs
 from stablenormal.evaluation.run import score
+from stablenormal.io.checkpoint import load_checkpoint
 from stablenormal.pipelines.stable_normal import StableNormal
-from stablenormal.training.checkpoint import load_checkpoint
 from stablenormal.training.run import begin, training_corpus
 from stablenormal.training.settings_file import read_settings
 

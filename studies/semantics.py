@@ -24,12 +24,12 @@ from typing import Any
 import torch
 
 from runs.evidence import parse, write_record
+from stablenormal.io.interruption import Interruption
 from stablenormal.models.architecture import SMALL
 from stablenormal.models.building import build_injector, build_semantic_encoder
 from stablenormal.models.loading import save_components, weight_hash
 from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.fresh_weights import quieten_semantic_encoder
-from stablenormal.training.interruption import Interruption
 from stablenormal.training.parts.catalogue import settings_class
 from stablenormal.training.run import train
 from stablenormal.training.settings import Stage

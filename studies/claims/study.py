@@ -40,12 +40,12 @@ from stablenormal.data.packed import open_corpus
 from stablenormal.errors import DataError
 from stablenormal.evaluation.pairs import Pair, read_pairs
 from stablenormal.io.atomic import write_bytes
+from stablenormal.io.interruption import Interruption
 from stablenormal.models.architecture import SMALL, TOY
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.spec import Start
 from stablenormal.pipelines.noise import NoiseSource
 from stablenormal.pipelines.stable_normal import StableNormal
-from stablenormal.training.interruption import Interruption
 from stablenormal.training.latent_cache import LatentCache, build_latent_cache
 from stablenormal.training.loop import fit
 from stablenormal.training.parallel import Processes

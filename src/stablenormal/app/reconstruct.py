@@ -25,6 +25,7 @@ from stablenormal.geometry.mesh import TriangleMesh
 from stablenormal.geometry.normals import encode_8bit
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import write_image
+from stablenormal.io.interruption import Interruption
 from stablenormal.io.mesh import MESH_SUFFIXES, write_mesh
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.io.output_folder import OutputFolder
@@ -32,7 +33,6 @@ from stablenormal.io.prior_layout import read_confidence
 from stablenormal.io.scene import PosedScene, SceneView
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.pipelines.placement import choose_device
-from stablenormal.training.interruption import Interruption
 
 TURN_DEG = (0.0, 90.0, 180.0, 270.0)
 """Views of the finished mesh."""

@@ -61,7 +61,7 @@ def reconstruct(
         from stablenormal.app.reconstruct import reconstruct as run
         from stablenormal.app.view_masks import MaskChoice
         from stablenormal.applications.mesh_reconstruction.settings import chosen_settings
-        from stablenormal.training.interruption import Interruption
+        from stablenormal.io.interruption import Interruption
 
         settings = chosen_settings(
             resolutions=resolutions,

@@ -32,7 +32,7 @@ def train(
     settings = read_settings(config, part)
     import torch
 
-    from stablenormal.training.interruption import Interruption
+    from stablenormal.io.interruption import Interruption
 
     try:
         from stablenormal.training.run import train as run

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stablenormal.errors import SettingError
-from stablenormal.training.checkpoint import load_checkpoint, save_checkpoint
-from stablenormal.training.interruption import Interruption
+from stablenormal.io.checkpoint import load_checkpoint, save_checkpoint
+from stablenormal.io.interruption import Interruption
 from stablenormal.training.muon import Muon, split_parameters
 from stablenormal.training.parallel import Processes, divided, whole
 from stablenormal.training.part import PartTraining, Validation

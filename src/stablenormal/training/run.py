@@ -11,12 +11,12 @@ from stablenormal.data.packed import PackedCorpus, open_corpus
 from stablenormal.data.token_corpus import TokenCorpus
 from stablenormal.errors import OutputError, SettingError, StableNormalError
 from stablenormal.io.atomic import reason
+from stablenormal.io.checkpoint import load_checkpoint
+from stablenormal.io.interruption import Interruption
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.models.loading import save_components
 from stablenormal.training.base import load_base
-from stablenormal.training.checkpoint import load_checkpoint
 from stablenormal.training.fresh_weights import seeded
-from stablenormal.training.interruption import Interruption
 from stablenormal.training.loop import CHECKPOINT_FILE, Progress, fit
 from stablenormal.training.parallel import Processes
 from stablenormal.training.part import PartTraining

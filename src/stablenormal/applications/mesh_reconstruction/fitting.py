@@ -1,6 +1,5 @@
 """The reconstruction itself: a state that steps, grows finer, is saved and goes on bit for bit."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,9 +25,9 @@ from stablenormal.applications.mesh_reconstruction.rendering import (
 from stablenormal.applications.mesh_reconstruction.settings import ReconstructionSettings
 from stablenormal.applications.mesh_reconstruction.views import OPAQUE, ReconstructionView, ray_table
 from stablenormal.applications.mesh_reconstruction.visual_hull import find_cube, hull, signed_distance
-from stablenormal.errors import SettingError
+from stablenormal.errors import DataError, SettingError
 from stablenormal.geometry.normal_detail import detail_on
-from stablenormal.io.atomic import write_bytes
+from stablenormal.io.checkpoint import read_checkpoint, save_checkpoint
 from stablenormal.io.fingerprint import of_bytes
 
 GRID_EVERY = 60
@@ -195,9 +194,7 @@ class SurfaceFit:
         Raises:
             OutputError: if it cannot be written.
         """
-        buffer = io.BytesIO()
-        torch.save(self._state(), buffer)
-        write_bytes(path, buffer.getvalue())
+        save_checkpoint(path, self._state(), self._identity())
 
     def load(self, path: Path) -> None:
         """Go on where `save` was called; on a CPU with as many threads the result is the same to the bit.
@@ -205,14 +202,13 @@ class SurfaceFit:
         Raises:
             SettingError: if the checkpoint is damaged, or belongs to other settings or views.
         """
-        way_out = "leave out --resume to start again"
+        way_out = "leave out resume to start again"
+        own = self._identity()
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            other = [name for name in ("settings", "views") if state[name] != self._identity()[name]]
-        except Exception as error:  # pickle's own errors share no base
-            raise SettingError(
-                f"{path}: not a checkpoint of a reconstruction ({type(error).__name__}); {way_out}"
-            ) from error
+            found, state = read_checkpoint(path)
+            other = [name for name in own if found[name] != own[name]]
+        except (DataError, TypeError, KeyError) as error:  # damaged, or of a training
+            raise SettingError(f"{path}: not a checkpoint of a reconstruction; {way_out}") from error
         if other:
             raise SettingError(f"{path}: was made with other {' and '.join(other)}; {way_out}")
         self._restore(state)
@@ -236,7 +232,6 @@ class SurfaceFit:
 
     def _state(self) -> dict[str, Any]:
         return {
-            **self._identity(),
             "done": self.done,
             "dense": self._dense,
             "cells": self._grid.cells.cpu(),

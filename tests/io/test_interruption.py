@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from stablenormal.training.interruption import Interruption
+from stablenormal.io.interruption import Interruption
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stablenormal.errors import DataError, OutputError
-from stablenormal.training.checkpoint import load_checkpoint, save_checkpoint
+from stablenormal.io.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_round_trip(tmp_path):

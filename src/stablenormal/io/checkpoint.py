@@ -9,13 +9,13 @@ from stablenormal.errors import DataError
 from stablenormal.io.atomic import atomic_path
 
 
-def save_checkpoint(path: Path, state: dict[str, Any], fingerprint: str) -> None:
+def save_checkpoint(path: Path, state: dict[str, Any], fingerprint: Any) -> None:
     """Write `state` so that the file is complete or stays as it was.
 
     Args:
         path: target file.
         state: what `torch.save` can write.
-        fingerprint: hash of the configuration that the state belongs to.
+        fingerprint: what the state belongs to, such as the hash of a configuration; any plain values.
 
     Raises:
         OutputError: if it cannot be written, for example because the disk is full.
@@ -54,12 +54,21 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        found, state = content["fingerprint"], content["state"]
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: damaged checkpoint; delete it to start again ({reason})") from error
+    found, state = read_checkpoint(path)
     if found != fingerprint:
         raise DataError(f"{path}: belongs to another configuration; use another output folder or delete it")
-    return dict(state)
+    return state
+
+
+def read_checkpoint(path: Path) -> tuple[Any, dict[str, Any]]:
+    """What a checkpoint belongs to, and its state.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return content["fingerprint"], dict(content["state"])
+    except Exception as error:  # pickle's own errors share no base
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: damaged checkpoint; delete it to start again ({reason})") from error
