@@ -225,7 +225,7 @@ def test_samples_without_a_cache_are_augmented_anew(config, part, tmp_path, for_
     trained = begin(fresh, corpus, corpus, tmp_path)
     assert trained.samples(fresh.stages[0]) == len(corpus)
     draws = [divide_step(np.arange(4), 0, step, 0, 1, 1, torch.device("cpu"))[0] for step in (0, 0, 1)]
-    first, again, later = (trained.read(fresh.stages[0], one).image_latent for one in draws)
+    first, again, later = (trained.read(fresh.stages[0], one).encoded.latent for one in draws)
     assert torch.equal(first, again)
     assert not torch.allclose(first, later, atol=1e-3)
     assert load_components(train(fresh, tmp_path))
