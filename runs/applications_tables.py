@@ -30,8 +30,8 @@ def main() -> None:
     lines = [
         "# Applications in numbers",
         "",
-        "The paper's applications, measured with the bundled model. `runs/applications_tables.py` writes this",
-        "page; below each table stands the file that its figures come from.",
+        "The paper's applications, measured with the bundled model. `runs/applications_tables.py` writes",
+        "this page; below each table stands the file that its figures come from.",
     ]
     for name, write in sections.items():
         path = options.results / f"{name}.json"

@@ -522,8 +522,9 @@ def _limits(summary: dict[str, Any]) -> str:
     text = (
         "- The denoisers begin with random weights: no claim about what a prior of photographs brings is "
         "tested.\n- The rivals copy only the style of other methods, with our networks and data; "
-        "their authors' models are larger and trained longer.\n- GenPercept style is the paper's special case of YOSO (zeros, t+ = "
-        "0, latent error); GenPercept itself also tried losses on images, as the E2E-FT style does here.\n- "
+        "their authors' models are larger and trained longer.\n- GenPercept style is the paper's special "
+        "case of YOSO (zeros, t+ = 0, latent error); GenPercept itself also "
+        "tried losses on images, as the E2E-FT style does here.\n- "
         "The refiner is trained at all noise levels alike, on the truth with noise, as the paper says.\n- "
         "All methods see photographs through the base's frozen encoder. The bundled model's was trained "
         "with a one-step network and an angular loss, which may favour such rivals.\n- "

@@ -1,4 +1,4 @@
-"""What every training is told: the settings that all parts share, frozen, and checked when they are made.
+"""The settings that the trainings of all parts share: frozen, and checked when they are made.
 
 A part's own settings stand with the part, in `training/parts/`; its class adds them to these.
 """
