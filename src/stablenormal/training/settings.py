@@ -26,7 +26,7 @@ Optimiser = Literal["adamw", "muon"]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training at one image size: small pixels first, they are cheap."""
+    """A stretch of training at one image size; small sizes come first, because they are cheap."""
 
     size: int
     """Side of the square training images in pixels, a multiple of 8."""
@@ -52,7 +52,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainingSettings(ABC):
-    """What decides the weights of a part, whichever it is."""
+    """The settings of every part that decide its weights."""
 
     keys: ClassVar[Mapping[str, str]]
     """What names the part in a file: `part`, and what else tells it from others of that name."""
