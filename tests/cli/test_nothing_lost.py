@@ -110,7 +110,8 @@ def test_a_file_of_somebody_else_stays_in_every_command(command: Command, folder
     theirs.write_bytes(THEIRS)
     code, err = command(name.split()[0], *words)
     assert code == 1
-    assert place in err and "was not made by this program" in err and "--out" in err
+    option = "--out" if name == "pack" else "--output"
+    assert place in err and "was not made by this program" in err and f"give {option} another" in err
     assert theirs.read_bytes() == THEIRS
 
 

@@ -45,7 +45,7 @@ _STORED = torch.float8_e4m3fn
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Windows of images, with what the transformer knows of them.
+    """Windows of images, with the transformer's tokens of them.
 
     Attributes:
         pixels: (B, 5, W, W): colours in [-1, 1], and each pixel's place in the whole image.
