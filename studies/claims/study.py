@@ -16,7 +16,8 @@ RECORDS/times                 result.json
 OUT/claims.json, OUT/plots
 
 RECORDS (`--records`) is OUT unless named. It holds the small files alone: a study whose OUT was lost goes on
-from them, and trains again only the networks that a row still lacks.
+from them, and trains again only the networks that a row still lacks. `--page-only` also reads an archive of
+them: the records of the published page are `results/study.tar.xz`.
 """
 
 import argparse
@@ -358,7 +359,9 @@ def _hash_of_array(array: np.ndarray) -> str:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of all runs; the same folder resumes")
-    parser.add_argument("--records", type=Path, help="folder of the small result files; OUT by default")
+    parser.add_argument(
+        "--records", type=Path, help="folder of the small result files, by default OUT; or an archive of it"
+    )
     parser.add_argument("--corpus", type=Path, help="packed training corpus")
     parser.add_argument("--heldout", type=Path, help="packed corpus of other scenes")
     parser.add_argument("--pairs", type=Path, help="NAME_rgb.jpg beside NAME_normal.png; measured only")
@@ -372,4 +375,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.records = options.records or options.out
     if not options.page_only and (options.corpus is None or options.heldout is None):
         parser.error("--corpus and --heldout are needed")
+    if not options.page_only and options.records.is_file():
+        parser.error(f"{options.records}: an archive takes no new results; unpack it, or add --page-only")
     return options
