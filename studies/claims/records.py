@@ -1,4 +1,4 @@
-"""The results of the study's runs, from the folder in which they arise or from the archive of a finished study.
+"""The results of the study's runs, from the folder of a study or from the archive of a finished one.
 
 tar -cJf results/study.tar.xz -C RECORDS networks rows times
 """
@@ -15,8 +15,8 @@ def read_records(records: Path) -> dict[str, dict[str, Any]]:
     """Every result that is there, by its place, such as "rows/full-s0", in the order of these names.
 
     Args:
-        records: folder with a `PLACE/result.json` for each run, any number of them; or a tar archive of such a
-            folder, compressed or not.
+        records: folder with a `PLACE/result.json` for each run, any number of them; or a tar archive of such
+            a folder, compressed or not.
 
     Raises:
         DataError: if the file is no archive, holds no result, or a result cannot be read.
