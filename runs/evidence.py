@@ -15,11 +15,28 @@ from stablenormal.io.atomic import write_bytes
 from stablenormal.pipelines.stable_normal import StableNormal
 
 
+ROOT = Path(__file__).parents[1]
+SOURCES = ("src", "runs", "studies", "benchmarks")
+"""What is measured and what measures: here a file that no commit knows counts as a change."""
+
+UNKNOWN = ("ls-files", "--others", "--exclude-standard")
+
+
 def commit() -> str:
-    """The commit of this checkout, with "-dirty" where a file differs from it; empty outside a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    here = Path(__file__).parent
-    return subprocess.run(command, cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+    """The commit of this checkout, with "-dirty" where a file differs from it; empty outside a checkout.
+
+    A file that git neither knows nor ignores counts where code comes from (`SOURCES`).
+    """
+    described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+    if described and not described.endswith("-dirty") and _git(*UNKNOWN, "--", *SOURCES):
+        return f"{described}-dirty"
+    return described
+
+
+def _git(*arguments: str) -> str:
+    """What git says in the root of this checkout; nothing outside one."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def of_heldout(weight_hash: str, heldout: Path, images: int) -> dict[str, Any]:
@@ -53,16 +70,21 @@ def refuse_changes(of: str) -> None:
 
 
 def origin(pipeline: StableNormal | None = None) -> dict[str, Any]:
-    """Where a result came from: commit, device, precision, threads, PyTorch, and the weights if any."""
-    return {
-        "commit": commit(),
-        "dirty": commit().endswith("-dirty"),
-        "device": "cpu" if pipeline is None else str(pipeline.device),
-        "dtype": "float32" if pipeline is None else str(pipeline.dtype).removeprefix("torch."),
+    """Where a result came from: commit, threads, PyTorch; of a pipeline also device, precision and weights.
+
+    Without one, device, precision and weights are left out: the script that knows them writes them itself.
+    """
+    found: dict[str, Any] = {
+        "commit": (described := commit()),
+        "dirty": described.endswith("-dirty"),
         "threads": torch.get_num_threads(),
         "torch": version("torch"),
-        "weight_hash": None if pipeline is None else pipeline.weight_hash,
     }
+    if pipeline is not None:
+        found["device"] = str(pipeline.device)
+        found["dtype"] = str(pipeline.dtype).removeprefix("torch.")
+        found["weight_hash"] = pipeline.weight_hash
+    return found
 
 
 def write_record(
