@@ -14,12 +14,9 @@ import torch
 from stablenormal.io.atomic import write_bytes
 from stablenormal.pipelines.stable_normal import StableNormal
 
-
 ROOT = Path(__file__).parents[1]
-SOURCES = ("src", "runs", "studies", "benchmarks")
+SOURCES = ("src", "runs", "studies", "benchmarks", "configs")
 """What is measured and what measures: here a file that no commit knows counts as a change."""
-
-UNKNOWN = ("ls-files", "--others", "--exclude-standard")
 
 
 def commit() -> str:
@@ -28,9 +25,10 @@ def commit() -> str:
     A file that git neither knows nor ignores counts where code comes from (`SOURCES`).
     """
     described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
-    if described and not described.endswith("-dirty") and _git(*UNKNOWN, "--", *SOURCES):
-        return f"{described}-dirty"
-    return described
+    if not described or described.endswith("-dirty"):
+        return described
+    unknown = _git("ls-files", "--others", "--exclude-standard", "--", *SOURCES)
+    return f"{described}-dirty" if unknown else described
 
 
 def _git(*arguments: str) -> str:
@@ -44,15 +42,22 @@ def of_heldout(weight_hash: str, heldout: Path, images: int) -> dict[str, Any]:
     return {"commit": commit(), "weight_hash": weight_hash, "heldout": heldout.name, "images": images}
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None, *, unless: str = ""
+) -> argparse.Namespace:
     """Read a script's options, and refuse a checkout with changes before anything is measured.
 
+    Args:
+        parser: of the script; gets the option `--dirty`.
+        arguments: of the command line; by default those of this process.
+        unless: name of an option with which the script measures nothing.
+
     Raises:
-        SystemExit: if a file differs from its commit and `--dirty` is not given.
+        SystemExit: if files differ from the commit, `--dirty` is not given, and something is measured.
     """
     parser.add_argument("--dirty", action="store_true", help="measure although files differ from the commit")
     options = parser.parse_args(arguments)
-    if not options.dirty:
+    if not options.dirty and not (unless and getattr(options, unless)):
         refuse_changes(commit())
     return options
 

@@ -32,7 +32,7 @@ def study(monkeypatch):
 @pytest.fixture
 def arguments(corpus_folder, toy_model, tmp_path):
     data = ["--corpus", str(corpus_folder), "--heldout", str(corpus_folder), "--model", str(toy_model)]
-    return [str(tmp_path / "out"), *data, "--budget", "tiny", "--docs", str(tmp_path / "docs")]
+    return [str(tmp_path / "out"), *data, "--budget", "tiny", "--docs", str(tmp_path / "docs"), "--dirty"]
 
 
 def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkeypatch):
@@ -42,6 +42,8 @@ def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkey
     assert len(runs) == len(ROWS)
     one = json.loads((out / "rows/full-s0/result.json").read_text())
     assert len(one["values"]["error"]) == 3 and len(one["weights"]) == 2 and one["commit"]
+    assert (one["device"], one["dtype"], one["autocast"]) == ("cpu", "float32", "bfloat16")
+    assert one["weight_hash"] == one["settings"]["base"] and one["dirty"] == one["commit"].endswith("-dirty")
     deterministic = json.loads((out / "rows/feed-forward-s0/result.json").read_text())
     assert deterministic["values"]["variance"] == [0, 0, 0]
     assert one["values"]["variance"] != [0, 0, 0]
@@ -133,3 +135,15 @@ def test_a_file_that_is_no_archive_is_refused(study, arguments, tmp_path, capsys
         pass
     with pytest.raises(DataError, match="holds no result"):
         study.main([*arguments, "--records", str(path), "--page-only"])
+
+
+def test_changed_files_are_refused_where_something_is_measured(study, arguments, tmp_path, monkeypatch):
+    import runs.evidence
+
+    monkeypatch.setattr(runs.evidence, "commit", lambda: "0123abc-dirty")
+    arguments.remove("--dirty")
+    with pytest.raises(SystemExit, match="--dirty"):
+        study.main(arguments)
+    assert not (tmp_path / "out").exists()
+    study.main([*arguments, "--page-only"])
+    assert "Nothing is measured yet" in (tmp_path / "docs/claims.md").read_text()
