@@ -48,6 +48,15 @@ def test_names_lie_below_the_common_folder_and_scenes_are_sources(fixtures) -> N
     assert [entry.source for entry in scannet] == ["scene0015_00", "scene0025_01"]
 
 
+@pytest.mark.parametrize("benchmark", [name for name in BENCHMARKS if name != "folder"])
+def test_a_set_behind_a_link_is_found(fixtures, tmp_path, benchmark) -> None:
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "elsewhere").symlink_to(fixtures / benchmark, target_is_directory=True)
+    here = list_benchmark(benchmark, fixtures / benchmark)
+    there = list_benchmark(benchmark, tmp_path / "sets")
+    assert len(here) == len(there) > 0
+
+
 def test_diode_has_parts(fixtures) -> None:
     assert [entry.source for entry in list_benchmark("diode", fixtures)] == ["indoor", "outdoor"]
     (indoor,) = list_benchmark("diode", fixtures, part="indoor")

@@ -15,6 +15,13 @@ def test_links_are_followed_but_not_round_and_round(tmp_path: Path) -> None:
     assert found == ["a.txt", "link/b.txt"]
 
 
+def test_a_pattern_is_of_the_files_own_name(tmp_path: Path) -> None:
+    (tmp_path / "one_rgb").mkdir()
+    for name in ("one_rgb/a.png", "b_rgb.png", "c_rgb.jpg"):
+        (tmp_path / name).write_text("")
+    assert [path.name for path in files_below(tmp_path, "*_rgb.*")] == ["b_rgb.png", "c_rgb.jpg"]
+
+
 def test_backslashes_of_windows(tmp_path: Path) -> None:
     assert named_path(tmp_path, "images\\a.png") == tmp_path / "images/a.png"
     (tmp_path / "images\\a.png").write_text("")  # a letter of the name, where that is one

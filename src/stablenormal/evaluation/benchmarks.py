@@ -27,6 +27,7 @@ from stablenormal.evaluation.ground_truth import (
 )
 from stablenormal.evaluation.pairs import Decoder, Entry, list_folder
 from stablenormal.geometry.normals import FRAMES, check_frame
+from stablenormal.io.search import files_below
 
 DIODE_PARTS = ("indoor", "outdoor")
 
@@ -91,13 +92,15 @@ def list_benchmark(
 
 
 def _list_dsine(root: Path, benchmark: str, layout: _Layout) -> list[Entry]:
-    photographs = sorted(path for path in root.rglob("*_img.*") if path.suffix.lower() in (".png", ".jpg"))
+    photographs = sorted(
+        path for path in files_below(root, "*_img.*") if path.suffix.lower() in (".png", ".jpg")
+    )
     wanted = f"X_img.png or .jpg beside X_normal{layout.truth_ending}"
     return _pair_up(
         root,
         wanted,
         photographs,
-        root.rglob(f"*_normal{layout.truth_ending}"),
+        files_below(root, f"*_normal{layout.truth_ending}"),
         name=lambda photograph: photograph.stem.removesuffix("_img"),
         truth_ending=layout.truth_ending,
         decode=layout.decode,
@@ -113,8 +116,8 @@ def _list_diode(root: Path, part: str | None, frame: str) -> list[Entry]:
     return _pair_up(
         root,
         f"X.png beside X_normal.npy{f' in part {part}' if part else ''}",
-        sorted(path for path in root.rglob("*.png") if wanted(path)),
-        (path for path in root.rglob("*_normal.npy") if wanted(path)),
+        sorted(path for path in files_below(root, "*.png") if wanted(path)),
+        (path for path in files_below(root, "*_normal.npy") if wanted(path)),
         name=lambda photograph: photograph.stem,
         truth_ending=".npy",
         decode=partial(decode_diode, frame=frame),

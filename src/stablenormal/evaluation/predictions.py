@@ -11,6 +11,7 @@ from stablenormal.evaluation.pairs import Entry
 from stablenormal.geometry.layout import channels_first
 from stablenormal.io import png
 from stablenormal.io.normal_map import read_normal_map
+from stablenormal.io.search import files_below
 
 KINDS = {"png8": ".png", "png16": ".png", "exr": ".exr", "npy": ".npy"}
 
@@ -62,7 +63,7 @@ def find_predictions(folder: Path, entries: Sequence[Entry], kind: str | None = 
                 f"{kind or first}; "
                 "make all predictions of a set the same way"
             )
-    there = [path for path in folder.rglob("*") if path.suffix.lower() == KINDS[first] and path.is_file()]
+    there = [path for path in files_below(folder) if path.suffix.lower() == KINDS[first]]
     return Predictions(folder, first, paths, len({*there} - {*paths.values()}))
 
 

@@ -2,15 +2,22 @@
 
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path, pattern: str = "*") -> Iterator[Path]:
     """Every file below a folder, sorted, through links to folders too, but not round and round.
 
     Hidden files and folders are left out.
+
+    Args:
+        folder: where to look.
+        pattern: of the files' own names, as in `fnmatch`: `*_rgb.*`.
     """
-    yield from _files_below(folder, ())
+    for path in _files_below(folder, ()):
+        if fnmatchcase(path.name, pattern):
+            yield path
 
 
 def _files_below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:

@@ -76,6 +76,13 @@ def test_pictures_are_those_of_the_scene(name: str, sets: Path, scenes) -> None:
     assert np.abs(sample.image - shown).mean() < 2.5
 
 
+@pytest.mark.parametrize("name", ["folder", "objaverse", "ken_burns", "interiorverse"])
+def test_views_behind_a_link_are_found(name: str, sets: Path, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "elsewhere").symlink_to(sets / name, target_is_directory=True)
+    assert len(opened(name, tmp_path).keys) == len(opened(name, sets).keys) > 0
+
+
 def test_the_extra_is_imported_only_when_it_is_needed() -> None:
     for path in Path(hypersim.__file__).parent.glob("*.py"):
         for node in ast.parse(path.read_text()).body:

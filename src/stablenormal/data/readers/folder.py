@@ -22,6 +22,7 @@ from stablenormal.errors import DataError
 from stablenormal.io.camera_file import read_camera_matrix
 from stablenormal.io.depth_map import DEPTH_SUFFIXES, read_depth_map
 from stablenormal.io.image import SUFFIXES
+from stablenormal.io.search import files_below
 
 NORMAL_SUFFIXES = (".png", ".exr", ".npy")
 MATRIX_SUFFIXES = (".txt", ".npy")
@@ -64,7 +65,7 @@ class Folder(Source[Path]):
 
     def find(self, root: Path) -> dict[str, Path]:
         """Every `NAME_rgb.*` that is a picture."""
-        images = (path for path in sorted(root.rglob("*_rgb.*")) if path.suffix.lower() in SUFFIXES)
+        images = (path for path in files_below(root, "*_rgb.*") if path.suffix.lower() in SUFFIXES)
         return {path.relative_to(root).as_posix().rpartition("_rgb.")[0]: path for path in images}
 
     def files(self, index: int) -> list[Path]:

@@ -20,6 +20,7 @@ from stablenormal.data.readers.source import (
 )
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import read_depth_map
+from stablenormal.io.search import files_below
 
 
 class InteriorVerse(Source[Path]):
@@ -51,7 +52,7 @@ class InteriorVerse(Source[Path]):
     def find(self, root: Path) -> dict[str, Path]:
         """Every `*_im.exr`, without that ending."""
         ending = "_im.exr"
-        stems = (path.with_name(path.name.removesuffix(ending)) for path in sorted(root.rglob(f"*{ending}")))
+        stems = (path.with_name(path.name.removesuffix(ending)) for path in files_below(root, f"*{ending}"))
         return {stem.relative_to(root).as_posix(): stem for stem in stems}
 
     def read(self, entry: Path) -> View:

@@ -17,6 +17,7 @@ from stablenormal.data.readers.source import Source, View, first_existing, pictu
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import read_depth_map
+from stablenormal.io.search import files_below
 
 _FOV_KEYS = ("fltFov", "fov", "fov_deg")
 
@@ -48,7 +49,7 @@ class KenBurns(Source[Path]):
     def find(self, root: Path) -> dict[str, Path]:
         """Every `*-image.png`, without that ending."""
         ending = "-image.png"
-        stems = (path.with_name(path.name.removesuffix(ending)) for path in sorted(root.rglob(f"*{ending}")))
+        stems = (path.with_name(path.name.removesuffix(ending)) for path in files_below(root, f"*{ending}"))
         return {stem.relative_to(root).as_posix(): stem for stem in stems}
 
     def read(self, entry: Path) -> View:

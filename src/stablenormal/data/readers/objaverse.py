@@ -34,6 +34,7 @@ from stablenormal.data.readers.source import (
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import read_depth_map
+from stablenormal.io.search import files_below
 
 _IMAGE_ENDINGS = ("", ".png", ".jpg", ".webp")
 _NORMAL_ENDINGS = (".exr", ".png", ".npy")
@@ -76,7 +77,7 @@ class Objaverse(Source[_Frame]):
     def find(self, root: Path) -> dict[str, _Frame]:
         """Every frame of every `transforms*.json`."""
         found = {}
-        for path in sorted(root.rglob("transforms*.json")):
+        for path in files_below(root, "transforms*.json"):
             try:
                 content = dict(json.loads(path.read_text()))
                 frames = [dict(frame) for frame in content.pop("frames")]

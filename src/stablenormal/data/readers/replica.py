@@ -27,6 +27,7 @@ from stablenormal.data.readers.source import (
 )
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import read_depth_map
+from stablenormal.io.search import files_below
 
 _UNKNOWN_CODE = 65535
 
@@ -73,7 +74,7 @@ class Replica(Source[_Point]):
         ending = "_domain_rgb.png"
         places = (
             path.relative_to(root / "rgb").with_name(path.name.removesuffix(ending))
-            for path in sorted((root / "rgb").rglob(f"*{ending}"))
+            for path in files_below(root / "rgb", f"*{ending}")
         )
         return {place.as_posix(): _Point(root, place) for place in places}
 

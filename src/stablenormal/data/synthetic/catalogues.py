@@ -12,6 +12,7 @@ import numpy as np
 from stablenormal.data.synthetic.draws import Array
 from stablenormal.data.synthetic.model_files import KINDS
 from stablenormal.errors import DataError
+from stablenormal.io.search import files_below
 
 CATALOGUE = ".sh3f"
 _PROPERTIES = "PluginFurnitureCatalog.properties"
@@ -66,7 +67,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        files = [path] if path.is_file() else list(files_below(path))
         try:
             for file in files:
                 inside = "" if file == path else file.relative_to(path).as_posix()
@@ -79,7 +80,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
 
 def _of_folder(folder: Path) -> Iterator[Entry]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = list(files_below(folder))
     models = [file for file in files if file.suffix.lower() in KINDS]
     catalogues = [file for file in files if file.suffix.lower() == CATALOGUE]
     if not models and not catalogues:
