@@ -59,7 +59,7 @@ def main() -> None:
         for part in options.parts.split(","):
             rows += _measure(part, options, folder, processes)
     write_result(
-        options.out, {"threads": torch.get_num_threads(), "size": options.size, "rows": rows}, options.dirty
+        options.out, {"device": str(processes.device), "size": options.size, "rows": rows}, options.dirty
     )
 
 

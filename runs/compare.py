@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parse(parser)
     after, before = (json.loads(path.read_text()) for path in (options.after, options.before))
-    record: dict[str, Any] = {}
+    record: dict[str, Any] = {"dtypes": [one.get("dtype") for one in (after, before)]}
     record |= {"weight_hashes": [after["weight_hash"], before["weight_hash"]]}
     for key in (f"{mode}_{name}" for mode in ("turbo", "full") for name in ("pairs", "heldout")):
         new, old = (one[key]["per_image"] for one in (after, before))

@@ -78,7 +78,12 @@ def main() -> None:
         }
         rows.append(row)
         print(row, flush=True)
-    record = {"heldout_images": len(unseen), "rows": rows}
+    record = {
+        "device": str(pipeline.device),
+        "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "heldout_images": len(unseen),
+        "rows": rows,
+    }
     write_record(options.out, record, dirty=options.dirty)
 
 

@@ -14,12 +14,27 @@ import torch
 from stablenormal.io.atomic import write_bytes
 from stablenormal.pipelines.stable_normal import StableNormal
 
+ROOT = Path(__file__).parents[1]
+SOURCES = ("src", "runs", "studies", "benchmarks", "configs")
+"""What is measured and what measures: here a file that no commit knows counts as a change."""
+
 
 def commit() -> str:
-    """The commit of this checkout, with "-dirty" where a file differs from it; empty outside a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    here = Path(__file__).parent
-    return subprocess.run(command, cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+    """The commit of this checkout, with "-dirty" where a file differs from it; empty outside a checkout.
+
+    A file that git neither knows nor ignores counts where code comes from (`SOURCES`).
+    """
+    described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+    if not described or described.endswith("-dirty"):
+        return described
+    unknown = _git("ls-files", "--others", "--exclude-standard", "--", *SOURCES)
+    return f"{described}-dirty" if unknown else described
+
+
+def _git(*arguments: str) -> str:
+    """What git says in the root of this checkout; nothing outside one."""
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def of_heldout(weight_hash: str, heldout: Path, images: int) -> dict[str, Any]:
@@ -27,15 +42,22 @@ def of_heldout(weight_hash: str, heldout: Path, images: int) -> dict[str, Any]:
     return {"commit": commit(), "weight_hash": weight_hash, "heldout": heldout.name, "images": images}
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None, *, unless: str = ""
+) -> argparse.Namespace:
     """Read a script's options, and refuse a checkout with changes before anything is measured.
 
+    Args:
+        parser: of the script; gets the option `--dirty`.
+        arguments: of the command line; by default those of this process.
+        unless: name of an option with which the script measures nothing.
+
     Raises:
-        SystemExit: if a file differs from its commit and `--dirty` is not given.
+        SystemExit: if files differ from the commit, `--dirty` is not given, and something is measured.
     """
     parser.add_argument("--dirty", action="store_true", help="measure although files differ from the commit")
     options = parser.parse_args(arguments)
-    if not options.dirty:
+    if not options.dirty and not (unless and getattr(options, unless)):
         refuse_changes(commit())
     return options
 
@@ -53,16 +75,21 @@ def refuse_changes(of: str) -> None:
 
 
 def origin(pipeline: StableNormal | None = None) -> dict[str, Any]:
-    """Where a result came from: commit, device, precision, threads, PyTorch, and the weights if any."""
-    return {
-        "commit": commit(),
-        "dirty": commit().endswith("-dirty"),
-        "device": "cpu" if pipeline is None else str(pipeline.device),
-        "dtype": "float32" if pipeline is None else str(pipeline.dtype).removeprefix("torch."),
+    """Where a result came from: commit, threads, PyTorch; of a pipeline also device, precision and weights.
+
+    Without one, device, precision and weights are left out: the script that knows them writes them itself.
+    """
+    found: dict[str, Any] = {
+        "commit": (described := commit()),
+        "dirty": described.endswith("-dirty"),
         "threads": torch.get_num_threads(),
         "torch": version("torch"),
-        "weight_hash": None if pipeline is None else pipeline.weight_hash,
     }
+    if pipeline is not None:
+        found["device"] = str(pipeline.device)
+        found["dtype"] = str(pipeline.dtype).removeprefix("torch.")
+        found["weight_hash"] = pipeline.weight_hash
+    return found
 
 
 def write_record(

@@ -74,6 +74,7 @@ def main() -> None:
         rows.append({"start": name, "error_deg": error, "variance_deg2": variance, "spread_deg": spread})
         print(rows[-1], flush=True)
     record = of_heldout(pipeline.weight_hash, options.heldout, len(chosen)) | {
+        "autocast": "bfloat16",
         "seeds": options.seeds,
         "processing_resolution": spec.processing_resolution,
         "rows": rows,

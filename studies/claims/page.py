@@ -29,6 +29,7 @@ from studies.claims.plan import (
     TABLE,
     at,
 )
+from studies.claims.records import read_records
 from studies.claims.statistics import RULE, Claim, Comparison, Finding, answer, judge
 
 Table = dict[str, dict[str, NDArray[np.float64]]]
@@ -40,13 +41,14 @@ def write(out: Path, records: Path, docs: Path | None) -> None:
 
     Args:
         out: folder for them.
-        records: folder of the results of the study's runs, of which any number may be there.
+        records: of the study's runs, as `read_records` takes them.
         docs: the manual's folder; `results/study.json` is written beside it.
     """
-    runs = _read_runs(records)
-    measurements = _measurements(runs, records / "times" / "result.json")
+    results = read_records(records)
+    runs = _runs(results)
+    measurements = _measurements(runs, results.get("times"))
     findings = {claim.key: [judge(one, measurements) for one in claim.comparisons] for claim in CLAIMS}
-    summary = _summary(records, runs, measurements, findings)
+    summary = _summary(results, runs, measurements, findings)
     _write_json(out / "claims.json", summary)
     plots = _plot_all(out / "plots", measurements)
     if docs is None:
@@ -58,18 +60,18 @@ def write(out: Path, records: Path, docs: Path | None) -> None:
     write_bytes(docs / "claims.md", page.encode())
 
 
-def _read_runs(records: Path) -> dict[str, dict[int, dict[str, Any]]]:
+def _runs(results: dict[str, dict[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
     """Row -> training seed -> its result."""
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for name in ROWS:
-        for path in sorted((records / "rows").glob(f"{name}-s*/result.json")):
-            runs.setdefault(name, {})[int(path.parent.name.rpartition("-s")[2])] = json.loads(
-                path.read_text()
-            )
+        for place, result in results.items():
+            row, _, seed = place.removeprefix("rows/").rpartition("-s")
+            if place.startswith("rows/") and row == name:
+                runs.setdefault(name, {})[int(seed)] = result
     return runs
 
 
-def _measurements(runs: dict[str, dict[int, dict[str, Any]]], times: Path) -> Table:
+def _measurements(runs: dict[str, dict[int, dict[str, Any]]], times: dict[str, Any] | None) -> Table:
     """Row -> metric -> (training seeds, images), NaN where an image was not measured or has no value."""
     table: Table = {}
     for name, seeds in runs.items():
@@ -86,8 +88,8 @@ def _measurements(runs: dict[str, dict[int, dict[str, Any]]], times: Path) -> Ta
         for metric, values in metrics_of_row.items():
             missing = ((0, 0), (0, width[metric] - values.shape[1]))
             metrics_of_row[metric] = np.pad(values, missing, constant_values=np.nan)
-    if times.exists():
-        for name, seconds in json.loads(times.read_text())["seconds"].items():
+    if times is not None:
+        for name, seconds in times["seconds"].items():
             table.setdefault(name, {})["seconds"] = _rectangle([seconds])
     return table
 
@@ -115,15 +117,16 @@ def _planned(every_run: Sequence[dict[str, Any]]) -> int:
 
 
 def _summary(
-    records: Path,
+    results: dict[str, dict[str, Any]],
     runs: dict[str, dict[int, dict[str, Any]]],
     measurements: Table,
     findings: dict[str, list[Finding]],
 ) -> dict[str, Any]:
     """What the page says, as numbers."""
     networks: dict[str, Any] = {}
-    for path in sorted((records / "networks").glob("*/result.json")):
-        found = json.loads(path.read_text())
+    for place, found in results.items():
+        if not place.startswith("networks/"):
+            continue
         kept = (
             "parameters",
             "samples",
@@ -132,7 +135,7 @@ def _summary(
             "weights",
             "commit",
         )
-        networks[path.parent.name] = {key: found[key] for key in kept}
+        networks[place.removeprefix("networks/")] = {key: found[key] for key in kept}
     every_run = [run for seeds in runs.values() for run in seeds.values()]
     shared = ("budget", "corpus", "heldout", "base", "optimiser")
     rows = {

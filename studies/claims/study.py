@@ -16,7 +16,8 @@ RECORDS/times                 result.json
 OUT/claims.json, OUT/plots
 
 RECORDS (`--records`) is OUT unless named. It holds the small files alone: a study whose OUT was lost goes on
-from them, and trains again only the networks that a row still lacks.
+from them, and trains again only the networks that a row still lacks. `--page-only` also reads an archive of
+them: the records of the published page are `results/study.tar.xz`.
 """
 
 import argparse
@@ -35,7 +36,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from runs.evidence import commit
+from runs.evidence import origin, parse, write_record
 from stablenormal.data.packed import open_corpus
 from stablenormal.errors import DataError
 from stablenormal.evaluation.pairs import Pair, read_pairs
@@ -124,7 +125,8 @@ class Study:
             "base": self.pipeline.weight_hash,
             "optimiser": OPTIMISER,
         }
-        self.evidence = {"commit": commit(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+        self.dirty: bool = options.dirty
+        self.evidence = origin(self.pipeline) | {"autocast": "bfloat16"}  # of the code that is loaded now
 
     # Training
 
@@ -188,10 +190,9 @@ class Study:
             raise KeyboardInterrupt  # with a checkpoint; the same command goes on
         weights = {key: value.contiguous() for key, value in averaged.items()}
         save_file(weights, folder / "weights.safetensors")
-        _finish(
+        self._finish(
             folder,
             settings,
-            self.evidence,
             {
                 "parameters": sum(p.numel() for p in part.module.parameters() if p.requires_grad),
                 "samples": steps * self.budget.batch,
@@ -258,7 +259,7 @@ class Study:
             "cpu_seconds": time.process_time() - cpu,
             "weights": hashes,
         }
-        _finish(folder, settings, self.evidence, numbers | {"values": values})
+        self._finish(folder, settings, numbers | {"values": values})
         errors = [value for value in values["error"] if value is not None]
         LOG.info("%s, seed %d: %.2f degrees, %.0f s", name, seed, np.mean(errors), numbers["seconds"])
 
@@ -295,7 +296,12 @@ class Study:
                     if round_number:  # the first warms up
                         seconds[name].append(time.perf_counter() - started)
         medians = {name: statistics.median(found) for name, found in seconds.items()}
-        _finish(folder, settings, self.evidence, {"medians": medians, "seconds": seconds})
+        self._finish(folder, settings, {"medians": medians, "seconds": seconds})
+
+    def _finish(self, folder: Path, settings: dict[str, object], numbers: dict[str, object]) -> None:
+        """Write a run's result: complete, or absent."""
+        content = self.evidence | {"settings": settings} | numbers
+        write_record(folder / "result.json", content, pipeline=self.pipeline, dirty=self.dirty)
 
     def _images_of(self, row: Row) -> int:
         return self.budget.ensemble_images if row.ensemble > 1 else self.budget.heldout_images
@@ -343,14 +349,6 @@ def _is_complete(folder: Path, settings: dict[str, object]) -> bool:
     return True
 
 
-def _finish(
-    folder: Path, settings: dict[str, object], evidence: dict[str, object], numbers: dict[str, object]
-) -> None:
-    """Write a run's result: complete, or absent."""
-    content = {"settings": settings} | evidence | numbers
-    write_bytes(folder / "result.json", (json.dumps(content, indent=1) + "\n").encode())
-
-
 def _hash_of_array(array: np.ndarray) -> str:
     return sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
@@ -358,7 +356,9 @@ def _hash_of_array(array: np.ndarray) -> str:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of all runs; the same folder resumes")
-    parser.add_argument("--records", type=Path, help="folder of the small result files; OUT by default")
+    parser.add_argument(
+        "--records", type=Path, help="folder of the small result files, by default OUT; or an archive of it"
+    )
     parser.add_argument("--corpus", type=Path, help="packed training corpus")
     parser.add_argument("--heldout", type=Path, help="packed corpus of other scenes")
     parser.add_argument("--pairs", type=Path, help="NAME_rgb.jpg beside NAME_normal.png; measured only")
@@ -368,8 +368,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 takes all")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds of this process; all by default")
     parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments, unless="page_only")
     options.records = options.records or options.out
     if not options.page_only and (options.corpus is None or options.heldout is None):
         parser.error("--corpus and --heldout are needed")
+    if not options.page_only and options.records.is_file():
+        parser.error(f"{options.records}: an archive takes no new results; unpack it, or add --page-only")
     return options

@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,53 @@ def test_scripts_write_results_by_the_recorder_alone() -> None:
         if script.name not in ("evidence.py", "recording.py") and re.search(r"write_(record|result)\(", text):
             assert "parse(parser)" in text, script.name
             assert "options.dirty" in text, script.name
+
+
+def test_what_is_not_known_is_not_claimed(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(evidence, "commit", lambda: "0123abc")
+    evidence.write_record(tmp_path / "a.json", {"seconds": 1})
+    assert json.loads((tmp_path / "a.json").read_text()).keys() == {
+        "commit", "dirty", "threads", "torch", "seconds",
+    }  # fmt: skip
+    evidence.write_record(tmp_path / "a.json", {"device": "cuda"})
+    assert json.loads((tmp_path / "a.json").read_text())["device"] == "cuda"
+
+
+@pytest.mark.parametrize("folder", ["src", "runs", "studies", "benchmarks", "configs"])
+def test_a_file_that_no_commit_knows_is_a_change(folder, monkeypatch, tmp_path) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(evidence, "ROOT", tmp_path)
+    assert evidence.commit() == ""  # outside a checkout
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    inside = tmp_path / folder / "__pycache__"
+    inside.mkdir(parents=True)
+    (inside / "a.pyc").touch()
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs/a.jpg").touch()
+    assert re.fullmatch(r"[0-9a-f]{40}", evidence.commit())
+    (tmp_path / folder / "new.py").touch()
+    assert re.fullmatch(r"[0-9a-f]{40}-dirty", evidence.commit())
+    git("add", ".")
+    git("commit", "-m", "two")
+    assert re.fullmatch(r"[0-9a-f]{40}", evidence.commit())
+    (tmp_path / folder / "new.py").write_text("changed")
+    assert re.fullmatch(r"[0-9a-f]{40}-dirty", evidence.commit())
+
+
+def test_unless_names_an_option_that_measures_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(evidence, "commit", lambda: "0123abc-dirty")
+
+    def parser() -> argparse.ArgumentParser:
+        made = argparse.ArgumentParser()
+        made.add_argument("--page-only", action="store_true")
+        return made
+
+    assert evidence.parse(parser(), ["--page-only"], unless="page_only").page_only
+    with pytest.raises(SystemExit, match="--dirty"):
+        evidence.parse(parser(), [], unless="page_only")

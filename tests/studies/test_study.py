@@ -1,6 +1,7 @@
 """`python -m studies.claims` from end to end, every real class at toy size."""
 
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def study(monkeypatch):
 @pytest.fixture
 def arguments(corpus_folder, toy_model, tmp_path):
     data = ["--corpus", str(corpus_folder), "--heldout", str(corpus_folder), "--model", str(toy_model)]
-    return [str(tmp_path / "out"), *data, "--budget", "tiny", "--docs", str(tmp_path / "docs")]
+    return [str(tmp_path / "out"), *data, "--budget", "tiny", "--docs", str(tmp_path / "docs"), "--dirty"]
 
 
 def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkeypatch):
@@ -41,6 +42,8 @@ def test_measures_writes_the_page_and_resumes(study, arguments, tmp_path, monkey
     assert len(runs) == len(ROWS)
     one = json.loads((out / "rows/full-s0/result.json").read_text())
     assert len(one["values"]["error"]) == 3 and len(one["weights"]) == 2 and one["commit"]
+    assert (one["device"], one["dtype"], one["autocast"]) == ("cpu", "float32", "bfloat16")
+    assert one["weight_hash"] == one["settings"]["base"] and one["dirty"] == one["commit"].endswith("-dirty")
     deterministic = json.loads((out / "rows/feed-forward-s0/result.json").read_text())
     assert deterministic["values"]["variance"] == [0, 0, 0]
     assert one["values"]["variance"] != [0, 0, 0]
@@ -95,10 +98,52 @@ def test_every_claim_is_about_rows_that_are_measured():
 
 
 def test_the_published_page_follows_from_the_published_records(study, tmp_path):
-    records = PUBLISHED / "results/study"
-    if not records.is_dir():
-        pytest.skip("the study's records are not in this checkout")
+    records = PUBLISHED / "results/study.tar.xz"
     folders = [str(tmp_path / "out"), "--records", str(records), "--docs", str(tmp_path / "docs")]
     study.main([*folders, "--page-only"])
     for name in ("docs/claims.md", "results/study.json"):
         assert (tmp_path / name).read_text() == (PUBLISHED / name).read_text()
+
+
+def test_an_archive_says_what_its_folder_says(tmp_path):
+    from studies.claims.records import read_records
+
+    for place, number in {"rows/full-s0": 1, "rows/full-s1": 2, "networks/yoso-s0": 3, "times": 4}.items():
+        (tmp_path / "out" / place).mkdir(parents=True)
+        (tmp_path / "out" / place / "result.json").write_text(json.dumps({"number": number}))
+    (tmp_path / "out/rows/full-s0/log.txt").write_text("not a result")
+    for name, root in (("plain.tar.xz", "."), ("bare.tar.gz", "")):
+        with tarfile.open(tmp_path / name, f"w:{name[-2:]}") as archive:
+            archive.add(tmp_path / "out", root)
+        found = read_records(tmp_path / name)
+        assert found == read_records(tmp_path / "out")
+        assert list(found) == ["networks/yoso-s0", "rows/full-s0", "rows/full-s1", "times"]
+    (tmp_path / "out/rows/full-s1/result.json").write_text("{")
+    with pytest.raises(DataError, match="rows/full-s1"):
+        read_records(tmp_path / "out")
+
+
+def test_a_file_that_is_no_archive_is_refused(study, arguments, tmp_path, capsys):
+    path = tmp_path / "study.tar.xz"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="study.tar.xz: not an archive"):
+        study.main([*arguments, "--records", str(path), "--page-only"])
+    with pytest.raises(SystemExit):
+        study.main([*arguments, "--records", str(path)])
+    assert "--page-only" in capsys.readouterr().err
+    with tarfile.open(path, "w:xz"):
+        pass
+    with pytest.raises(DataError, match="holds no result"):
+        study.main([*arguments, "--records", str(path), "--page-only"])
+
+
+def test_changed_files_are_refused_where_something_is_measured(study, arguments, tmp_path, monkeypatch):
+    import runs.evidence
+
+    monkeypatch.setattr(runs.evidence, "commit", lambda: "0123abc-dirty")
+    arguments.remove("--dirty")
+    with pytest.raises(SystemExit, match="--dirty"):
+        study.main(arguments)
+    assert not (tmp_path / "out").exists()
+    study.main([*arguments, "--page-only"])
+    assert "Nothing is measured yet" in (tmp_path / "docs/claims.md").read_text()
