@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from recording import write_result
+from recording import parse, write_result
 
 from stablenormal.pipelines.stable_normal import MODES, StableNormal
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--out", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     image = torch.rand(3, options.size, options.size, generator=torch.Generator().manual_seed(0))
     models = {
         dtype: StableNormal.from_pretrained(options.model, device=options.device, dtype=dtype)
@@ -68,6 +68,7 @@ def main() -> None:
             "size": options.size,
             "rows": rows,
         },
+        options.dirty,
     )
 
 

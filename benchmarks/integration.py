@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from recording import write_result
+from recording import parse, write_result
 
 from stablenormal.applications.normal_integration import IntegrationSettings, integrate_normals
 from stablenormal.geometry.camera import Intrinsics
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--megapixels", nargs="*", type=float, default=[0.1, 0.25, 1.0, 4.0])
     parser.add_argument("--one", nargs=2, metavar=("METHOD", "SIDE"), help=argparse.SUPPRESS)
     parser.add_argument("-o", "--out", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     if options.one:
         print(json.dumps(measure(options.one[0], int(options.one[1]))))
         return
@@ -49,7 +49,7 @@ def main() -> None:
                 f"{row['solver_steps']:5d} steps {row['peak_gib']:5.2f} GiB",
                 flush=True,
             )
-    write_result(options.out, {"rows": rows})
+    write_result(options.out, {"rows": rows}, options.dirty)
 
 
 def measure(method: str, side: int) -> dict[str, float]:

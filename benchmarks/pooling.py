@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from recording import write_result
+from recording import parse, write_result
 
 from stablenormal.evaluation.pooling import BINS, PooledAngles
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--angles", nargs="*", type=float, default=[1e6, 1e8, 1e9])
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--out", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     if options.one is not None:
         print(json.dumps(pool(int(options.one))))
         return
@@ -43,7 +43,7 @@ def main() -> None:
             f"{row['peak_mib'] - row['before_mib']:12.0f}{row['median']:10.4f}",
             flush=True,
         )
-    write_result(options.out, {"bins": BINS, "rows": rows})
+    write_result(options.out, {"bins": BINS, "rows": rows}, options.dirty)
 
 
 def pool(count: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from recording import write_result
+from recording import parse, write_result
 
 from stablenormal.data.sample import Sample
 from stablenormal.data.synthetic.corpus import CorpusRenderer
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--bank-fraction", type=float, default=1.0)
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("-o", "--out", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     os.environ.setdefault("LP_NUM_THREADS", "0")
     seconds, samples = {}, {}
     for name in RENDERERS:
@@ -59,6 +59,7 @@ def main() -> None:
             "processor_seconds": seconds,
             "ratio": ratio,
         },
+        options.dirty,
     )
 
 

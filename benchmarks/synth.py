@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from recording import write_result
+from recording import parse, write_result
 
 from stablenormal.data.shards import encode_sample
 from stablenormal.data.synthetic.bank import Bank, build_bank
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default=",".join(VIEWS))
     parser.add_argument("-o", "--out", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     rasteriser = Rasteriser(options.size)
     start = time.process_time()
     bank = build_bank(generator(options.seed))
@@ -119,7 +119,7 @@ def main() -> None:
         rows.append({"kind": "mix", "bank": bank_share, "cpu_s": whole, "ratio": whole / base})
         print(f"{'mix':56}{whole:8.3f}{1 / whole:7.1f}{whole / base:7.2f}  (bank {bank_share:.3f})")
         print(f"two free cores: {2 / whole:.1f} images per second")
-    write_result(options.out, {"size": options.size, "rows": rows})
+    write_result(options.out, {"size": options.size, "rows": rows}, options.dirty)
 
 
 if __name__ == "__main__":

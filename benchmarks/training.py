@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from recording import write_result
+from recording import parse, write_result
 
 from stablenormal.data.packed import open_corpus, pack_corpus
 from stablenormal.data.sample import CLASSES, Sample
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="steps that are timed")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("-o", "--out", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     processes, rows = Processes(shard=False), []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -58,7 +58,9 @@ def main() -> None:
         print(f"{'part':14}{'setting':34}{'images/s':>10}{'speed-up':>10}")
         for part in options.parts.split(","):
             rows += _measure(part, options, folder, processes)
-    write_result(options.out, {"threads": torch.get_num_threads(), "size": options.size, "rows": rows})
+    write_result(
+        options.out, {"threads": torch.get_num_threads(), "size": options.size, "rows": rows}, options.dirty
+    )
 
 
 def _measure(

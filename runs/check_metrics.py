@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from evidence import commit, write_record
+from evidence import parse, write_record
 
 LIMITS = (5.0, 7.5, 11.25, 22.5, 30.0)
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--predictions", type=Path, required=True)
     parser.add_argument("--flip", type=float, nargs=3, default=(1, 1, 1))
     parser.add_argument("-o", "--out", type=Path, help="JSON of both computations")
-    options = parser.parse_args()
+    options = parse(parser)
     angles: dict[str, list[np.ndarray]] = {"everywhere": [], "on_edges": [], "off_edges": []}
     for path in sorted(options.root.glob("*_normal.png")):
         truth, valid = decode(path)
@@ -63,12 +63,12 @@ def main() -> None:
         write_record(
             options.out,
             {
-                "commit": commit(),
                 "predictions_sha256": digest.hexdigest(),
                 "largest_difference": largest,
                 "pixels": pixels,
                 "reported_and_recomputed": both,
             },
+            dirty=options.dirty,
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence import of_heldout, write_record
+from evidence import of_heldout, parse, write_record
 
 from stablenormal.data.packed import open_corpus
 from stablenormal.evaluation.edges import near_edges
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--t-plus", type=int, nargs="+", default=[51, 101, 201])
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model, dtype="float32")
     corpus = open_corpus(options.heldout)
     chosen = np.linspace(0, len(corpus) - 1, min(options.count, len(corpus))).astype(int)
@@ -49,7 +49,12 @@ def main() -> None:
     for one in settings:
         rows.append(one | errors(pipeline, images, truths, one))
         print(rows[-1], flush=True)
-    write_record(options.out, of_heldout(pipeline.weight_hash, options.heldout, len(chosen)) | {"rows": rows})
+    write_record(
+        options.out,
+        of_heldout(pipeline.weight_hash, options.heldout, len(chosen)) | {"rows": rows},
+        pipeline=pipeline,
+        dirty=options.dirty,
+    )
 
 
 def errors(
@@ -59,8 +64,7 @@ def errors(
     settings: Mapping[str, Any],
 ) -> dict[str, float]:
     """Means over images of the mean error, everywhere and within 3 px of true edges, in degrees."""
-    with torch.autocast("cpu", torch.bfloat16):
-        found = pipeline(images, batch_size=8, seed=0, **settings).normals
+    found = pipeline(images, batch_size=8, seed=0, **settings).normals
     everywhere, on_edges = [], []
     for normals, truth in zip(found, truths, strict=True):
         angles = angular_error_deg(normals[None].float(), truth[None])[0]

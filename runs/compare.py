@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evidence import commit, write_record
+from evidence import parse, write_record
 
 from stablenormal.evaluation.bootstrap import bootstrap_mean
 
@@ -21,16 +21,16 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("before", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     after, before = (json.loads(path.read_text()) for path in (options.after, options.before))
-    record: dict[str, Any] = {"commit": commit()}
+    record: dict[str, Any] = {}
     record |= {"weight_hashes": [after["weight_hash"], before["weight_hash"]]}
     for key in (f"{mode}_{name}" for mode in ("turbo", "full") for name in ("pairs", "heldout")):
         new, old = (one[key]["per_image"] for one in (after, before))
         differences = np.array([[new[image]["mean"] - old[image]["mean"] for image in old]])
         record[key] = asdict(bootstrap_mean(differences))
         print(key, record[key])
-    write_record(options.out, record)
+    write_record(options.out, record, dirty=options.dirty)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evidence import commit, write_record
+from evidence import parse, write_record
 from torch import Tensor
 
 from stablenormal.data.packed import open_corpus
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="folder of NAME_rgb.jpg, NAME_normal.png")
     parser.add_argument("--images", type=int, default=128, help="of the held-out ones")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     settings = read_settings(options.run / "config.yaml")
     heldout, corpus = open_corpus(options.heldout), training_corpus(settings)
     pairs = list(read_pairs(options.pairs))
@@ -78,8 +78,8 @@ def main() -> None:
         }
         rows.append(row)
         print(row, flush=True)
-    record = {"commit": commit(), "heldout_images": len(unseen), "rows": rows}
-    write_record(options.out, record)
+    record = {"heldout_images": len(unseen), "rows": rows}
+    write_record(options.out, record, dirty=options.dirty)
 
 
 if __name__ == "__main__":

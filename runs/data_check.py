@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from evidence import commit
+from evidence import parse, write_record
 
 from stablenormal.data.checking import Limits, check_view
 from stablenormal.data.readers.catalogue import open_source
 from stablenormal.data.readers.source import View
-from stablenormal.io.atomic import write_bytes
 
 
 def signs(*values: int) -> Callable[[View], View]:
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     source, limits = open_source("shards", options.shards), Limits()
     count = min(options.limit, len(source))
     noticed: Counter[str] = Counter()
@@ -88,16 +87,14 @@ def main() -> None:
                 noticed[f"{depth}: {damage}"] += bool(set(problems) & set(report.problems))
                 named[f"{depth}: {damage}"] += "frame" in report.problems
     result = {
-        "commit": commit(),
         "views": count,
         "false_alarms": {name: times / count for name, times in sorted(alarms.items())},
         "noticed": {name: noticed[name] / count for name in noticed},
         "frame_named": {name: named[name] / count for name in named if named[name]},
     }
-    text = json.dumps(result, indent=1)
-    print(text)
+    print(json.dumps(result, indent=1))
     if options.output:
-        write_bytes(options.output, (text + "\n").encode())
+        write_record(options.output, result, dirty=options.dirty)
 
 
 if __name__ == "__main__":

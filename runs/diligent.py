@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from evidence import commit, write_record
+from evidence import parse, write_record
 
 from stablenormal.applications.normal_integration import IntegrationSettings, integrate_normals
 from stablenormal.io.camera_file import read_camera_matrix
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--objects", nargs="*", help="names of folders; all by default")
     parser.add_argument("-o", "--out", type=Path)
-    options = parser.parse_args()
+    options = parse(parser)
     settings = IntegrationSettings(method=options.method)
     names = options.objects or sorted(path.name for path in options.root.iterdir() if path.is_dir())
     rows = {}
@@ -38,8 +38,8 @@ def main() -> None:
         shown = {key: round(value, 4) for key, value in rows[name].items()}
         print(name, " ".join(f"{key} {value}" for key, value in shown.items()), flush=True)
     if options.out:
-        record = {"commit": commit(), "settings": asdict(settings), "objects": rows}
-        write_record(options.out, record)
+        record = {"settings": asdict(settings), "objects": rows}
+        write_record(options.out, record, dirty=options.dirty)
 
 
 def measure(folder: Path, settings: IntegrationSettings, repeats: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from evidence import commit, write_record
+from evidence import parse, write_record
 from torch import Tensor
 
 from stablenormal.app.enhance import EnhanceSettings, enhance_wonder3d
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--bank", type=float, default=0.2, help="size of the bank of shapes")
     parser.add_argument("--picture", type=Path, help="folder of pictures before, after and true")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model)
     samples = list(itertools.islice(iterate_samples(options.heldout), options.count))
     images = [channels_first(sample.image.astype(np.float32) / 255) for sample in samples]
@@ -86,14 +86,13 @@ def main() -> None:
         write_bytes(kept_path, json.dumps({"same": same, "rows": rows}).encode())
     views = six_views(options, pipeline)
     record = {
-        "commit": commit(),
         "weight_hash": pipeline.weight_hash,
         "count": len(samples),
         "sets": options.sets,
         "heldout": rows,
         "six_views": views,
     }
-    write_record(options.out, record)
+    write_record(options.out, record, pipeline=pipeline, dirty=options.dirty)
     kept_path.unlink(missing_ok=True)
     if options.picture:
         some = slice(0, None, max(1, len(images) // 5))

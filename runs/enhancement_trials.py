@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from enhancement import DEGRADATIONS, channels, degraded, scores
-from evidence import commit, write_record
+from evidence import parse, write_record
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--model", default="small")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model)
     images, truths = _renders(open_corpus(options.corpus), options.count, options.size)
     turbo = [found.float() for found in pipeline(images, mode="turbo").normals]
@@ -43,8 +43,10 @@ def main() -> None:
         for choice, make in _choices(pipeline, images, coarse, turbo):
             rows.append({"degradation": degradation, "choice": choice, **scores(make(), truths)})
             print(rows[-1], flush=True)
-    record = {"commit": commit(), "weight_hash": pipeline.weight_hash, "count": options.count}
-    write_record(options.out, record | {"size": options.size, "rows": rows})
+    record = {"weight_hash": pipeline.weight_hash, "count": options.count}
+    write_record(
+        options.out, record | {"size": options.size, "rows": rows}, pipeline=pipeline, dirty=options.dirty
+    )
 
 
 def _choices(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from evidence import commit, write_record
+from evidence import parse, write_record
 from torch import Tensor
 
 from stablenormal.data.packed import open_corpus
@@ -23,10 +23,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, help="folder of NAME_rgb.jpg and NAME_normal.png")
     parser.add_argument("--heldout", type=Path, help="packed corpus of unseen scenes")
     parser.add_argument("--model", default="small")
-    parser.add_argument("--dtype", default=None)
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model, dtype=options.dtype)
     sets: dict[str, list[Pair]] = {}
     if options.pairs:
@@ -42,9 +42,7 @@ def main() -> None:
             )
             for i in range(len(corpus))
         ]
-    report: dict[str, object] = {"model": options.model, "seed": options.seed, "dtype": str(pipeline.dtype)}
-    report["weight_hash"] = pipeline.weight_hash
-    report["commit"] = commit()
+    report: dict[str, object] = {"model": options.model, "seed": options.seed}
     constant = {name: score(_facing, pairs).mean_over_sources for name, pairs in sets.items()}
     report["constant_normal"] = constant
     print("constant", constant)
@@ -59,7 +57,7 @@ def main() -> None:
             images = [values["mean"] for values in scores.per_image.values()]
             mean = scores.mean_over_sources
             print(f"{mode} {name}: {mean:.2f} over sources, {np.mean(images):.2f} over images")
-    write_record(options.out, report, rows="per_image")
+    write_record(options.out, report, rows="per_image", pipeline=pipeline, dirty=options.dirty)
 
 
 def _facing(image: Tensor) -> Tensor:

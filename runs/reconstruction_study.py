@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from evidence import commit, write_record
+from evidence import parse, write_record
 
 from stablenormal.app.previews import normals_preview
 from stablenormal.app.priors import PriorSettings, make_priors
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--model", default="small")
     parser.add_argument("--mode", default="full")
     parser.add_argument("-o", "--out", type=Path, default=Path("results/reconstruction.json"))
-    options = parser.parse_args()
+    options = parse(parser)
     config = json.loads(options.config.read_text())
     chosen = {
         key: tuple(value) if isinstance(value, list) else value
@@ -85,9 +85,9 @@ def main() -> None:
     for name, numbers in summary.items():
         print(name, " ".join(f"{key} {numbers[key]:.5f}" for key in SHOWN))
     settings_used = asdict(ReconstructionSettings(**chosen))
-    record = {"commit": commit(), "config": config, "settings": settings_used, "priors": priors,
+    record = {"config": config, "settings": settings_used, "priors": priors,
               "summary": summary, "runs": rows}  # fmt: skip
-    write_record(options.out, record)
+    write_record(options.out, record, dirty=options.dirty)
     write_image(options.out.with_suffix(".png"), picture(options.work, config, of_weights))
     first = scene_folder(options.work, config, config["scenes"][0])
     write_image(

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from runs.evidence import commit, write_record
+from runs.evidence import parse, write_record
 from stablenormal.io.interruption import Interruption
 from stablenormal.models.architecture import SMALL
 from stablenormal.models.building import build_injector, build_semantic_encoder
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="held-out images")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -84,11 +84,10 @@ def main() -> None:
         print("stopped with a checkpoint; run again to go on")
         return
     report = {
-        "commit": commit(),
         "options": {name: Path(str(value)).name for name, value in vars(options).items()},
         "rows": rows,
     }
-    write_record(options.out / "study.json", report)
+    write_record(options.out / "study.json", report, dirty=options.dirty)
     print(f"{'start':10}{'encoder':20}{'alignment':12}{'mean':>8}{'median':>8}{'11.25':>8}")
     for row in rows:
         print(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runs.evidence import of_heldout, write_record
+from runs.evidence import of_heldout, parse, write_record
 from stablenormal.data.packed import open_corpus
 from stablenormal.geometry.normals import angular_error_deg, unit_length, valid_mask
 from stablenormal.models.autoencoder import decode
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model, dtype="float32", device="cpu")
     components, spec = pipeline.components, pipeline.spec
     corpus = open_corpus(options.heldout)
@@ -78,7 +78,7 @@ def main() -> None:
         "processing_resolution": spec.processing_resolution,
         "rows": rows,
     }
-    write_record(options.out, record)
+    write_record(options.out, record, pipeline=pipeline, dirty=options.dirty)
 
 
 def of_images(found: list[Tensor], truth: Tensor) -> list[list[float]]:

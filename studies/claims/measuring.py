@@ -13,7 +13,7 @@ from stablenormal.errors import DataError
 from stablenormal.evaluation.edges import near_edges, sharpness
 from stablenormal.evaluation.pairs import Pair
 from stablenormal.geometry.layout import channels_first
-from stablenormal.geometry.normals import angular_error_deg, unit_length
+from stablenormal.geometry.normals import angular_error_deg, unit_length, valid_mask
 from stablenormal.models.autoencoder import decode, encode, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.image_encoder import EncodedImage
@@ -94,7 +94,7 @@ class Measuring:
         draws = {"many": self.budget.noise_seeds, "few": self.budget.sweep_noise_seeds, "two": 2}[row.draws]
         found = [self.estimate(row, sampler, latent, draw) for draw in range(draws)]
         spread = spread_deg(found, average_normals(found))  # (B, H, W)
-        valid = truth.square().sum(1) > 0.25
+        valid = valid_mask(truth)
         near = torch.stack([near_edges(one) for one in truth])
         errors = [angular_error_deg(one, truth) for one in found]  # each (B, H, W)
         result: dict[str, list[float | None]] = {}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stablenormal.app.evaluate import EvaluateSettings, evaluate
+from stablenormal.app.model_settings import ModelSettings
 from stablenormal.errors import NormalMapError, SettingError
-from stablenormal.evaluation.estimators import ModelSettings
 
 FIXTURES = Path(__file__).parents[1] / "evaluation/fixtures"
 KNOWN = json.loads((FIXTURES / "known-answers.json").read_text(encoding="utf-8"))

@@ -87,3 +87,20 @@ def test_an_input_without_photographs_is_a_problem_and_the_rest_goes_on(tmp_path
     for problem in problems:
         assert problem.source in problem.message
         assert "\n" not in problem.message
+
+
+@pytest.mark.parametrize("masks", ["in/masks", "in"])
+def test_masks_beside_photographs_are_not_photographs(tmp_path: Path, masks: str) -> None:
+    photograph(tmp_path / "in/a.png")
+    photograph(tmp_path / masks / "a_mask.png")
+    photograph(tmp_path / masks / "a.png.png")
+    jobs, problems = find_jobs([str(tmp_path / "in")], tmp_path / "out", tmp_path / masks)
+    assert [job.name for job in jobs] == ["a"] and not problems
+
+
+def test_results_are_named_after_what_the_user_gave(tmp_path: Path) -> None:
+    photograph(tmp_path / "real/deep/a.png")
+    (tmp_path / "one").symlink_to(tmp_path / "real/deep")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two/a.png").symlink_to(tmp_path / "real/deep/a.png")
+    assert names([tmp_path / "one", tmp_path / "two"], tmp_path / "out") == ["one/a", "two/a"]

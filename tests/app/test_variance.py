@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from stablenormal.app.model_settings import ModelSettings
 from stablenormal.app.variance import VarianceSettings, variance
 from stablenormal.errors import SettingError
-from stablenormal.evaluation.estimators import ModelSettings
 from stablenormal.io.uncertainty_map import PNG_STEPS_PER_DEGREE
 from stablenormal.pipelines import StableNormal
 from stablenormal.pipelines.ensemble import average_normals, spread_deg

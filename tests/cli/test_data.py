@@ -194,3 +194,26 @@ def test_packing_skips_what_is_damaged(sets: Path, tmp_path: Path) -> None:
 def test_packing_needs_folders_or_a_mixture(arguments: list[str], tmp_path: Path) -> None:
     result = run("pack", "-o", tmp_path / "out", "--count", 1, *arguments)
     assert "either folders or --mixture" in str(result.exception)
+
+
+def test_a_view_whose_files_changed_is_checked_again(tmp_path: Path) -> None:
+    import os
+
+    from stablenormal.app.check_data import CheckSettings, check_data
+    from stablenormal.io.image import write_image
+    from stablenormal.io.normal_map import write_normal_map
+
+    normals = np.zeros((64, 64, 3), np.float32)
+    normals[..., 2] = 1
+    for name in "ab":
+        write_image(tmp_path / f"set/{name}_rgb.png", np.full((64, 64, 3), 0.5, np.float32))
+        write_normal_map(tmp_path / f"set/{name}_normal.png", normals)
+    settings = CheckSettings("folder", str(tmp_path / "set"))
+    check_data(settings, tmp_path / "out")
+    before = (tmp_path / "out/views.jsonl").read_text().splitlines()
+    check_data(settings, tmp_path / "out")
+    assert (tmp_path / "out/views.jsonl").read_text().splitlines() == before
+    os.utime(tmp_path / "set/a_normal.png", ns=(1, 1))
+    check_data(settings, tmp_path / "out")
+    after = (tmp_path / "out/views.jsonl").read_text().splitlines()
+    assert len(after) == len(before) + 1 and json.loads(after[-1])["key"] == json.loads(before[1])["key"]

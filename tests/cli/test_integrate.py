@@ -9,6 +9,7 @@ from stablenormal.cli.main import main
 from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import write_normal_map
+from stablenormal.io.output_folder import RECORD_NAME
 
 SIDE = 24
 
@@ -54,7 +55,7 @@ def test_everything_is_written_and_named(stablenormal: Command, normal_map: Path
         "ball_depth.exr", "ball_depth.npy", "ball_depth.png", "ball.ply", "ball.obj", "ball.mtl",
         "ball_texture.png", "ball.glb", "ball_discontinuity.png", "ball_preview.png",
     }  # fmt: skip
-    assert {path.name for path in out.iterdir()} == expected
+    assert {path.name for path in out.iterdir()} == {*expected, RECORD_NAME}
     assert {Path(line).name for line in printed.split()} == expected
     depth = read_depth_map(out / "ball_depth.exr")
     mask = cv2.imread(str(tmp_path / "mask.png"), 0) > 128
@@ -143,7 +144,7 @@ def test_a_photograph_becomes_a_mesh(
     )  # fmt: skip
     assert code == 0, err
     assert ("45 degrees assumed" in err) == (not camera)
-    assert {path.name for path in out.parent.iterdir()} == {"disc.glb", "disc_turntable.png"}
+    assert {path.name for path in out.parent.iterdir()} == {"disc.glb", "disc_turntable.png", RECORD_NAME}
     assert 0.6 * 1257 < len(trimesh.load_mesh(out).vertices) < 1.3 * 1257
     assert len(printed.split()) == 2
 

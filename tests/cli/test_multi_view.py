@@ -13,6 +13,7 @@ from stablenormal.geometry.posed import PosedCamera
 from stablenormal.io import png
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import read_normal_map, write_normal_map
+from stablenormal.io.output_folder import RECORD_NAME
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.io.transforms_json import write_transforms
 
@@ -139,6 +140,7 @@ def test_a_scene_becomes_a_mesh(capsys: pytest.CaptureFixture[str], scene: Path,
     assert code == 0, err
     assert "6 views, 6 with normals" in err
     made = {path.name for path in out.parent.iterdir()}
+    made.remove(RECORD_NAME)
     assert made == {"ball.ply", "ball.json", "ball_preview.png", "ball_turntable.png"}
     assert {Path(line).name for line in printed.split()} == made
     mesh = trimesh.load_mesh(out)

@@ -6,7 +6,7 @@ import trimesh
 
 from stablenormal.errors import ImageShapeError, OutputError
 from stablenormal.geometry.mesh import TriangleMesh
-from stablenormal.io.mesh import write_mesh
+from stablenormal.io.mesh import mesh_files, write_mesh
 
 
 @pytest.fixture
@@ -66,3 +66,17 @@ def test_colours_of_vertices(tmp_path: Path, mesh: TriangleMesh, ending: str) ->
     write_mesh(tmp_path / f"a{ending}", mesh, vertex_colours=colours)
     found = trimesh.load_mesh(tmp_path / f"a{ending}", process=False)
     assert np.allclose(np.asarray(found.visual.vertex_colors)[:, :3], colours * 255, atol=1)
+
+
+def test_strict_readers_find_the_parts_of_an_obj_with_blanks_in_its_name(
+    tmp_path: Path, mesh: TriangleMesh
+) -> None:
+    path = tmp_path / "my statue #2.obj"
+    written = write_mesh(path, mesh, np.ones((4, 4, 3), np.float32))
+    assert written == mesh_files(path, textured=True) and all(file.is_file() for file in written)
+    (material,) = [line.split()[1:] for line in path.read_text().splitlines() if line.startswith("mtllib")]
+    assert len(material) == 1
+    text = (tmp_path / material[0]).read_text()
+    (texture,) = [line.split()[1:] for line in text.splitlines() if line.startswith("map_Kd")]
+    assert len(texture) == 1 and (tmp_path / texture[0]).is_file()
+    assert (tmp_path / "my statue #2.mtl").read_text() == text

@@ -301,3 +301,20 @@ class TestReading:
         (tmp_path / "map.json").write_text("{")
         with pytest.raises(NormalMapError, match=r"map\.json: not readable JSON"):
             read_normal_map(path)
+
+
+def test_channels_first_arrays_are_taken_and_others_say_their_shape(tmp_path: Path) -> None:
+    normals = np.zeros((8, 9, 3), np.float32)
+    normals[..., 0], normals[..., 2] = 0.6, 0.8
+    np.save(tmp_path / "map.npy", np.moveaxis(normals, -1, 0))
+    assert np.abs(read_normal_map(tmp_path / "map.npy", frame="opengl").normals - normals).max() < 1e-6
+    np.save(tmp_path / "map.npy", normals[None])
+    with pytest.raises(NormalMapError, match=r"got shape \(1, 8, 9, 3\)"):
+        read_normal_map(tmp_path / "map.npy", frame="opengl")
+
+
+def test_a_photograph_is_no_generated_map(tmp_path: Path) -> None:
+    greys = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (24, 256, 3))
+    (tmp_path / "a.png").write_bytes(png.encode(greys, {}))
+    with pytest.raises(NormalMapError, match="no normal map"):
+        read_normal_map(tmp_path / "a.png", frame="opengl", any_length=True)

@@ -1,19 +1,21 @@
 """COLMAP and transforms.json scenes, written here byte by byte as their documentation says."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from stablenormal.errors import SceneError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.posed import Distortion, PosedCamera
 from stablenormal.io.image import write_image
-from stablenormal.io.scene import read_view
+from stablenormal.io.scene import read_view, result_names
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.io.transforms_json import write_transforms
 
@@ -255,3 +257,82 @@ def test_distortion_is_undone(tmp_path: Path) -> None:
         ]
         assert np.allclose(at, [u, v], atol=0.05)
     assert found.photograph.valid[80, 100]
+
+
+def test_names_of_windows_and_byte_order_marks(tmp_path: Path) -> None:
+    root = transforms(tmp_path, [frame("images\\a.png"), frame(".\\images\\b.png")], fl_x=40, w=32, h=24)
+    text = (root / "transforms.json").read_bytes()
+    (root / "transforms.json").write_bytes(b"\xef\xbb\xbf" + text)
+    views = read_scene(root).views
+    assert [view.name for view in views] == ["a", "b"]
+    assert all(view.image.is_file() for view in views)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_colmap_with_names_of_windows_and_names_that_are_not_utf8(tmp_path: Path, binary: bool) -> None:
+    write_colmap(tmp_path, binary)
+    images = tmp_path / "sparse/0" / f"images{'.bin' if binary else '.txt'}"
+    os.rename(tmp_path / "images/a.png", os.path.join(os.fsencode(tmp_path), b"images/\xe9.png"))
+    data = images.read_bytes().replace(b"a.png", b"\xe9.png")
+    images.write_bytes(data if binary else b"\xef\xbb\xbf" + data)
+    scene = read_scene(tmp_path)
+    assert not scene.missing and os.fsencode(scene.views[1].name) == b"\xe9"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.png", "left/b.png"], ["a.png", "left/b.png"]),
+        (["/home/me/x/a.png", "/home/me/y/a.png"], ["x/a.png", "y/a.png"]),
+        (["/home/me/a.png"], ["a.png"]),
+        (["../../x/a.png", "./b.png"], ["x/a.png", "b.png"]),
+        (["C:\\shots\\a.png", "C:\\shots\\b.png"], ["a.png", "b.png"]),
+    ],
+)
+def test_results_never_lead_anywhere_else(names: list[str], expected: list[str]) -> None:
+    assert result_names(names) == expected
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        ({"is_fisheye": True, "k1": 0.01}, "fisheye"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "FISHEYE"),
+        ({"latlong": True}, "panorama"),
+        ({"camera_type": "FISHEYE"}, "FISHEYE"),
+        ({"ftheta_p1": 0.1}, "f-theta"),
+        ({"distortion_params": [0.1, 0, 0.1, 0, 0, 0]}, "with k3"),
+    ],
+)
+def test_lenses_that_are_not_supported_are_named(
+    tmp_path: Path, shared: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SceneError, match=message):
+        read_scene(transforms(tmp_path, [frame("images/a.png")], fl_x=40, w=32, h=24, **shared))
+
+
+def test_distortion_in_a_list(tmp_path: Path) -> None:
+    root = transforms(
+        tmp_path, [frame("images/a.png")], fl_x=40, distortion_params=[0.1, 0.2, 0, 0, 0.3, 0.4]
+    )
+    assert read_scene(root).views[0].distortion.coefficients == (0.1, 0.2, 0.3, 0.4)
+
+
+def test_a_focal_length_in_millimetres_is_not_plausible(tmp_path: Path) -> None:
+    view = read_scene(transforms(tmp_path, [frame("images/a.png")], fl_x=1.2, w=32, h=24)).views[0]
+    with pytest.raises(SceneError, match=r"a\.png: its camera .* not plausible"):
+        read_view(view)
+
+
+def test_a_photograph_and_its_mask_are_read_as_stored(tmp_path: Path) -> None:
+    root = transforms(tmp_path, [frame("images/a.png", mask_path="mask.png")], fl_x=40, w=32, h=24)
+    exif = Image.Exif()
+    exif[0x112] = 6
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:5] = 255
+    Image.fromarray(rgb).save(root / "images/a.png", exif=exif)
+    Image.fromarray(mask).save(root / "mask.png", exif=exif)
+    picture = read_view(read_scene(root).views[0]).photograph
+    assert np.abs(picture.rgb - rgb / 255).max() < 1e-6
+    assert np.array_equal(picture.valid, mask > 0)

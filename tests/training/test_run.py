@@ -603,9 +603,9 @@ class TestSources:
         assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
     def test_data_or_sources_and_not_both(self, config, sources):
-        with pytest.raises(SettingError, match="not both and not neither"):
+        with pytest.raises(SettingError, match="sources, or tokens; not several, not none"):
             dataclasses.replace(config, sources=sources)
-        with pytest.raises(SettingError, match="not both and not neither"):
+        with pytest.raises(SettingError, match="sources, or tokens; not several, not none"):
             dataclasses.replace(config, data="")
 
 

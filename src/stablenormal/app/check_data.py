@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import logging
 import multiprocessing
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +33,10 @@ from stablenormal.data.readers.source import Source
 from stablenormal.errors import DataError, SettingError, StableNormalError
 from stablenormal.geometry.normals import FRAMES
 from stablenormal.io.atomic import write_bytes
+from stablenormal.io.fingerprint import stamp
+from stablenormal.io.output_folder import OutputFolder
+
+logger = logging.getLogger(__name__)
 
 MOST = 0.5
 """Share of the views that must agree on another frame before it is said of the whole set."""
@@ -115,17 +121,23 @@ def check_data(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     source = _open(settings)
+    folder = (
+        None if output is None else OutputFolder(output, [Path(settings.keep) if settings.keep else None])
+    )
+    if folder is not None:
+        folder.check(folder.root / name for name in ("check.json", "views.csv", "keep.txt", "views.jsonl"))
     count = len(source) if settings.limit is None else min(settings.limit, len(source))
     indices = [int(index) for index in np.linspace(0, len(source) - 1, count)]
     on_start(count)
-    done = _read_progress(output, settings) if output else {}
+    stamps = {source.keys[index]: stamp(source.files(index)) for index in indices}
+    done = _read_progress(folder, settings, stamps) if folder else {}
     todo = [index for index in indices if source.keys[index] not in done]
     for _ in range(count - len(todo)):
         on_view()
     for view in _checked(settings, source, todo, workers):
         done[view.key] = view
-        if output:
-            _append_progress(output, view)
+        if folder:
+            _append_progress(folder, view, stamps[view.key])
         on_view()
     views = tuple(done[source.keys[index]] for index in indices)
     kept = tuple(view.key for view in views if not _counting(view, settings.ignored))
@@ -138,8 +150,8 @@ def check_data(
         keep_list=output / "keep.txt" if output and kept and settings.limit is None else None,
         seconds=time.monotonic() - clock,
     )
-    if output:
-        _write(output, report, settings, source, started)
+    if folder:
+        _write(folder, report, settings, source, started)
     return report
 
 
@@ -212,10 +224,14 @@ def _settings_line(settings: CheckSettings) -> str:
     return json.dumps(content, sort_keys=True, default=str)
 
 
-def _read_progress(output: Path, settings: CheckSettings) -> dict[str, ViewReport]:
-    """Views that an interrupted check has done already; begins the file otherwise."""
+def _read_progress(
+    folder: OutputFolder, settings: CheckSettings, stamps: Mapping[str, str]
+) -> dict[str, ViewReport]:
+    """Views that an interrupted check has done and whose files are the same; begins the file otherwise."""
+    output = folder.root
     path = output / "views.jsonl"
     if not path.is_file():
+        folder.begin(path)
         write_bytes(path, (_settings_line(settings) + "\n").encode())
         return {}
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -226,13 +242,17 @@ def _read_progress(output: Path, settings: CheckSettings) -> dict[str, ViewRepor
     whole = [line for line in lines if line.endswith("\n")]
     if len(whole) < len(lines):  # interrupted in the middle of a line
         write_bytes(path, "".join(whole).encode())
-    views = [_view_of(json.loads(line)) for line in whole[1:]]
-    return {view.key: view for view in views}
+    entries = [json.loads(line) for line in whole[1:]]
+    same = [entry for entry in entries if entry.pop("files", None) == stamps.get(entry["key"])]
+    changed = {entry["key"] for entry in entries} - {entry["key"] for entry in same}
+    for key in sorted(changed & stamps.keys()):
+        logger.warning("%s: checked again, as its files changed since", key)
+    return {view.key: view for view in map(_view_of, same)}
 
 
-def _append_progress(output: Path, view: ViewReport) -> None:
-    with (output / "views.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(view)) + "\n")
+def _append_progress(folder: OutputFolder, view: ViewReport, files: str) -> None:
+    with (folder.root / "views.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(view) | {"files": files}) + "\n")
 
 
 def _view_of(content: dict[str, Any]) -> ViewReport:
@@ -242,7 +262,7 @@ def _view_of(content: dict[str, Any]) -> ViewReport:
 
 
 def _write(
-    output: Path, report: CheckReport, settings: CheckSettings, source: Source[Any], started: datetime
+    folder: OutputFolder, report: CheckReport, settings: CheckSettings, source: Source[Any], started: datetime
 ) -> None:
     content = {
         "started": started.isoformat(timespec="seconds"),
@@ -258,16 +278,20 @@ def _write(
         "advice": report.advice,
         "per_view": [asdict(view) | {"problems": view.problems} for view in report.views],
     }
-    write_bytes(output / "check.json", (json.dumps(content, indent=1) + "\n").encode("utf-8"))
-    write_bytes(output / "views.csv", _csv(report.views).encode("utf-8"))
-    (output / "keep.txt").unlink(missing_ok=True)
-    if report.keep_list:
+    output = folder.root
+    with folder.writing([output / "check.json", output / "views.csv"]):
+        write_bytes(output / "check.json", (json.dumps(content, indent=1) + "\n").encode("utf-8"))
+        write_bytes(output / "views.csv", os.fsencode(_csv(report.views)))
+    if not report.keep_list:
+        (output / "keep.txt").unlink(missing_ok=True)  # of an earlier check; a foreign one was refused
+    else:
         remarks = [
             f"root: {settings.root}",
             f"{len(report.kept)} of {len(report.views)} views; left out: "
             + (", ".join(f"{name} {times}" for name, times in report.counts.items()) or "none"),
         ]
-        write_keep_list(report.keep_list, settings.reader, report.kept, remarks)
+        with folder.writing([report.keep_list]):
+            write_keep_list(report.keep_list, settings.reader, report.kept, remarks)
 
 
 def _csv(views: Sequence[ViewReport]) -> str:

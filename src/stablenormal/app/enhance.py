@@ -1,13 +1,14 @@
 """The job behind `stablenormal enhance`: coarse normal maps and their photographs to sharper normal maps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from stablenormal.app.naming import MAP_ENDINGS
+from stablenormal.app.model_settings import LoadSettings
+from stablenormal.app.naming import MAP_ENDINGS, PREVIEW_FOLDER, UNCERTAINTY_NPY, UNCERTAINTY_PNG
 from stablenormal.applications.enhancement import (
     enhance,
     front_to_view,
@@ -15,11 +16,14 @@ from stablenormal.applications.enhancement import (
     t_plus_of_strength,
     turn,
 )
-from stablenormal.errors import ImageReadError, ImageShapeError, SettingError, StableNormalError
+from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
 from stablenormal.geometry.layout import channels_first, channels_last
-from stablenormal.io.image import SUFFIXES, read_image, read_mask
-from stablenormal.io.normal_map import read_normal_map, write_normal_map
-from stablenormal.io.wonder3d import View, read_views, write_view
+from stablenormal.io.choice import UNSAID, Choice
+from stablenormal.io.image import SUFFIXES, read_image, read_mask, require_pixels, require_size
+from stablenormal.io.normal_map import normal_map_files, read_normal_map, write_normal_map
+from stablenormal.io.output_folder import OutputFolder
+from stablenormal.io.search import files_below
+from stablenormal.io.wonder3d import VIEWS, View, read_views, view_files, write_view
 from stablenormal.pipelines import StableNormal
 
 SYSTEMS = ("front", "self")
@@ -27,7 +31,7 @@ SYSTEMS = ("front", "self")
 
 
 @dataclass(frozen=True)
-class EnhanceSettings:
+class EnhanceSettings(LoadSettings):
     """How to enhance.
 
     Raises:
@@ -46,18 +50,17 @@ class EnhanceSettings:
     """Longer side in pixels at which the network works, 0 for the image's own; None: the model's."""
     format: str = "png16"
     """Kind of file, of `MAP_ENDINGS`; a Wonder3D set stays 8-bit PNG."""
-    model: str = "small"
-    """`small`, a model folder, or a hub id."""
-    device: str | None = None
-    """`cpu`, `cuda`, `mps`; None: the best that is there."""
-    offline: bool = False
-    """Never use the network."""
+    kind: str | None = None
+    """Of several maps of one photograph, which: a name in `MAP_ENDINGS`."""
+    choice: Choice = UNSAID
+    """Which layer or part of EXR maps that hold several."""
 
     def __post_init__(self) -> None:
         if self.strength is not None and self.t_plus is not None:
             raise SettingError("--strength and --t-plus say the same; give one of them")
-        if self.format not in MAP_ENDINGS:
-            raise SettingError(f"--format: there is no '{self.format}'; choose from {', '.join(MAP_ENDINGS)}")
+        for option, name in (("--format", self.format), ("--kind", self.kind)):
+            if name is not None and name not in MAP_ENDINGS:
+                raise SettingError(f"{option}: there is no '{name}'; choose from {', '.join(MAP_ENDINGS)}")
         _ = self.level
 
     @property
@@ -92,7 +95,8 @@ def enhance_files(
     reported and the rest goes on.
 
     Args:
-        coarse: a normal map, or a folder of them; NAME or NAME_normal belongs to the photograph NAME.
+        coarse: a normal map, or a folder of them, searched through; NAME, NAME_normal or NAME_normal_8bit
+            belongs to the photograph NAME in the same sub-folder.
         image: the photograph, or the folder of them.
         output: folder of the results.
         settings: how.
@@ -104,17 +108,24 @@ def enhance_files(
     Raises:
         StableNormalError: if nothing can work.
     """
-    pairs, problems = _pairs(coarse, image)
-    pipeline = _pipeline(settings)
+    folder = OutputFolder(output)
+    pairs, problems = _pairs(coarse, image, output, settings.kind)
+    folder.reads([mask, *(file for pair in pairs for file in (pair.map, pair.photograph))])
+    pairs, refused = _with_results_of_their_own(pairs, folder, settings.format)
+    problems += refused
+    if not pairs and not coarse.is_dir():
+        raise SettingError(problems[0])
+    pipeline = settings.load() if pairs else None
     files = []
     on_start(len(pairs))
-    for map_path, photo_path in pairs:
+    for pair in pairs:
+        assert pipeline is not None, "there are pairs"
         try:
-            files.append(_enhance_file(pipeline, map_path, photo_path, output, settings, frame, mask))
+            files.append(_enhance_file(pipeline, pair, folder, settings, frame, mask))
         except StableNormalError as error:
             text = str(error)
-            named = str(map_path) in text or str(photo_path) in text
-            problems.append(text if named else f"{map_path}: {text}")
+            named = str(pair.map) in text or str(pair.photograph) in text
+            problems.append(text if named else f"{pair.map}: {text}")
         on_result()
     return EnhanceReport(tuple(files), tuple(problems))
 
@@ -138,12 +149,14 @@ def enhance_wonder3d(
         raise SettingError(f"--wonder3d: there is no system '{system}'; choose from {', '.join(SYSTEMS)}")
     if output.resolve() == folder.resolve():
         raise SettingError(f"{output}: would overwrite the coarse views; choose another folder")
+    written = OutputFolder(output, (file for name in VIEWS for file in view_files(folder, name)))
+    written.check(file for name in VIEWS for file in view_files(output, name))
     views = read_views(folder, frame or "opengl")
     maps = {name: channels_first(view.normals) for name, view in views.items()}
     side = right_side(maps) if system == "front" else 1
     turns = {name: front_to_view(name, side) if system == "front" else torch.eye(3).double() for name in maps}
     result = enhance(
-        _pipeline(settings),
+        settings.load(),
         [channels_first(view.rgb) for view in views.values()],
         [turn(normals, turns[name]) for name, normals in maps.items()],
         t_plus=settings.level,
@@ -154,28 +167,41 @@ def enhance_wonder3d(
     files: list[Path] = []
     for (name, view), normals in zip(views.items(), result.normals, strict=True):
         back = channels_last(turn(normals, turns[name].T))  # (H, W, 3)
-        files += write_view(output, name, View(view.rgb, back), frame or "opengl")
+        with written.writing(view_files(output, name)):
+            files += write_view(output, name, View(view.rgb, back), frame or "opengl")
     return EnhanceReport(tuple(files), ())
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A coarse map, its photograph, and the name of the result."""
+
+    map: Path
+    photograph: Path
+    name: str
+    """Path in the output folder, without ending."""
+
+    def result(self, folder: OutputFolder, format: str) -> Path:
+        """The refined map."""
+        return folder.path(self.name + MAP_ENDINGS[format])
 
 
 def _enhance_file(
     pipeline: StableNormal,
-    map_path: Path,
-    photo_path: Path,
-    output: Path,
+    pair: _Pair,
+    folder: OutputFolder,
     settings: EnhanceSettings,
     frame: str | None,
     mask: Path | None,
 ) -> Path:
+    map_path, photo_path = pair.map, pair.photograph
     photograph = read_image(photo_path, mask)
-    coarse = read_normal_map(map_path, frame, None if mask is None else read_mask(mask), any_length=True)
-    if photograph.valid.shape != coarse.valid.shape:
-        height, width = coarse.valid.shape
-        shown = photograph.valid.shape
-        raise ImageShapeError(
-            f"{photo_path}: is {shown[1]} x {shown[0]} px, {map_path} {width} x {height} px; "
-            "resize one to the other first"
-        )
+    require_pixels(photograph.valid, photo_path)
+    inside = None if mask is None else read_mask(mask)
+    coarse = read_normal_map(map_path, frame, inside, any_length=True, choice=settings.choice)
+    require_size(
+        photo_path, photograph.valid.shape, map_path, coarse.valid.shape, "resize one to the other first"
+    )
     if coarse.frame == "world":
         raise SettingError(f"{map_path}: is in world space; turn it into its camera's frame first")
     normals = np.where(photograph.valid[..., None], coarse.normals, 0)
@@ -188,15 +214,14 @@ def _enhance_file(
         seed=settings.seed,
         processing_resolution=settings.resolution,
     )
-    path = output / (map_path.stem.removesuffix("_normal") + MAP_ENDINGS[settings.format])
-    if path.resolve() == map_path.resolve():
-        raise SettingError(f"{path}: would overwrite the coarse map; choose another output folder")
+    path = pair.result(folder, settings.format)
     refined = channels_last(result.normals[0])  # (H, W, 3)
-    write_normal_map(path, refined, coarse.frame, settings.format)
+    with folder.writing(normal_map_files(path, settings.format)):
+        write_normal_map(path, refined, coarse.frame, settings.format)
     return path
 
 
-def _pairs(coarse: Path, image: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+def _pairs(coarse: Path, image: Path, output: Path, kind: str | None) -> tuple[list[_Pair], list[str]]:
     """Maps with their photographs, and a line for each map that has none."""
     for path in (coarse, image):
         if not path.exists():
@@ -204,20 +229,74 @@ def _pairs(coarse: Path, image: Path) -> tuple[list[tuple[Path, Path]], list[str
     if coarse.is_dir() != image.is_dir():
         raise SettingError(f"{coarse}, {image}: give two files or two folders")
     if not coarse.is_dir():
-        return [(coarse, image)], []
-    photos = {path.stem: path for path in sorted(image.iterdir()) if path.suffix.lower() in SUFFIXES}
-    maps = [path for path in sorted(coarse.iterdir()) if path.suffix.lower() in (".png", ".exr", ".npy")]
+        return [_Pair(coarse, image, _photograph_name(coarse.stem))], []
+    maps = [path for path in _below(coarse, (".png", ".exr", ".npy"), output) if _is_kind(path, kind)]
     if not maps:
-        raise ImageReadError(f"{coarse}: no normal map (.png, .exr, .npy) in it; name another folder")
+        wanted = "(.png, .exr, .npy)" if kind is None else f"NAME{MAP_ENDINGS[kind]}"
+        raise ImageReadError(f"{coarse}: no normal map {wanted} in it; name another folder")
+    photographs: dict[Path, list[Path]] = {}
+    for path in _below(image, SUFFIXES, output):
+        photographs.setdefault(path.relative_to(image).with_suffix(""), []).append(path)
     pairs, problems = [], []
     for path in maps:
-        photo = photos.get(path.stem.removesuffix("_normal")) or photos.get(path.stem)
-        if photo is None:
+        place = path.relative_to(coarse).with_suffix("")
+        stem = place.with_name(_photograph_name(place.name))
+        found = [one for one in photographs.get(stem) or photographs.get(place) or [] if one != path]
+        if not found:
             problems.append(f"{path}: no photograph of its name in {image}; add one")
+        elif len(found) > 1:
+            problems.append(f"{path}: {found[0]} and {found[1]} both have its name; take one away")
         else:
-            pairs.append((path, photo))
+            pairs.append(_Pair(path, found[0], stem.as_posix()))
     return pairs, problems
 
 
-def _pipeline(settings: EnhanceSettings) -> StableNormal:
-    return StableNormal.from_pretrained(settings.model, device=settings.device, offline=settings.offline)
+def _below(folder: Path, endings: Collection[str], output: Path) -> list[Path]:
+    """Files of these kinds below a folder, without results of an earlier run and pictures of a page."""
+    beyond = [place for place in (output, folder / PREVIEW_FOLDER) if place.resolve() != folder.resolve()]
+    skipped = tuple(place.resolve() for place in beyond)
+    return [
+        path
+        for path in files_below(folder)
+        if path.suffix.lower() in endings
+        and not any(path.resolve().is_relative_to(place) for place in skipped)
+        and not path.name.endswith((UNCERTAINTY_PNG, UNCERTAINTY_NPY))
+    ]
+
+
+def _is_kind(path: Path, kind: str | None) -> bool:
+    if kind is None:
+        return True
+    others = [ending for name, ending in MAP_ENDINGS.items() if name != kind]
+    return path.suffix == Path(MAP_ENDINGS[kind]).suffix and not path.name.endswith(tuple(others))
+
+
+def _photograph_name(stem: str) -> str:
+    """The photograph's name from that of a map."""
+    endings = (ending.partition(".")[0] for ending in MAP_ENDINGS.values())
+    for ending in sorted(endings, key=len, reverse=True):
+        if stem.endswith(ending) and stem != ending:
+            return stem.removesuffix(ending)
+    return stem
+
+
+def _with_results_of_their_own(
+    pairs: Sequence[_Pair], folder: OutputFolder, format: str
+) -> tuple[list[_Pair], list[str]]:
+    """Pairs whose result is theirs alone and may be written, and a line for each of the others."""
+    sharing: dict[str, list[_Pair]] = {}
+    for pair in pairs:  # lower case: not every file system tells Photo from photo
+        sharing.setdefault(pair.name.lower(), []).append(pair)
+    kept, problems = [], []
+    for several in sharing.values():
+        path = several[0].result(folder, format)
+        if len(several) > 1:
+            maps = ", ".join(str(pair.map) for pair in several)
+            problems.append(f"{maps}: all would become {path}; choose one with --kind, or take others away")
+            continue
+        try:
+            folder.check(normal_map_files(path, format))
+            kept.append(several[0])
+        except OutputError as error:
+            problems.append(str(error))
+    return kept, problems

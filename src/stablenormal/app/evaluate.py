@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,17 @@ from stablenormal.app.measurement import (
     write_record,
     write_table,
 )
-from stablenormal.app.previews import angle_preview, frame_legend, normals_preview, photo_preview
+from stablenormal.app.model_settings import ModelSettings, load_estimator
+from stablenormal.app.previews import (
+    angle_preview,
+    frame_legend,
+    normals_preview,
+    photo_preview,
+    problem_of,
+)
 from stablenormal.app.report_page import Card, Group, Table, write_report_page
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
-from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.metrics import THRESHOLDS_DEG, AngularMetrics
 from stablenormal.evaluation.pairs import Entry, Pair
 from stablenormal.evaluation.pooling import QUANTILE_ERROR_DEG
@@ -33,6 +39,7 @@ from stablenormal.evaluation.run import REGIONS, Compared, Evaluator, ImageScore
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import read_normal_map
+from stablenormal.io.output_folder import OutputFolder
 
 ERROR_TOP_DEG = 60.0
 """Angle that gets the brightest colour of an error map."""
@@ -98,6 +105,8 @@ class EvaluateReport:
     record: Path
     table: Path
     seconds: float
+    page_problem: str | None = None
+    """Why there is no new page, in one line; the numbers are complete all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +127,8 @@ class _Source:
     facts: dict[str, str]
     """What the record and the page say about it."""
     warnings: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    """What is read of them."""
 
 
 def evaluate(
@@ -144,6 +155,10 @@ def evaluate(
         settings.benchmark, Path(settings.root), part=settings.part, truth_frame=settings.truth_frame
     )
     source = _model_source(settings) if settings.model else _files_source(settings, entries)
+    folder = OutputFolder(output, [*_read_files(entries), *source.files])
+    page, record, table = (output / name for name in ("index.html", "evaluation.json", "images.csv"))
+    maps = {entry.name: folder.path(_error_map(entry.name)) for entry in entries}
+    folder.check([page, record, table, *maps.values()])
     on_start(len(entries))
     evaluator = Evaluator(choose_protocol(settings.protocol), source.frame)
     extremes = _Extremes(settings.shown)
@@ -152,35 +167,44 @@ def evaluate(
         prediction = source.predict(pair)
         compared = evaluator.add(pair, prediction)
         error_map = angle_preview(compared.angles_deg.numpy(), compared.valid.numpy(), ERROR_TOP_DEG)
-        write_image(output / _error_map(pair.name), error_map)
+        with folder.writing([maps[pair.name]]):
+            write_image(maps[pair.name], error_map)
         extremes.offer(compared.score, partial(_exhibit, compared, pair, prediction, error_map))
         on_image(compared.score)
     summary = evaluator.summary()
     report = EvaluateReport(
         summary=summary,
         warnings=(*source.warnings, *_warnings(summary)),
-        page=output / "index.html",
-        record=output / "evaluation.json",
-        table=output / "images.csv",
+        page=page,
+        record=record,
+        table=table,
         seconds=time.monotonic() - clock,
     )
-    write_record(
-        report.record,
-        started=started,
-        seconds=report.seconds,
-        settings=settings,
-        facts={
-            "source": source.facts,
-            "pooled_median_error_deg": QUANTILE_ERROR_DEG,
-            "warnings": report.warnings,
-        },
-        edges={"of": "ground truth"},
-        summary=summary,
-        images=evaluator.scores,
-    )
-    write_table(report.table, _columns(), map(_row, evaluator.scores))
-    _write_page(report, settings, source.facts, evaluator.scores, extremes, started)
-    return report
+    with folder.writing([record, table]):
+        write_record(
+            record,
+            started=started,
+            seconds=report.seconds,
+            settings=settings,
+            facts={
+                "source": source.facts,
+                "pooled_median_error_deg": QUANTILE_ERROR_DEG,
+                "warnings": report.warnings,
+            },
+            edges={"of": "ground truth"},
+            summary=summary,
+            images=evaluator.scores,
+        )
+        write_table(table, _columns(), map(_row, evaluator.scores))
+
+    def show() -> None:
+        _write_page(folder, report, settings, source.facts, evaluator.scores, extremes, started)
+
+    return replace(report, page_problem=problem_of(show, "the page"))
+
+
+def _read_files(entries: Sequence[Entry]) -> list[Path]:
+    return [file for entry in entries for file in (entry.photograph, entry.truth)]
 
 
 class _Extremes:
@@ -248,7 +272,7 @@ def _files_source(settings: EvaluateSettings, entries: Sequence[Entry]) -> _Sour
         warnings = (
             f"{predictions.folder}: {predictions.unused} normal maps there belong to no image of the set",
         )
-    return _Source(predict, frame, facts, warnings)
+    return _Source(predict, frame, facts, warnings, tuple(predictions.paths.values()))
 
 
 def _warnings(summary: Summary) -> list[str]:
@@ -312,6 +336,7 @@ def metric_cells(metrics: AngularMetrics) -> list[str]:
 
 
 def _write_page(
+    folder: OutputFolder,
     report: EvaluateReport,
     settings: EvaluateSettings,
     facts: dict[str, str],
@@ -319,7 +344,7 @@ def _write_page(
     extremes: _Extremes,
     started: datetime,
 ) -> None:
-    summary, output = report.summary, report.page.parent
+    summary = report.summary
     scored = settings.model.model if settings.model else Path(settings.predictions or "").name
     tables = [Table("Errors in degrees, shares in %", ["", "pixels", *METRIC_NAMES], summary_rows(summary))]
     if 1 < len(summary.per_source) <= _MOST_SOURCES:
@@ -337,33 +362,34 @@ def _write_page(
         )
     )
     groups = [
-        Group(title, [_card(output, exhibit) for exhibit in exhibits])
+        Group(title, [_card(folder, exhibit) for exhibit in exhibits])
         for title, exhibits in extremes.groups()
     ]
-    write_report_page(
-        report.page,
-        title=f"{scored} on {settings.benchmark}",
-        facts={
-            "Protocol": summary.protocol,
-            "Images": str(summary.images),
-            **{label: value[:12] if label == "Weights" else value for label, value in facts.items()},
-            "Made": made(started),
-        },
-        warnings=report.warnings,
-        tables=tables,
-        groups=groups,
-        legend=frame_legend("opengl"),
-        angles="Angular error",
-        top_deg=ERROR_TOP_DEG,
-        footer='All numbers: <a href="evaluation.json">evaluation.json</a>, per image '
-        '<a href="images.csv">images.csv</a>.',
-    )
+    with folder.writing([report.page]):
+        write_report_page(
+            report.page,
+            title=f"{scored} on {settings.benchmark}",
+            facts={
+                "Protocol": summary.protocol,
+                "Images": str(summary.images),
+                **{label: value[:12] if label == "Weights" else value for label, value in facts.items()},
+                "Made": made(started),
+            },
+            warnings=report.warnings,
+            tables=tables,
+            groups=groups,
+            legend=frame_legend("opengl"),
+            angles="Angular error",
+            top_deg=ERROR_TOP_DEG,
+            footer='All numbers: <a href="evaluation.json">evaluation.json</a>, per image '
+            '<a href="images.csv">images.csv</a>.',
+        )
 
 
-def _card(output: Path, exhibit: _Exhibit) -> Card:
+def _card(folder: OutputFolder, exhibit: _Exhibit) -> Card:
     metrics, name = exhibit.score.everywhere, exhibit.score.name
     previews = {label: picture for label, picture in exhibit.pictures.items() if label != "error"}
-    pictures = write_pictures(output, name, previews)
+    pictures = write_pictures(folder, name, previews)
     pictures.append(picture_at(_error_map(name), "error", exhibit.pictures["error"]))  # lies there
     note = (
         f"mean {metrics.mean:.2f}°, median {metrics.median:.2f}°, {metrics.below[11.25]:.1f} % under 11.25°"

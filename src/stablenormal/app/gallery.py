@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
-from stablenormal.app.html_page import data_url, fill_page
+from stablenormal.app.html_page import data_url, fill_page, link
 from stablenormal.io.atomic import write_bytes
 
 
@@ -111,14 +110,14 @@ def _card_html(item: GalleryItem, number: int) -> str:
     if item.uncertainty is not None:
         layers.append(("uncertainty", "Uncertainty", item.uncertainty))
     over = "".join(
-        f'<img class="over" data-layer="{layer}" src="{quote(source)}" {size} '
+        f'<img class="over" data-layer="{layer}" src="{link(source)}" {size} '
         f'alt="{label} of {name}" loading="lazy"{"" if layer == "normals" else " hidden"}>'
         for layer, label, source in layers
     )
-    links = "".join(f'<a href="{quote(target)}">{escape(text)}</a>' for text, target in item.links.items())
+    links = "".join(f'<a href="{link(target)}">{escape(text)}</a>' for text, target in item.links.items())
     return (
         f'<li class="card" style="--ratio: {item.width / item.height:.4f}"><div class="compare">'
-        f'<img src="{quote(item.photo)}" {size} alt="Photograph {name}" loading="lazy">{over}'
+        f'<img src="{link(item.photo)}" {size} alt="Photograph {name}" loading="lazy">{over}'
         f'<input type="range" min="0" max="100" step="any" value="50" '
         f'aria-label="{name}: photograph against normals"></div>'
         f'<div class="text"><h2>{name}</h2>'

@@ -3,11 +3,13 @@
 A page opens from disk: one HTML file with its style inside, and pictures beside it by relative path.
 """
 
+import os
 from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from string import Template
+from urllib.parse import quote
 
 
 def fill_page(template: str, *, title: str, facts: Mapping[str, str], **parts: str) -> bytes:
@@ -22,7 +24,12 @@ def fill_page(template: str, *, title: str, facts: Mapping[str, str], **parts: s
     head = _read("page_head.html").substitute(title=escape(title))
     listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
     page = _read(template).substitute(head=head, title=escape(title), facts=listed, **parts)
-    return page.encode("utf-8")
+    return page.encode("utf-8", errors="replace")  # names need not be UTF-8
+
+
+def link(path: str) -> str:
+    """A relative path as an address; the bytes of names that are not UTF-8 stay as they are."""
+    return quote(os.fsencode(path))
 
 
 def data_url(png: bytes) -> str:

@@ -1,5 +1,6 @@
 """The jobs behind `stablenormal integrate` and `stablenormal mesh`: normals to depth, meshes and pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,19 +8,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stablenormal.app.previews import problem_of
 from stablenormal.applications.foreground import foreground
 from stablenormal.applications.mesh_preview import render_row
 from stablenormal.applications.normal_integration import Integration, IntegrationSettings, integrate_normals
 from stablenormal.applications.surface_mesh import surface_mesh
-from stablenormal.errors import ImageShapeError, OutputError, SettingError, StableNormalError
+from stablenormal.errors import OutputError, SettingError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.mesh import TriangleMesh
 from stablenormal.io.camera_file import read_camera_matrix
+from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.io.depth_map import read_depth_map, write_depth_map
-from stablenormal.io.image import Photograph, read_image, read_mask, write_image
-from stablenormal.io.mesh import MESH_SUFFIXES, write_mesh
+from stablenormal.io.image import (
+    Photograph,
+    read_image,
+    read_mask,
+    require_pixels,
+    require_size,
+    write_image,
+)
+from stablenormal.io.mesh import MESH_SUFFIXES, mesh_files, write_mesh
 from stablenormal.io.normal_map import read_normal_map
+from stablenormal.io.output_folder import OutputFolder
 from stablenormal.pipelines import StableNormal
 from stablenormal.pipelines.stable_normal import Mode
 
@@ -84,6 +95,8 @@ class SurfaceReport:
     integration: Integration
     assumed_fov_deg: float | None = None
     """The field of view that was assumed because nothing said it."""
+    problem: str | None = None
+    """Why there is no preview, in one line."""
 
 
 def integrate(
@@ -98,6 +111,7 @@ def integrate(
     prior: Path | None = None,
     prior_scale: float | None = None,
     formats: tuple[str, ...] = ("exr", "ply"),
+    choice: Choice = UNSAID,
 ) -> SurfaceReport:
     """Write depth, meshes, the discontinuity map and a preview of one normal map.
 
@@ -112,14 +126,18 @@ def integrate(
         prior: a coarse depth map.
         prior_scale: unit of its values.
         formats: names in `FORMATS`.
+        choice: which layer or part of an EXR normal map.
 
     Raises:
         StableNormalError: if anything does not fit; nothing is written then.
     """
     if not formats or set(formats) - set(FORMATS):
         raise SettingError(f"--format: {', '.join(formats) or 'empty'}; choose from {', '.join(FORMATS)}")
+    folder = OutputFolder(output, [normal_map, mask, photo, prior, camera.matrix])
+    base = folder.path(normal_map.stem.removesuffix("_normal") or normal_map.stem)
+    folder.check(_surface_files(base, formats, photo is not None))
     inside = None if mask is None else read_mask(mask)
-    normals = read_normal_map(normal_map, frame, inside).normals
+    normals = read_normal_map(normal_map, frame, inside, choice=choice).normals
     height, width = normals.shape[:2]
     photograph = None if photo is None else _fitting_photo(photo, width, height)
     intrinsics = camera.camera(width, height, None if photograph is None else photograph.intrinsics)
@@ -128,23 +146,59 @@ def integrate(
     coarse = None if prior is None else read_depth_map(prior, prior_scale)
     try:
         result = integrate_normals(normals, intrinsics, inside, settings, coarse)
-        mesh = surface_mesh(result, normals, intrinsics)
+        mesh = _mesh_if_needed(result, normals, intrinsics, formats)
     except StableNormalError as error:
         raise type(error)(f"{normal_map}: {error}") from error
     texture = None if photograph is None else photograph.rgb
-    base = output / normal_map.stem.removesuffix("_normal")
+    problem = None if mesh else f"{normal_map}: no three neighbouring pixels are valid, so no preview is made"
+    *files, preview = _surface_files(base, formats, photograph is not None)
+    with folder.writing([*files, preview]):
+        for name in formats:
+            if name in DEPTH_ENDINGS:
+                write_depth_map(base.with_name(base.name + DEPTH_ENDINGS[name]), result.depth)
+            elif mesh is not None:
+                write_mesh(base.with_name(f"{base.name}.{name}"), mesh, texture)
+        write_image(base.with_name(f"{base.name}_discontinuity.png"), result.discontinuity)
+        if mesh is not None:
+            problem = _write_preview(preview, mesh, texture, SIDES_DEG)
+    return SurfaceReport((*files, *([] if problem else [preview])), result, problem=problem)
+
+
+def _surface_files(base: Path, formats: Sequence[str], textured: bool) -> list[Path]:
+    """Every file of a result, the preview last."""
     files: list[Path] = []
     for name in formats:
         if name in DEPTH_ENDINGS:
             files.append(base.with_name(base.name + DEPTH_ENDINGS[name]))
-            write_depth_map(files[-1], result.depth)
         else:
-            files += write_mesh(base.with_name(f"{base.name}.{name}"), mesh, texture)
-    files.append(base.with_name(f"{base.name}_discontinuity.png"))
-    write_image(files[-1], result.discontinuity)
-    files.append(base.with_name(f"{base.name}_preview.png"))
-    write_image(files[-1], _preview(mesh, texture, SIDES_DEG))
-    return SurfaceReport(tuple(files), result)
+            files += mesh_files(base.with_name(f"{base.name}.{name}"), textured)
+    return [*files, *(base.with_name(f"{base.name}_{kind}.png") for kind in ("discontinuity", "preview"))]
+
+
+def _mesh_if_needed(
+    result: Integration,
+    normals: npt.NDArray[np.float32],
+    intrinsics: Intrinsics | None,
+    formats: Sequence[str],
+) -> TriangleMesh | None:
+    """The surface; None where depth alone was asked for and there is no triangle.
+
+    Raises:
+        SettingError: if a mesh was asked for and there is no triangle.
+    """
+    try:
+        return surface_mesh(result, normals, intrinsics)
+    except SettingError:
+        if set(formats) - DEPTH_ENDINGS.keys():
+            raise
+        return None
+
+
+def _write_preview(
+    path: Path, mesh: TriangleMesh, texture: npt.NDArray[np.float32] | None, angles_deg: tuple[float, ...]
+) -> str | None:
+    """Write a picture of a mesh, or say why there is none."""
+    return problem_of(lambda: write_image(path, _preview(mesh, texture, angles_deg)), str(path))
 
 
 def photograph_to_mesh(
@@ -159,6 +213,7 @@ def photograph_to_mesh(
     seed: int = 0,
     device: str | None = None,
     offline: bool = False,
+    choice: Choice = UNSAID,
 ) -> SurfaceReport:
     """Write a textured mesh of a photograph and a turntable picture of it, NAME_turntable.png.
 
@@ -174,21 +229,26 @@ def photograph_to_mesh(
         seed: of the normals.
         device: "cpu", "cuda" or "mps".
         offline: never use the network.
+        choice: which layer, part or page of the photograph's file.
 
     Raises:
         StableNormalError: if anything does not fit; nothing is written then.
     """
     if output.suffix.lower() not in MESH_SUFFIXES:
         raise OutputError(f"{output}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
-    photograph = read_image(photo, None if mask in (None, "auto") else mask)
+    mask_file = None if mask in (None, "auto") else Path(mask or "")
+    folder = OutputFolder(output.parent, [photo, mask_file, camera.matrix])
+    turntable = output.with_name(f"{output.stem}_turntable.png")
+    planned = mesh_files(output, textured=True)
+    folder.check([*planned, turntable])
+    photograph = read_image(photo, mask_file, choice)
     height, width = photograph.valid.shape
     assumed = None
     if camera == CameraChoice() and photograph.intrinsics is None:
         assumed, camera = DEFAULT_FOV_DEG, CameraChoice(fov_deg=DEFAULT_FOV_DEG)
     intrinsics = camera.camera(width, height, photograph.intrinsics)
     valid = photograph.valid & foreground(photograph.rgb) if mask == "auto" else photograph.valid
-    if not valid.any():
-        raise SettingError(f"{photo}: the mask leaves no pixel; check it, or leave out --mask")
+    require_pixels(valid, photo)
     pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
     predicted = pipeline(
         [channels_first(photograph.rgb)],  # (3, H, W)
@@ -199,20 +259,15 @@ def photograph_to_mesh(
     normals = channels_last(predicted.normals[0])  # (H, W, 3)
     result = integrate_normals(normals, intrinsics, valid, settings)
     mesh = surface_mesh(result, normals, intrinsics)
-    files = write_mesh(output, mesh, photograph.rgb)
-    files.append(output.with_name(f"{output.stem}_turntable.png"))
-    write_image(files[-1], _preview(mesh, photograph.rgb, TURNTABLE_DEG))
-    return SurfaceReport(tuple(files), result, assumed)
+    with folder.writing([*planned, turntable]):
+        files = write_mesh(output, mesh, photograph.rgb)
+        problem = _write_preview(turntable, mesh, photograph.rgb, TURNTABLE_DEG)
+    return SurfaceReport((*files, *([] if problem else [turntable])), result, assumed, problem)
 
 
 def _fitting_photo(photo: Path, width: int, height: int) -> Photograph:
     photograph = read_image(photo)
-    if photograph.valid.shape != (height, width):
-        shown = photograph.valid.shape
-        raise ImageShapeError(
-            f"{photo}: is {shown[1]} x {shown[0]} px, the normal map {width} x {height} px; "
-            "use its own photograph"
-        )
+    require_size(photo, photograph.valid.shape, "the normal map", (height, width), "use its own photograph")
     return photograph
 
 

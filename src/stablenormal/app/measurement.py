@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -17,6 +18,7 @@ from stablenormal.app.run_record import versions
 from stablenormal.evaluation.edges import EDGE_DEG, NEAR_PX
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import write_image
+from stablenormal.io.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -75,15 +77,19 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode("utf-8"))
+    write_bytes(path, os.fsencode(text.getvalue()))
 
 
-def write_pictures(output: Path, name: str, previews: Mapping[str, NDArray[np.uint8]]) -> list[Picture]:
+def write_pictures(
+    folder: OutputFolder, name: str, previews: Mapping[str, NDArray[np.uint8]]
+) -> list[Picture]:
     """Write an image's previews, by label, below `shown/`, for its card."""
     pictures = []
     for label, picture in previews.items():
         path = f"shown/{name}-{label.replace(' ', '-')}.jpg"
-        write_image(output / path, picture)
+        file = folder.path(path)
+        with folder.writing([file]):
+            write_image(file, picture)
         pictures.append(picture_at(path, label, picture))
     return pictures
 

@@ -1,12 +1,14 @@
 """Which photographs a command means, and the files that each result gets."""
 
+import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stablenormal.errors import StableNormalError
-from stablenormal.io.image import ImageEntry, list_images
+from stablenormal.io.image import SUFFIXES, ImageEntry, list_images
+from stablenormal.io.normal_map import normal_map_files
 
 MAP_ENDINGS = {
     "png16": "_normal.png",
@@ -30,6 +32,8 @@ class Job:
     """The photograph, as the user named it."""
     name: str
     """Path of the result in the output folder, with forward slashes, without ending: `trip/photo`."""
+    relative: Path = Path()
+    """Path below the folder or glob that found it, with ending: where its mask lies in a folder of masks."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,26 @@ class ResultFiles:
     normals_preview: Path
     uncertainty_preview: Path | None
 
+    def every(self) -> tuple[Path, ...]:
+        """All files that are written, records beside the maps included."""
+        beside = (
+            file for kind, path in self.maps.items() for file in normal_map_files(path, kind) if file != path
+        )
+        previews = (self.photo_preview, self.normals_preview, self.uncertainty_preview)
+        return (*self.wanted(), *beside, *(path for path in previews if path is not None))
+
     def wanted(self) -> tuple[Path, ...]:
         """What the user asked for."""
         return (*self.maps.values(), *self.uncertainty)
 
     def are_complete(self) -> bool:
         """Whether all are there, the page's pictures included."""
-        previews = (self.photo_preview, self.normals_preview, self.uncertainty_preview)
-        return all(path.is_file() for path in (*self.wanted(), *previews) if path is not None)
+        return all(path.is_file() for path in self.every())
 
 
-def find_jobs(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[Problem]]:
+def find_jobs(
+    inputs: Sequence[str], output: Path, masks: Path | None = None
+) -> tuple[list[Job], list[Problem]]:
     """Turn what the user typed into photographs with result names.
 
     A result keeps its place below the folder or glob that found it (see `list_images`). Where two
@@ -72,6 +85,7 @@ def find_jobs(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[Prob
     Args:
         inputs: files, folders (searched recursively) and glob patterns.
         output: where results go; those of an earlier run in it are not taken for photographs.
+        masks: the mask, or the folder of masks; they are not taken for photographs either.
 
     Returns:
         The jobs in order, each photograph once, and one problem for each input that gave none.
@@ -83,11 +97,17 @@ def find_jobs(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[Prob
             usable.append(entry)
         except StableNormalError as error:
             problems.append(Problem(entry, str(error)))
-    named = {Path(entry).resolve() for entry in usable if Path(entry).is_file()}
+    named = {_absolute(Path(entry)) for entry in usable if Path(entry).is_file()}
+    found = list_images(usable)
+    photographs = {_absolute(image.path) for image in found}
     images = [
         image
-        for image in list_images(usable)
-        if image.path.resolve() in named or not _is_result(image.path.resolve(), output.resolve())
+        for image in found
+        if _absolute(image.path) in named
+        or not (
+            _is_result(image.path.resolve(), output.resolve())
+            or _is_mask(_absolute(image.path), masks, usable, photographs)
+        )
     ]
     if usable and not images:
         problems += [
@@ -130,6 +150,29 @@ def _is_result(source: Path, output: Path) -> bool:
     return source.name.endswith(endings) or source.is_relative_to(output / PREVIEW_FOLDER)
 
 
+def _is_mask(source: Path, masks: Path | None, inputs: Sequence[str], photographs: Collection[Path]) -> bool:
+    """Whether a file that a search found belongs to the masks that were given beside it."""
+    if masks is None:
+        return False
+    place = _absolute(masks)
+    if place == source:
+        return True
+    if not source.is_relative_to(place):
+        return False
+    if not any(_absolute(Path(entry)).is_relative_to(place) for entry in inputs):
+        return True  # the masks have a folder of their own below the photographs'
+    owners = (source.with_name(source.stem), source.with_name(source.stem.removesuffix("_mask")))
+    return any(owner in photographs for owner in owners) or (
+        source.stem.endswith("_mask")
+        and any(source.with_name(owners[1].name + ending) in photographs for ending in SUFFIXES)
+    )
+
+
+def _absolute(path: Path) -> Path:
+    """As the user named it, links not followed."""
+    return Path(os.path.abspath(path))
+
+
 def _name_results(images: Sequence[ImageEntry]) -> tuple[list[Job], list[Problem]]:
     stems = [image.relative.with_suffix("") for image in images]
     # Lower case: not every file system tells Photo from photo.
@@ -139,7 +182,7 @@ def _name_results(images: Sequence[ImageEntry]) -> tuple[list[Job], list[Problem
     for image, stem in zip(images, stems, strict=True):
         if counts[str(stem).lower()] > 1:
             stem = _add(stem, "_" + image.relative.suffix[1:].lower())
-        first = jobs.setdefault(str(stem).lower(), Job(image.path, stem.as_posix()))
+        first = jobs.setdefault(str(stem).lower(), Job(image.path, stem.as_posix(), image.relative))
         if first.source != image.path:
             message = f"{image.path}: its result would overwrite that of {first.source}; rename one of them"
             clashes.append(Problem(str(image.path), message))

@@ -4,23 +4,32 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from glob import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from stablenormal.app.gallery import GalleryItem, write_gallery
-from stablenormal.app.naming import Job, Problem, ResultFiles, find_jobs, result_files
+from stablenormal.app.naming import Job, ResultFiles, find_jobs, result_files
 from stablenormal.app.predict_settings import PredictSettings
-from stablenormal.app.previews import frame_legend, normals_preview, photo_preview, uncertainty_preview
+from stablenormal.app.previews import (
+    frame_legend,
+    normals_preview,
+    photo_preview,
+    problem_of,
+    uncertainty_preview,
+)
 from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, write_record
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
 from stablenormal.geometry.layout import channels_first, channels_last
-from stablenormal.io.atomic import atomic_path
-from stablenormal.io.image import SUFFIXES, Photograph, read_image, write_image
+from stablenormal.io.choice import UNSAID
+from stablenormal.io.fingerprint import MadeFrom, made_from
+from stablenormal.io.image import Photograph, picture_size, read_image, require_pixels, write_image
+from stablenormal.io.mask_files import find_mask
 from stablenormal.io.normal_map import write_normal_map
+from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 from stablenormal.pipelines import NormalsOutput, StableNormal
 
@@ -37,6 +46,8 @@ class PredictReport:
     seconds: float
     device: str
     dtype: str
+    page_problem: str | None = None
+    """Why there is no new page, in one line; the results are complete all the same."""
 
     def count(self, status: Status) -> int:
         """Number of photographs that ended this way."""
@@ -47,13 +58,34 @@ class PredictReport:
 class _Run:
     """Where a run stands."""
 
-    output: Path
+    folder: OutputFolder
     settings: PredictSettings
     pipeline: StableNormal
     started: datetime
     clock: float
     computed_with: dict[str, Any]
     results: list[FileResult] = field(default_factory=list)
+
+    @property
+    def output(self) -> Path:
+        """The folder of the results."""
+        return self.folder.root
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A photograph with what makes its result."""
+
+    job: Job
+    mask: Path | None
+    made_from: MadeFrom
+    note: str | None = None
+    """Why an earlier result of its name is not kept."""
+
+    @property
+    def name(self) -> str:
+        """Of its result."""
+        return self.job.name
 
 
 def predict(
@@ -82,17 +114,14 @@ def predict(
         SettingError, FrameError, ModelError, OfflineError, OutputError: if no photograph could work.
     """
     _require_masks(masks)
-    _require_writable(output)
-    jobs, problems = find_jobs(inputs, output)
-    pipeline = StableNormal.from_pretrained(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        offline=settings.offline,
-        trust_remote_code=settings.trust_remote_code,
-    )
+    folder = OutputFolder(output)
+    folder.require_writable()
+    jobs, problems = find_jobs(inputs, output, masks)
+    tasks, without_mask = _tasks(jobs, masks, settings)
+    folder.reads([masks, *(job.source for job in jobs), *(task.mask for task in tasks)])
+    pipeline = settings.load()
     run = _Run(
-        output,
+        folder,
         settings,
         pipeline,
         datetime.now(UTC),
@@ -100,10 +129,12 @@ def predict(
         _computed_with(pipeline, settings),
     )
     earlier = earlier_results(output / "run.json", run.computed_with) if settings.skip_existing else {}
+    folder.check([output / "run.json", output / "index.html"])
     interrupted = False
     try:
         on_start(len(jobs) + len(problems))
-        for result in _results(run, jobs, problems, masks, earlier):
+        failed = [FileResult(problem.source, "", "failed", error=problem.message) for problem in problems]
+        for result in _results(run, tasks, [*failed, *without_mask], earlier):
             run.results.append(result)
             on_result(result)
     except KeyboardInterrupt:
@@ -114,7 +145,6 @@ def predict(
     order = {str(job.source): place for place, job in enumerate(jobs)}
     run.results.sort(key=lambda result: order.get(result.source, -1))
     _write_record(run, "interrupted" if interrupted else "complete")
-    _write_page(run)
     return PredictReport(
         results=tuple(run.results),
         interrupted=interrupted,
@@ -123,40 +153,62 @@ def predict(
         seconds=time.perf_counter() - run.clock,
         device=str(pipeline.device),
         dtype=_dtype_name(pipeline),
+        page_problem=problem_of(lambda: _write_page(run), "the page"),
     )
 
 
+def _tasks(
+    jobs: Sequence[Job], masks: Path | None, settings: PredictSettings
+) -> tuple[list[_Task], list[FileResult]]:
+    """Each photograph with its mask and fingerprint, and the failures of those whose mask is missing."""
+    tasks, failed = [], []
+    for job in jobs:
+        try:
+            mask = masks if masks is None or masks.is_file() else find_mask(masks, job.relative, job.source)
+        except ImageReadError as error:
+            failed.append(_failed(job, error))
+            continue
+        facts = {"choice of layer or part": asdict(settings.choice)} if settings.choice != UNSAID else {}
+        made = made_from({"photograph": job.source, "mask": mask}, facts)
+        tasks.append(_Task(job, mask, made))
+    return tasks, failed
+
+
 def _results(
-    run: _Run,
-    jobs: Sequence[Job],
-    problems: Sequence[Problem],
-    masks: Path | None,
-    earlier: dict[str, FileResult],
+    run: _Run, tasks: Sequence[_Task], failed: Sequence[FileResult], earlier: dict[str, FileResult]
 ) -> Iterator[FileResult]:
     """The result of each photograph, as it becomes known."""
-    for problem in problems:
-        yield FileResult(problem.source, "", "failed", error=problem.message)
-    kept = {job for job in jobs if run.settings.skip_existing and _files(run, job).are_complete()}
-    for job in (job for job in jobs if job in kept):
-        yield _skipped(run, job, earlier)
-    _write_record(run, "running")
-    waiting: list[tuple[Job, Photograph]] = []
-    for job in jobs:
-        if job in kept:
-            continue
+    yield from failed
+    due: list[_Task] = []
+    for task in tasks:
+        files, known = _files(run, task.job), earlier.get(task.name)
+        if known is not None and files.are_complete():
+            if known.unchanged(task.made_from):
+                yield _skipped(run, task, known)
+                continue
+            task = replace(task, note=known.why_again(task.job.source, task.made_from))
         try:
-            photograph = read_image(job.source, mask=_mask_of(job, masks))
+            run.folder.check(files.every())
+            due.append(task)
+        except OutputError as error:
+            yield _failed(task.job, error)
+    _write_record(run, "running")
+    waiting: list[tuple[_Task, Photograph]] = []
+    for task in due:
+        try:
+            photograph = read_image(task.job.source, task.mask, run.settings.choice)
+            require_pixels(photograph.valid, task.job.source)
         except StableNormalError as error:
-            yield _failed(job, error)
+            yield _failed(task.job, error)
             continue
-        waiting.append((job, photograph))
+        waiting.append((task, photograph))
         if len(waiting) == run.settings.batch_size:
             yield from _finish(run, waiting)
             waiting = []
     yield from _finish(run, waiting)
 
 
-def _finish(run: _Run, batch: Sequence[tuple[Job, Photograph]]) -> Iterator[FileResult]:
+def _finish(run: _Run, batch: Sequence[tuple[_Task, Photograph]]) -> Iterator[FileResult]:
     """Compute and write a batch; where it fails as a whole, its photographs are tried one by one.
 
     Raises:
@@ -174,17 +226,17 @@ def _finish(run: _Run, batch: Sequence[tuple[Job, Photograph]]) -> Iterator[File
             for single in batch:
                 yield from _finish(run, [single])
         else:
-            yield _failed(batch[0][0], error)
+            yield _failed(batch[0][0].job, error)
         return
     share = (time.perf_counter() - start) / len(batch)
     spreads: Sequence[Tensor | None] = output.uncertainty_deg or [None] * len(batch)
-    for (job, photograph), normals, spread in zip(batch, output.normals, spreads, strict=True):
+    for (task, photograph), normals, spread in zip(batch, output.normals, spreads, strict=True):
         start = time.perf_counter()
         try:
-            result = _write(run, job, photograph, normals, spread)
+            result = _write(run, task, photograph, normals, spread)
             yield replace(result, seconds=share + time.perf_counter() - start)
         except OutputError as error:
-            yield _failed(job, error)
+            yield _failed(task.job, error)
 
 
 def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
@@ -192,43 +244,46 @@ def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
     return run.pipeline(
         [channels_first(photograph.rgb) for photograph in photographs],  # (3, H, W)
         valid=[torch.from_numpy(photograph.valid) for photograph in photographs],  # (H, W)
-        mode=settings.mode,
         seed=settings.seed,
-        steps=settings.steps,
-        t_plus=settings.t_plus,
-        ensemble=settings.ensemble,
         uncertainty=settings.uncertainty,
-        processing_resolution=settings.resolution,
         batch_size=settings.batch_size,
+        **settings.call,
     )
 
 
 def _write(
-    run: _Run, job: Job, photograph: Photograph, normal_map: Tensor, spread: Tensor | None
+    run: _Run, task: _Task, photograph: Photograph, normal_map: Tensor, spread: Tensor | None
 ) -> FileResult:
     """Write every file of one photograph; `normal_map` is (3, H, W), `spread` (H, W)."""
-    files = _files(run, job)
+    files = _files(run, task.job)
     normals = channels_last(normal_map)  # (H, W, 3)
-    for name, path in files.maps.items():
-        write_normal_map(path, normals, frame=run.settings.frame, format=name)
-    write_image(files.photo_preview, photo_preview(photograph.rgb))
-    write_image(files.normals_preview, normals_preview(normals, run.settings.frame))
-    result = FileResult(
-        source=str(job.source),
-        name=job.name,
+    uncertainty = None if spread is None else spread.numpy()
+
+    def previews() -> None:
+        write_image(files.photo_preview, photo_preview(photograph.rgb))
+        write_image(files.normals_preview, normals_preview(normals, run.settings.frame))
+        if uncertainty is not None and files.uncertainty_preview is not None:
+            write_image(files.uncertainty_preview, uncertainty_preview(uncertainty, photograph.valid))
+
+    with run.folder.writing(files.every()):
+        for name, path in files.maps.items():
+            write_normal_map(path, normals, frame=run.settings.frame, format=name)
+        if uncertainty is not None:
+            for path in files.uncertainty:
+                write_uncertainty_map(path, uncertainty)
+        problem = problem_of(previews, f"{task.job.source}: its preview")
+    inside = np.zeros(0) if uncertainty is None else uncertainty[photograph.valid]
+    return FileResult(
+        source=str(task.job.source),
+        name=task.name,
         status="done",
         outputs=_relative(run, files.wanted()),
         width=normals.shape[1],
         height=normals.shape[0],
+        uncertainty_deg=float(inside.mean()) if inside.size else None,
+        note="; ".join(line for line in (task.note, problem) if line) or None,
+        made_from=task.made_from,
     )
-    if spread is None or files.uncertainty_preview is None:
-        return result
-    uncertainty = spread.numpy()
-    for path in files.uncertainty:
-        write_uncertainty_map(path, uncertainty)
-    write_image(files.uncertainty_preview, uncertainty_preview(uncertainty, photograph.valid))
-    inside = uncertainty[photograph.valid]
-    return replace(result, uncertainty_deg=float(inside.mean()) if inside.size else None)
 
 
 def _files(run: _Run, job: Job) -> ResultFiles:
@@ -239,11 +294,11 @@ def _relative(run: _Run, paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(path.relative_to(run.output).as_posix() for path in paths)
 
 
-def _skipped(run: _Run, job: Job, earlier: dict[str, FileResult]) -> FileResult:
+def _skipped(run: _Run, task: _Task, known: FileResult) -> FileResult:
     """The result of an earlier run, kept."""
-    known = earlier.get(job.name, FileResult(str(job.source), job.name, "skipped"))
-    outputs = _relative(run, _files(run, job).wanted())
-    return replace(known, source=str(job.source), status="skipped", outputs=outputs, error=None)
+    outputs = _relative(run, _files(run, task.job).wanted())
+    source = str(task.job.source)
+    return replace(known, source=source, status="skipped", outputs=outputs, error=None, note=None)
 
 
 def _computed_with(pipeline: StableNormal, settings: PredictSettings) -> dict[str, Any]:
@@ -266,17 +321,19 @@ def _dtype_name(pipeline: StableNormal) -> str:
 
 
 def _write_record(run: _Run, status: RunStatus) -> None:
-    write_record(
-        run.output / "run.json",
-        status=status,
-        started=run.started.isoformat(timespec="seconds"),
-        seconds=time.perf_counter() - run.clock,
-        computed_with=run.computed_with,
-        settings=asdict(run.settings),
-        spec=asdict(run.pipeline.spec),
-        device=str(run.pipeline.device),
-        results=run.results,
-    )
+    record = run.output / "run.json"
+    with run.folder.writing([record]):
+        write_record(
+            record,
+            status=status,
+            started=run.started.isoformat(timespec="seconds"),
+            seconds=time.perf_counter() - run.clock,
+            computed_with=run.computed_with,
+            settings=asdict(run.settings),
+            spec=asdict(run.pipeline.spec),
+            device=str(run.pipeline.device),
+            results=run.results,
+        )
 
 
 def _write_page(run: _Run) -> None:
@@ -292,19 +349,25 @@ def _write_page(run: _Run) -> None:
     }
     if settings.ensemble > 1:
         facts["Ensemble"] = str(settings.ensemble)
-    write_gallery(
-        run.output / "index.html",
-        [_gallery_item(run, result) for result in shown],
-        title="Surface normals",
-        facts=facts,
-        legend=frame_legend(settings.frame),
-        problems=[result.error for result in run.results if result.error is not None],
-    )
+    page = run.output / "index.html"
+    items = [item for result in shown if (item := _gallery_item(run, result)) is not None]
+    with run.folder.writing([page]):
+        write_gallery(
+            page,
+            items,
+            title="Surface normals",
+            facts=facts,
+            legend=frame_legend(settings.frame),
+            problems=[result.error for result in run.results if result.error is not None],
+        )
 
 
-def _gallery_item(run: _Run, result: FileResult) -> GalleryItem:
+def _gallery_item(run: _Run, result: FileResult) -> GalleryItem | None:
+    """What the page shows of a result; nothing if its previews could not be made."""
     files = _files(run, Job(Path(result.source), result.name))
-    height, width = read_image(files.photo_preview).valid.shape
+    if not files.are_complete():
+        return None
+    width, height = picture_size(files.photo_preview)
     notes = [f"{result.width} × {result.height} px"] if result.width else []
     notes += [f"{result.seconds:.1f} s"] if result.seconds else []
     if result.uncertainty_deg is not None:
@@ -326,26 +389,6 @@ def _gallery_item(run: _Run, result: FileResult) -> GalleryItem:
 def _require_masks(masks: Path | None) -> None:
     if masks is not None and not masks.exists():
         raise ImageReadError(f"--mask: {masks} does not exist; name a picture or a folder of pictures")
-
-
-def _mask_of(job: Job, masks: Path | None) -> Path | None:
-    """The mask of one photograph: the one given, or the one of its name in the folder given."""
-    if masks is None or masks.is_file():
-        return masks
-    stem = job.source.stem
-    for folder in dict.fromkeys((masks / Path(job.name).parent, masks)):
-        for path in sorted(folder.glob(f"{escape(stem)}.*")):
-            if path.suffix.lower() in SUFFIXES and path.stem == stem:
-                return path
-    raise ImageReadError(f"{job.source}: no mask named {stem} in {masks}; add one or leave out --mask")
-
-
-def _require_writable(output: Path) -> None:
-    """Find out before the work whether results can be written."""
-    probe = output / "write_probe"
-    with atomic_path(probe):
-        pass
-    probe.unlink()
 
 
 def _failed(job: Job, error: Exception) -> FileResult:

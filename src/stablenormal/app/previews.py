@@ -1,5 +1,7 @@
 """Small 8-bit pictures for the page."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,20 @@ _AXES = {
     "directx": "x right, y down, z toward the viewer",
     "dsine": "x left, y up, z toward the viewer",
 }
+
+
+def problem_of(make: Callable[[], None], what: str) -> str | None:
+    """Make a page or a preview; if that fails, say so in one line: the results are complete without.
+
+    Args:
+        make: does it.
+        what: names it.
+    """
+    try:
+        make()
+    except Exception as error:  # whatever it is, the numbers are written
+        return f"{what} could not be made: {' '.join(str(error).split()) or type(error).__name__}"
+    return None
 
 
 def photo_preview(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:

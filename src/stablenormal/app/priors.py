@@ -1,8 +1,9 @@
 """The job behind `stablenormal priors`: a scene in; normals, masks, confidence and a score out."""
 
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stablenormal.app.model_settings import ModelSettings
 from stablenormal.app.run_record import FileResult, RunStatus, earlier_results, write_record
 from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.multi_view_consistency import Consistency, ViewNormals, consistency
@@ -20,12 +22,15 @@ from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.posed import PosedCamera
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.depth_map import read_depth_map
+from stablenormal.io.fingerprint import MadeFrom, made_from
 from stablenormal.io.image import Photograph, write_image
 from stablenormal.io.normal_map import read_normal_map, write_normal_map
+from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.prior_layout import (
     LAYOUTS,
     check_layout,
     check_one_size,
+    index_files,
     prior_files,
     write_index,
     write_prior,
@@ -34,7 +39,6 @@ from stablenormal.io.scene import PosedScene, SceneView
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.io.transforms_json import write_transforms
 from stablenormal.pipelines import StableNormal
-from stablenormal.pipelines.stable_normal import MODES, Mode
 
 HALF_SURE_DEG = 10.0
 """Spread of the ensemble at which a normal has confidence one half."""
@@ -45,7 +49,7 @@ RECORD, SCORE, CACHE = "run.json", "consistency.json", ".views"
 
 
 @dataclass(frozen=True)
-class PriorSettings:
+class PriorSettings(ModelSettings):
     """The options of a run; saved in its `run.json`.
 
     Raises:
@@ -56,31 +60,16 @@ class PriorSettings:
     """Whose files to write, a key of `LAYOUTS`."""
     space: str | None = None
     """`camera` or `world`; None: the layout's own."""
-    model: str = "small"
-    """`small`, a model folder, or a hub id."""
-    mode: Mode = "full"
-    """`full` or `turbo`."""
     seed: int = 0
     """Of the first member of each view's ensemble."""
     ensemble: int = 3
     """Predictions per view; their mean is the prior, their spread gives the confidence. 1: no confidence."""
-    resolution: int | None = None
-    """Longer side at which the network works; None: the model's."""
-    device: str | None = None
-    """`cpu`, `cuda`, `mps`; None: the best there is."""
-    offline: bool = False
-    """Never use the network."""
     skip_existing: bool = False
     """Keep views that an earlier run finished."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_layout(self.layout, self.space)
-        if self.ensemble < 1:
-            raise SettingError(f"ensemble = {self.ensemble}; choose 1 or more")
-        if self.mode not in MODES:
-            raise SettingError(f"mode: {self.mode!r} does not exist; choose one of {', '.join(MODES)}")
-        if self.resolution is not None and self.resolution < 0:
-            raise SettingError(f"resolution = {self.resolution}; choose 0 (the photograph's own) or more")
 
 
 @dataclass(frozen=True)
@@ -131,29 +120,33 @@ def make_priors(
         StableNormalError: if no view could work.
     """
     posed = read_scene(scene, images)
+    folder = OutputFolder(output, [*posed.files(), *masks.files(posed.views)])
+    planned = _planned(folder, posed, settings)
     if LAYOUTS[settings.layout].index:
         check_one_size([view.camera for view in posed.views], settings.layout)
-    pipeline = StableNormal.from_pretrained(settings.model, device=settings.device, offline=settings.offline)
-    computed_with = _computed_with(pipeline, settings, masks)
+    pipeline = settings.load()
+    computed_with = _computed_with(pipeline, settings)
     record = output / RECORD
     earlier = earlier_results(record, computed_with) if settings.skip_existing else {}
+    folder.check(planned)
     started, clock = datetime.now(UTC), time.perf_counter()
     results = [FileResult(line.split(": ")[0], "", "failed", error=line) for line in posed.missing]
 
     def note(status: RunStatus) -> None:
         reached = {result.name for result in results}
         kept = [result for result in earlier.values() if status != "complete" and result.name not in reached]
-        write_record(
-            record,
-            status=status,
-            started=started.isoformat(timespec="seconds"),
-            seconds=time.perf_counter() - clock,
-            computed_with=computed_with,
-            settings={**asdict(settings), "scene": str(scene), "masks": str(masks)},
-            spec=asdict(pipeline.spec),
-            device=str(pipeline.device),
-            results=[*results, *kept],
-        )
+        with folder.writing([record]):
+            write_record(
+                record,
+                status=status,
+                started=started.isoformat(timespec="seconds"),
+                seconds=time.perf_counter() - clock,
+                computed_with=computed_with,
+                settings={**asdict(settings), "scene": str(scene), "masks": str(masks)},
+                spec=asdict(pipeline.spec),
+                device=str(pipeline.device),
+                results=[*results, *kept],
+            )
 
     on_start(len(posed.views) + len(results))
     for result in results:
@@ -164,7 +157,7 @@ def make_priors(
     known: list[tuple[SceneView, ViewNormals]] = []
     try:
         for view in posed.views:
-            result, made = _one_view(pipeline, view, output, settings, masks, earlier)
+            result, made = _one_view(pipeline, view, folder, settings, masks, earlier)
             results.append(result)
             note("running")
             on_result(result)
@@ -178,9 +171,11 @@ def make_priors(
         raise
     try:
         score = consistency([normals for _, normals in known], posed.points)
-        _write_score(output / SCORE, posed, [view.name for view, _ in known], score)
+        with folder.writing([output / SCORE]):
+            _write_score(output / SCORE, posed, [view.name for view, _ in known], score)
         if cameras:
-            _write_cameras(output, settings, posed, cameras)
+            with folder.writing(_camera_files(output, settings, cameras)):
+                _write_cameras(output, settings, posed, cameras)
     except BaseException:
         note("stopped")
         raise
@@ -191,36 +186,80 @@ def make_priors(
 def _one_view(
     pipeline: StableNormal,
     view: SceneView,
-    output: Path,
+    folder: OutputFolder,
     settings: PriorSettings,
     masks: MaskChoice,
     earlier: dict[str, FileResult],
 ) -> tuple[FileResult, tuple[ViewNormals, str] | None]:
     """The result of a view; its normals and the photograph that belongs to them, unless it failed."""
-    start = time.perf_counter()
+    start, output = time.perf_counter(), folder.root
     files = prior_files(output, settings.layout, view.name, settings.ensemble > 1)
     kept_map = output / CACHE / f"{view.name}.png"
     relative = tuple(path.relative_to(output).as_posix() for path in files)
     try:
         picture, valid = masked_view(view, masks)
         depth = _depth_of(view, valid.shape)
-        done = view.name in earlier and all(path.is_file() for path in (*files, kept_map))
-        image = _pinhole_image(output, view, picture.photograph, done)
-        if done:
+        made = _made_from(view, masks)
+        known = earlier.get(view.name)
+        there = known is not None and all(path.is_file() for path in (*files, kept_map))
+        done = known is not None and there and known.unchanged(made)
+        image = _pinhole_image(folder, view, picture.photograph, done)
+        if known is not None and done:
             normals = read_normal_map(kept_map).normals
-            result = replace(earlier[view.name], status="skipped")
+            result = replace(known, source=str(view.image), status="skipped", note=None)
         else:
             normals, confidence = _predict(pipeline, picture.photograph, valid, settings)
             space = check_layout(settings.layout, settings.space)
-            write_normal_map(kept_map, normals)
-            write_prior(output, settings.layout, view.name, normals, picture.camera, valid, confidence, space)
+            with folder.writing([kept_map, *files]):
+                write_normal_map(kept_map, normals)
+                write_prior(
+                    output, settings.layout, view.name, normals, picture.camera, valid, confidence, space
+                )
             height, width = valid.shape
+            again = known.why_again(view.image, made) if known is not None and there else None
             result = FileResult(
-                str(view.image), view.name, "done", relative, width, height, time.perf_counter() - start
+                str(view.image),
+                view.name,
+                "done",
+                relative,
+                width,
+                height,
+                time.perf_counter() - start,
+                note=again,
+                made_from=made,
             )
     except StableNormalError as error:
         return FileResult(str(view.image), view.name, "failed", error=str(error)), None
     return result, (ViewNormals(picture.camera, normals, depth, view.points), image)
+
+
+def _made_from(view: SceneView, masks: MaskChoice) -> MadeFrom:
+    """What a view's prior depends on, besides settings and weights."""
+    lens = [*asdict(view.camera.intrinsics).values(), *view.distortion.coefficients]
+    facts = {"camera": lens, "pose": view.camera.camera_to_world.tolist(), "kind of mask": masks.rule()}
+    return made_from({"photograph": view.image, "mask": masks.used(view)}, facts)
+
+
+def _planned(folder: OutputFolder, posed: PosedScene, settings: PriorSettings) -> list[Path]:
+    """Every file that the run will write, to be refused before the work."""
+    output, files = folder.root, [folder.root / RECORD, folder.root / SCORE]
+    for view in posed.views:
+        files.append(folder.path(f"{CACHE}/{view.name}.png"))
+        files += prior_files(output, settings.layout, view.name, settings.ensemble > 1)
+        if view.distortion:
+            files.append(_straight(output, view))
+    names = dict.fromkeys(view.name for view in posed.views)
+    return files + _camera_files(output, settings, names)
+
+
+def _camera_files(output: Path, settings: PriorSettings, names: Iterable[str]) -> list[Path]:
+    index = LAYOUTS[settings.layout].index
+    return [output / "transforms.json", *(index_files(output, names) if index else ())]
+
+
+def _straight(output: Path, view: SceneView) -> Path:
+    """Where the photograph goes that has its distortion undone."""
+    return output / "images" / f"{view.name}.png"
 
 
 def _depth_of(view: SceneView, shape: tuple[int, ...]) -> npt.NDArray[np.float32] | None:
@@ -247,11 +286,9 @@ def _predict(
     output = pipeline(
         [channels_first(photograph.rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],
-        mode=settings.mode,
         seed=settings.seed,
-        ensemble=settings.ensemble,
         uncertainty=settings.ensemble > 1,
-        processing_resolution=settings.resolution,
+        **settings.call,
     )
     normals = channels_last(output.normals[0])
     if output.uncertainty_deg is None:
@@ -259,14 +296,15 @@ def _predict(
     return normals, np.where(valid, confidence_of(output.uncertainty_deg[0].numpy()), 0).astype(np.float32)
 
 
-def _pinhole_image(output: Path, view: SceneView, photograph: Photograph, done: bool) -> str:
+def _pinhole_image(folder: OutputFolder, view: SceneView, photograph: Photograph, done: bool) -> str:
     """The photograph that the priors lie over: the scene's own, or one without distortion, written here."""
     if not view.distortion:
-        return str(view.image.resolve())
-    path = output / "images" / f"{view.name}.png"
+        return os.path.abspath(view.image)
+    path = _straight(folder.root, view)
     if not (done and path.is_file()):
-        write_image(path, photograph.rgb)
-    return path.relative_to(output).as_posix()
+        with folder.writing([path]):
+            write_image(path, photograph.rgb)
+    return path.relative_to(folder.root).as_posix()
 
 
 def _write_cameras(
@@ -299,7 +337,7 @@ def _write_score(path: Path, posed: PosedScene, names: list[str], score: Consist
     write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _computed_with(pipeline: StableNormal, settings: PriorSettings, masks: MaskChoice) -> dict[str, Any]:
+def _computed_with(pipeline: StableNormal, settings: PriorSettings) -> dict[str, Any]:
     return {
         "weight_hash": pipeline.weight_hash,
         "layout": settings.layout,
@@ -308,5 +346,6 @@ def _computed_with(pipeline: StableNormal, settings: PriorSettings, masks: MaskC
         "seed": settings.seed,
         "ensemble": settings.ensemble,
         "resolution": settings.resolution,
-        "masks": str(masks),
+        "steps": settings.steps,
+        "t_plus": settings.t_plus,
     }

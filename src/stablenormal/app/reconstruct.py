@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from stablenormal.app.previews import problem_of
 from stablenormal.app.run_record import versions
 from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.mesh_preview import render_row
@@ -27,8 +28,9 @@ from stablenormal.io.image import write_image
 from stablenormal.io.interruption import Interruption
 from stablenormal.io.mesh import MESH_SUFFIXES, write_mesh
 from stablenormal.io.normal_map import read_normal_map
+from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.prior_layout import read_confidence
-from stablenormal.io.scene import SceneView
+from stablenormal.io.scene import PosedScene, SceneView
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.pipelines.placement import choose_device
 
@@ -99,13 +101,17 @@ def reconstruct(
         raise SettingError(f"{priors}: no such folder; make it with `stablenormal priors`")
     require_marching_cubes()
     interruption = interruption or Interruption()
-    views, problems = _read_views(scene, images, masks, priors, settings.image_size, on_problem)
+    posed = read_scene(scene, images)
+    folder = OutputFolder(output.parent, [*posed.files(), *masks.files(posed.views)])
+    checkpoint, record = output.with_suffix(".checkpoint.pt"), output.with_suffix(".json")
+    preview, turntable = (output.with_name(f"{output.stem}_{kind}.png") for kind in ("preview", "turntable"))
+    folder.reads(_prior_files(posed, priors))
+    folder.check([preview, turntable, record, output, checkpoint])
+    views, problems = _read_views(scene, posed, masks, priors, settings.image_size, on_problem)
     fit = SurfaceFit(views, settings, choose_device(device))
-    checkpoint = output.with_suffix(".checkpoint.pt")
     if resume and checkpoint.is_file():
         fit.load(checkpoint)
     started, clock = datetime.now(UTC), time.perf_counter()
-    preview = output.with_name(f"{output.stem}_preview.png")
     with_prior = sum(view.normals is not None for view in views)
     progress: Progress | None = None
     try:
@@ -114,21 +120,19 @@ def reconstruct(
                 progress = fit.step()
             on_step(progress)
             if progress.done % save_every == 0 and not fit.finished:
-                fit.save(checkpoint)
-                write_image(preview, preview_picture(fit))
+                with folder.writing([checkpoint, preview]):
+                    fit.save(checkpoint)
+                    problem_of(lambda: write_image(preview, preview_picture(fit)), str(preview))
     except KeyboardInterrupt:
         stopped = True
     else:
         stopped = not fit.finished
     if progress is not None and fit.consistent:
-        fit.save(checkpoint)  # of the finished state too, as extracting or writing may still fail
+        with folder.writing([checkpoint]):
+            fit.save(checkpoint)  # of the finished state too, as extracting or writing may still fail
     if stopped:
         return ReconstructionReport((), len(views), with_prior, tuple(problems), interrupted=True)
     mesh, colours = extract_mesh(fit)
-    write_image(preview, preview_picture(fit))
-    turntable = output.with_name(f"{output.stem}_turntable.png")
-    write_image(turntable, render_row(_upright(mesh), TURN_DEG))
-    record = output.with_suffix(".json")
     content = {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 3),
@@ -146,8 +150,15 @@ def reconstruct(
         "device": str(fit.device),
         "versions": versions(),
     }
-    write_bytes(record, (json.dumps(content, indent=1) + "\n").encode())
-    files = [preview, turntable, record, *write_mesh(output, mesh, vertex_colours=colours)]
+    with folder.writing([preview, turntable, record, output]):
+        unmade = [
+            problem_of(lambda: write_image(preview, preview_picture(fit)), str(preview)),
+            problem_of(lambda: write_image(turntable, render_row(_upright(mesh), TURN_DEG)), str(turntable)),
+        ]
+        write_bytes(record, (json.dumps(content, indent=1) + "\n").encode())
+        files = [preview, turntable, record, *write_mesh(output, mesh, vertex_colours=colours)]
+    for line in filter(None, unmade):
+        on_problem(line)
     checkpoint.unlink(missing_ok=True)
     return ReconstructionReport(tuple(files), len(views), with_prior, tuple(problems), interrupted=False)
 
@@ -163,14 +174,13 @@ def preview_picture(fit: SurfaceFit, view: int = 0) -> npt.NDArray[np.uint8]:
 
 def _read_views(
     scene: Path,
-    images: Path | None,
+    posed: PosedScene,
     masks: MaskChoice,
     priors: Path | None,
     image_size: int,
     on_problem: Callable[[str], None],
 ) -> tuple[list[ReconstructionView], list[str]]:
     """All views that can be used, already shrunk: large photographs do not fit in memory at once."""
-    posed = read_scene(scene, images)
     pixels = sum(_used_pixels(view, image_size) for view in posed.views)
     if pixels > MOST_PIXELS:
         fitting = int(image_size * math.sqrt(MOST_PIXELS / pixels))
@@ -213,13 +223,24 @@ def _read_view(view: SceneView, masks: MaskChoice, priors: Path | None) -> Recon
     picture, valid = masked_view(view, masks)
     normals = confidence = None
     if priors is not None:
-        path = _first_file(priors, "normals", view.name, PRIOR_ENDINGS)
+        path, sure = _prior_of(priors, view)
         normals = None if path is None else read_normal_map(path).normals
-        sure = _first_file(priors, "confidence", view.name, ("_confidence.png",))
         confidence = None if sure is None else read_confidence(sure)
     return ReconstructionView(
         view.name, picture.camera, picture.photograph.rgb, valid.astype(np.float32), normals, confidence
     )
+
+
+def _prior_of(priors: Path, view: SceneView) -> tuple[Path | None, Path | None]:
+    """The files of a view's normals and their confidence."""
+    return (
+        _first_file(priors, "normals", view.name, PRIOR_ENDINGS),
+        _first_file(priors, "confidence", view.name, ("_confidence.png",)),
+    )
+
+
+def _prior_files(posed: PosedScene, priors: Path | None) -> list[Path | None]:
+    return [] if priors is None else [file for view in posed.views for file in _prior_of(priors, view)]
 
 
 def _first_file(folder: Path, below: str, name: str, endings: tuple[str, ...]) -> Path | None:

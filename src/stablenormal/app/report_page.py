@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 from stablenormal.app.gallery import Legend
-from stablenormal.app.html_page import data_url, fill_page
+from stablenormal.app.html_page import data_url, fill_page, link
 from stablenormal.app.previews import angle_bar
 from stablenormal.io.atomic import write_bytes
 
@@ -128,7 +127,7 @@ def _row_html(table: Table, number: int) -> str:
     first, *others = table.rows[number]
     name = escape(first)
     if table.links:
-        name = f'<a href="{quote(table.links[number])}">{name}</a>'
+        name = f'<a href="{link(table.links[number])}">{name}</a>'
     return (
         f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in others) + "</tr>"
     )
@@ -142,7 +141,7 @@ def _group_html(group: Group) -> str:
 def _card_html(card: Card) -> str:
     name = escape(card.name)
     pictures = "".join(
-        f'<figure><a href="{quote(one.path)}"><img src="{quote(one.path)}" width="{one.width}" '
+        f'<figure><a href="{link(one.path)}"><img src="{link(one.path)}" width="{one.width}" '
         f'height="{one.height}" alt="{escape(one.label)} of {name}" loading="lazy"></a>'
         f"<figcaption>{escape(one.label)}</figcaption></figure>"
         for one in card.pictures

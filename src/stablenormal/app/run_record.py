@@ -3,13 +3,14 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from stablenormal.errors import SettingError
 from stablenormal.io.atomic import write_bytes
+from stablenormal.io.fingerprint import MadeFrom, changed
 
 Status = Literal["done", "skipped", "failed"]
 RunStatus = Literal["running", "interrupted", "stopped", "complete"]
@@ -37,6 +38,19 @@ class FileResult:
     """Mean of the uncertainty map over valid pixels."""
     error: str | None = None
     """One line: file, what is wrong, what to do."""
+    note: str | None = None
+    """One line that the user should know of, such as why it was computed again."""
+    made_from: MadeFrom = field(default_factory=dict)
+    """Fingerprints of the photograph and whatever else belongs to it; see `io.fingerprint`."""
+
+    def unchanged(self, made_from: MadeFrom) -> bool:
+        """Whether the same things would make this result again."""
+        return not changed(self.made_from, made_from)
+
+    def why_again(self, source: Path, made_from: MadeFrom) -> str:
+        """Why this result is not kept for a photograph of its name."""
+        what = ", ".join(changed(self.made_from, made_from))
+        return f"{source}: computed again, as its earlier result is of another {what}"
 
 
 def write_record(
@@ -95,7 +109,7 @@ def earlier_results(path: Path, computed_with: Mapping[str, Any]) -> dict[str, F
         return {}
     way_out = "use another output folder or leave out --skip-existing"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         before = dict(content["computed_with"])
         results = [FileResult(**{**entry, "outputs": tuple(entry["outputs"])}) for entry in content["files"]]
     except (ValueError, KeyError, TypeError) as error:

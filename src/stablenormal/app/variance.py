@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablenormal.app.measurement import REGION_NAMES, made, write_pictures, write_record, write_table
+from stablenormal.app.model_settings import ModelSettings, load_estimator
 from stablenormal.app.previews import (
     UNCERTAINTY_TOP_DEG,
     frame_legend,
     normals_preview,
     photo_preview,
+    problem_of,
     uncertainty_preview,
 )
 from stablenormal.app.report_page import Card, Group, Table, write_report_page
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
-from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.evaluation.pairs import Entry
 from stablenormal.evaluation.variance import (
     LEAST_SEEDS,
@@ -33,7 +34,8 @@ from stablenormal.evaluation.variance import (
 )
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import valid_pixels
-from stablenormal.io.image import list_images, read_image
+from stablenormal.io.image import list_images, read_image, require_pixels
+from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 
 
@@ -87,6 +89,8 @@ class VarianceReport:
     record: Path
     table: Path
     seconds: float
+    page_problem: str | None = None
+    """Why there is no new page, in one line; the numbers are complete all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,8 @@ class _Input:
     name: str
     load: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
     """Image (H, W, 3) and ground truth (H, W, 3), if there is one."""
+    files: tuple[Path, ...]
+    """What is read."""
 
 
 def variance(
@@ -120,6 +126,9 @@ def variance(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     inputs = _inputs(settings)
+    folder = OutputFolder(output, (file for one in inputs for file in one.files))
+    page, record, table = (output / name for name in ("index.html", "variance.json", "images.csv"))
+    folder.check([page, record, table, *(folder.path(_spread(one.name)) for one in inputs)])
     estimate, weight_hash = load_estimator(settings.model)
     on_start(len(inputs))
     step = settings.model.ensemble
@@ -131,29 +140,34 @@ def variance(
         compared = evaluator.add(
             one.name, channels_first(image), None if truth is None else channels_first(truth)
         )
-        cards.append(_write_maps(output, one.name, image, compared))
+        cards.append(_write_maps(folder, one.name, image, compared))
         on_image(compared.result)
     report = VarianceReport(
         summary=evaluator.summary(),
-        page=output / "index.html",
-        record=output / "variance.json",
-        table=output / "images.csv",
+        page=page,
+        record=record,
+        table=table,
         seconds=time.monotonic() - clock,
     )
-    write_record(
-        report.record,
-        started=started,
-        seconds=report.seconds,
-        settings=settings,
-        facts={"seeds": seeds, "weight_hash": weight_hash},
-        edges={"of": "mean prediction" if settings.benchmark is None else "ground truth"},
-        summary=report.summary,
-        images=evaluator.results,
-    )
-    write_table(report.table, _columns(), map(_row, evaluator.results))
+    with folder.writing([record, table]):
+        write_record(
+            record,
+            started=started,
+            seconds=report.seconds,
+            settings=settings,
+            facts={"seeds": seeds, "weight_hash": weight_hash},
+            edges={"of": "mean prediction" if settings.benchmark is None else "ground truth"},
+            summary=report.summary,
+            images=evaluator.results,
+        )
+        write_table(table, _columns(), map(_row, evaluator.results))
     order = sorted(range(len(cards)), key=lambda k: evaluator.results[k].everywhere.mean, reverse=True)
-    _write_page(report, settings, weight_hash, [cards[k] for k in order], started)
-    return report
+
+    def show() -> None:
+        with folder.writing([page]):
+            _write_page(report, settings, weight_hash, [cards[k] for k in order], started)
+
+    return replace(report, page_problem=problem_of(show, "the page"))
 
 
 def summary_rows(summary: VarianceSummary) -> list[list[str]]:
@@ -169,16 +183,22 @@ def summary_rows(summary: VarianceSummary) -> list[list[str]]:
 def _inputs(settings: VarianceSettings) -> list[_Input]:
     if settings.benchmark is None:
         return [
-            _Input(found.relative.as_posix(), partial(_photograph, found.path))
+            _Input(found.relative.as_posix(), partial(_photograph, found.path), (found.path,))
             for found in list_images(settings.inputs)
         ]
     root = Path(settings.root or "")
     entries = list_benchmark(settings.benchmark, root, part=settings.part, truth_frame=settings.truth_frame)
-    return [_Input(entry.name, partial(_pair, entry)) for entry in entries]
+    return [_Input(entry.name, partial(_pair, entry), (entry.photograph, entry.truth)) for entry in entries]
 
 
 def _photograph(path: Path) -> tuple[NDArray[np.float32], None]:
-    return read_image(path).rgb, None
+    photograph = read_image(path)
+    require_pixels(photograph.valid, path)
+    return photograph.rgb, None
+
+
+def _spread(name: str) -> str:
+    return f"spread/{name}.png"
 
 
 def _pair(entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -186,17 +206,19 @@ def _pair(entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return pair.image, pair.normals
 
 
-def _write_maps(output: Path, name: str, image: NDArray[np.float32], compared: SeedsCompared) -> Card:
+def _write_maps(folder: OutputFolder, name: str, image: NDArray[np.float32], compared: SeedsCompared) -> Card:
     """The spread as numbers and as a picture, and what to see beside it."""
     normals = channels_last(compared.mean_normals)
     spread = compared.spread_deg.numpy()
-    write_uncertainty_map(output / f"spread/{name}.png", spread)
+    file = folder.path(_spread(name))
+    with folder.writing([file]):
+        write_uncertainty_map(file, spread)
     previews = {
         "photograph": photo_preview(image),
         "mean normals": normals_preview(normals, "opengl"),
         "spread": uncertainty_preview(spread, valid_pixels(normals)),
     }
-    pictures = write_pictures(output, name, previews)
+    pictures = write_pictures(folder, name, previews)
     everywhere = compared.result.everywhere
     note = f"spread: mean {everywhere.mean:.2f}°, 95th percentile {everywhere.p95:.2f}°"
     if compared.result.error_variance is not None:

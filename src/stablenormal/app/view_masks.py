@@ -1,5 +1,6 @@
 """Which pixels of a scene's photographs show the object."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy.typing as npt
 
 from stablenormal.applications.foreground import foreground
 from stablenormal.errors import ImageReadError, SettingError
+from stablenormal.io.image import require_pixels
+from stablenormal.io.mask_files import find_mask
 from stablenormal.io.scene import SceneView, ViewPicture, read_view
 
 KINDS = ("alpha", "none", "auto")
@@ -23,7 +26,7 @@ class MaskChoice:
 
     kind: str = "alpha"
     """`alpha`: the photograph's transparency and the mask that the scene names; `none`: every pixel; `auto`:
-    what stands out from the border; or a folder with NAME.png or NAME_mask.png of each view."""
+    what stands out from the border; or a folder of masks, named as `io.mask_files` says."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS and not Path(self.kind).is_dir():
@@ -31,6 +34,21 @@ class MaskChoice:
 
     def __str__(self) -> str:
         return self.kind
+
+    def rule(self) -> str:
+        """The kind, without the path of a folder: what counts are the files in it."""
+        return self.kind if self.kind in KINDS else "folder"
+
+    def used(self, view: SceneView) -> Path | None:
+        """The mask file that a view is read with, if there is one."""
+        try:
+            return None if self.kind == "none" else self.file(view) or view.mask
+        except ImageReadError:
+            return None  # said when the view is read
+
+    def files(self, views: Sequence[SceneView]) -> list[Path | None]:
+        """The mask files of views."""
+        return [self.used(view) for view in views]
 
     def file(self, view: SceneView) -> Path | None:
         """The mask file of a view, if the choice is a folder.
@@ -40,11 +58,7 @@ class MaskChoice:
         """
         if self.kind in KINDS:
             return None
-        names = (f"{view.name}_mask.png", f"{view.name}.png", f"{view.image.name}.png", view.image.name)
-        for path in (Path(self.kind) / name for name in names):
-            if path.is_file():
-                return path
-        raise ImageReadError(f"{self.kind}: no mask for {view.image.name}; name it {names[0]} or {names[1]}")
+        return find_mask(Path(self.kind), Path(view.name + view.image.suffix), view.image)
 
 
 BY_ALPHA = MaskChoice()
@@ -63,6 +77,5 @@ def masked_view(view: SceneView, choice: MaskChoice) -> tuple[ViewPicture, npt.N
         valid = picture.seen
     elif choice.kind == "auto":
         valid = valid & foreground(picture.photograph.rgb)
-    if not valid.any():
-        raise SettingError(f"{view.image}: its mask leaves no pixel; check it")
+    require_pixels(valid, view.image)
     return picture, valid

@@ -5,10 +5,24 @@ from typing import Annotated
 
 import typer
 
-from stablenormal.cli.options import Device, Model, Offline, Output, Steps
+from stablenormal.cli.options import (
+    Device,
+    Dtype,
+    FilePart,
+    Layer,
+    Model,
+    Offline,
+    Output,
+    Resolution,
+    Steps,
+    TPlus,
+    TrustRemoteCode,
+    load_options,
+)
 
 
 def enhance(
+    context: typer.Context,
     coarse: Annotated[Path, typer.Argument(help="Normal map, folder of them, or a folder of Wonder3D.")],
     output: Output,
     image: Annotated[
@@ -22,8 +36,14 @@ def enhance(
         float | None,
         typer.Option(show_default="the model's t+", help="0 stays near the coarse map, 1 forgets it."),
     ] = None,
-    t_plus: Annotated[int | None, typer.Option("--t-plus", help="The noise level itself, 1 to 999.")] = None,
+    t_plus: TPlus = None,
     steps: Steps = None,
+    layer: Layer = None,
+    part: FilePart = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(show_default="the only", help="Of several maps of a photograph: png16, png8, exr, npy."),
+    ] = None,
     frame: Annotated[
         str | None, typer.Option(help="Frame of maps that do not say: opengl, opencv, directx or dsine.")
     ] = None,
@@ -32,13 +52,12 @@ def enhance(
     ] = None,
     format: Annotated[str, typer.Option("--format", help="png16, png8, exr or npy.")] = "png16",
     seed: Annotated[int, typer.Option(help="Seed of the noise, shared by the views.")] = 0,
-    resolution: Annotated[
-        int | None,
-        typer.Option(show_default="the model's", help="Longer side for the network; 0: the image's own."),
-    ] = None,
+    resolution: Resolution = None,
     model: Model = "small",
     device: Device = None,
+    dtype: Dtype = None,
     offline: Offline = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Give coarse or generated normal maps the detail of their photographs; frames, masks and sizes stay."""
     from rich.console import Console
@@ -46,6 +65,7 @@ def enhance(
     from stablenormal.app.enhance import EnhanceSettings, enhance_files, enhance_wonder3d
     from stablenormal.cli.image_progress import image_progress
     from stablenormal.errors import SettingError
+    from stablenormal.io.choice import Choice
 
     settings = EnhanceSettings(
         strength=strength,
@@ -54,9 +74,9 @@ def enhance(
         seed=seed,
         resolution=resolution,
         format=format,
-        model=model,
-        device=device,
-        offline=offline,
+        **load_options(context),
+        kind=kind,
+        choice=Choice(layer, part),
     )
     console = Console(stderr=True)
     if wonder3d is not None:

@@ -43,10 +43,12 @@ def evaluate(
     ] = None,
     ensemble: options.Ensemble = 1,
     steps: options.Steps = None,
+    t_plus: options.TPlus = None,
     resolution: options.Resolution = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
+    trust_remote_code: options.TrustRemoteCode = False,
     shown: Annotated[int, typer.Option(help="How many worst and best images the page shows.")] = 6,
 ) -> None:
     """Score a model, or normal maps of any estimator, on a set with measured normals."""
@@ -59,7 +61,7 @@ def evaluate(
         from stablenormal.app.evaluate import EvaluateSettings
 
     if model is None and (unused := options.given(context, *options.MODEL_OPTIONS)):
-        raise SettingError(f"--{unused[0]} is for --model; leave it out with --predictions")
+        raise SettingError(f"--{unused[0].replace('_', '-')} is for --model; leave it out with --predictions")
     settings = EvaluateSettings(
         benchmark=benchmark,
         root=str(root),
@@ -69,7 +71,7 @@ def evaluate(
         predictions=None if predictions is None else str(predictions),
         frame=frame,
         format=kind,
-        model=None if model is None else options.model_settings(context, model),
+        model=None if model is None else options.model_settings(context),
         seed=seed,
         shown=shown,
     )
@@ -109,6 +111,8 @@ def _show(console: "Console", report: "EvaluateReport") -> None:
         screen.print(
             f"mean over {len(summary.per_source)} sources: {summary.mean_over_sources:.3f}", highlight=False
         )
+    if report.page_problem is not None:
+        screen.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
     for label, path in (("page:  ", report.page), ("record:", report.record), ("images:", report.table)):
         screen.print(f"{label} {path}", markup=False, highlight=False, soft_wrap=True)
     for warning in report.warnings:

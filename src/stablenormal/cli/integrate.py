@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from stablenormal.cli.options import FilePart, Layer
+
 if TYPE_CHECKING:
     from stablenormal.applications.normal_integration import Method
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 def integrate(
     normal_map: Annotated[Path, typer.Argument(help="PNG (8 or 16 bit), EXR or NPY.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")],
+    layer: Layer = None,
+    part: FilePart = None,
     frame: Annotated[
         str | None, typer.Option(help="Frame of a map that does not say: opengl, opencv, directx or dsine.")
     ] = None,
@@ -52,6 +56,7 @@ def integrate(
         from stablenormal.app.integrate import CameraChoice
         from stablenormal.app.integrate import integrate as run
         from stablenormal.applications.normal_integration import IntegrationSettings
+        from stablenormal.io.choice import Choice
 
         settings = IntegrationSettings(
             method=cast("Method", method),  # checked there
@@ -70,10 +75,13 @@ def integrate(
             photo=photo,
             prior=prior,
             prior_scale=prior_scale,
+            choice=Choice(layer, part),
             formats=tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())),
         )
     result = report.integration
     parts = f"{result.components} part{'s' if result.components > 1 else ''}"
     console.print(f"{parts}, {len(result.energies)} solves", highlight=False)
+    if report.problem is not None:
+        console.print(f"note: {report.problem}", markup=False, highlight=False, soft_wrap=True)
     for file in report.files:
         typer.echo(file)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -74,5 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always, with the exit code: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # file names need not be UTF-8, nor is every terminal
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     with one_line_errors(debug="--debug" in words):
         app([word for word in words if word != "--debug"], prog_name="stablenormal")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from stablenormal.cli.options import Device, Mode, Model, Offline, Seed
+from stablenormal.cli.options import Device, FilePart, Layer, Mode, Model, Offline, Seed
 
 if TYPE_CHECKING:
     from stablenormal.pipelines import stable_normal
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def mesh(
     photo: Annotated[Path, typer.Argument(help="The photograph.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The mesh: .glb, .obj or .ply.")],
+    layer: Layer = None,
+    part: FilePart = None,
     mask: Annotated[
         str | None,
         typer.Option(show_default="transparency", help="Picture of the same size, or auto: what stands out."),
@@ -39,6 +41,7 @@ def mesh(
     with console.status("Normals, depth, mesh"):
         from stablenormal.app.integrate import CameraChoice, photograph_to_mesh
         from stablenormal.applications.normal_integration import IntegrationSettings
+        from stablenormal.io.choice import Choice
 
         report = photograph_to_mesh(
             photo,
@@ -51,6 +54,7 @@ def mesh(
             seed=seed,
             device=device,
             offline=offline,
+            choice=Choice(layer, part),
         )
     if report.assumed_fov_deg is not None:
         console.print(
@@ -59,5 +63,7 @@ def mesh(
             highlight=False,
             soft_wrap=True,
         )
+    if report.problem is not None:
+        console.print(f"note: {report.problem}", markup=False, highlight=False, soft_wrap=True)
     for file in report.files:
         typer.echo(file)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from stablenormal.evaluation.estimators import ModelSettings
+    from stablenormal.app.model_settings import ModelSettings
 
 MODEL_HELP = "'small', a model folder, or a hub id."
 
@@ -17,16 +17,27 @@ Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 Mode = Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")]
 Ensemble = Annotated[int, typer.Option(help="Predictions to average.")]
 Steps = Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")]
+TPlus = Annotated[
+    int | None,
+    typer.Option("--t-plus", show_default="the model's", help="Noise level where refinement starts."),
+]
 Resolution = Annotated[
-    int | None, typer.Option(show_default="the model's", help="Longer side in pixels for the network.")
+    int | None,
+    typer.Option(show_default="the model's", help="Longer side in pixels for the network; 0: its own."),
 ]
 Device = Annotated[str | None, typer.Option(show_default="the best there is", help="cpu, cuda or mps.")]
 Dtype = Annotated[str | None, typer.Option(show_default="by device", help="float32, bfloat16 or float16.")]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 
-MODEL_OPTIONS = ("mode", "ensemble", "steps", "resolution", "device", "dtype", "offline")
-"""The parameters of these options, beside the model itself."""
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
+]
+
+LOAD_OPTIONS = ("device", "dtype", "offline", "trust_remote_code")
+"""The parameters that say how a model is loaded, beside the model itself."""
+MODEL_OPTIONS = (*LOAD_OPTIONS, "mode", "ensemble", "steps", "t_plus", "resolution")
+"""The parameters that say how a model is loaded and predicts."""
 
 # A set with ground truth.
 Part = Annotated[str | None, typer.Option(show_default="both", help="indoor or outdoor, of diode.")]
@@ -38,12 +49,32 @@ TruthFrame = Annotated[
 ]
 
 
-def model_settings(context: typer.Context, model: str) -> "ModelSettings":
-    """The settings of the model that a command runs, from its options."""
-    from stablenormal.evaluation.estimators import ModelSettings
+# Files that hold several pictures.
+Layer = Annotated[
+    str | None,
+    typer.Option(show_default="by name", help="Layer of an EXR of several, such as ViewLayer.Normal."),
+]
+FilePart = Annotated[
+    str | None,
+    typer.Option("--part", show_default="the only", help="Part of an EXR, page of a TIFF: name or number."),
+]
 
-    chosen: dict[str, Any] = {name: context.params[name] for name in MODEL_OPTIONS}
-    return ModelSettings(model=model, **chosen)  # which checks them
+
+def load_options(context: typer.Context) -> dict[str, Any]:
+    """How a command loads a model, from its options."""
+    return {name: context.params[name] for name in ("model", *LOAD_OPTIONS)}
+
+
+def model_options(context: typer.Context) -> dict[str, Any]:
+    """How a command loads and runs a model, from its options."""
+    return {name: context.params[name] for name in ("model", *MODEL_OPTIONS)}
+
+
+def model_settings(context: typer.Context) -> "ModelSettings":
+    """The settings of the model that a command runs."""
+    from stablenormal.app.model_settings import ModelSettings
+
+    return ModelSettings(**model_options(context))  # which checks them
 
 
 def given(context: typer.Context, *names: str) -> list[str]:

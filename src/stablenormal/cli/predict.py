@@ -1,7 +1,7 @@
 """`stablenormal predict`: photographs to normal maps."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from stablenormal.app.predict import PredictReport
     from stablenormal.app.predict_settings import PredictSettings
     from stablenormal.app.run_record import FileResult
-    from stablenormal.pipelines.stable_normal import Mode
 
 ROWS_SHOWN = 40
 """Longest table on the screen; the record has every file."""
 
 
 def predict(
+    context: typer.Context,
     inputs: Annotated[
         list[str], typer.Argument(help="Photographs, folders (searched recursively) or globs.")
     ],
@@ -35,6 +35,8 @@ def predict(
     mask: Annotated[
         Path | None, typer.Option(help="One mask, or a folder of masks named as the photographs.")
     ] = None,
+    layer: options.Layer = None,
+    part: options.FilePart = None,
     seed: Seed = 0,
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = 1,
@@ -42,9 +44,7 @@ def predict(
         bool, typer.Option("--uncertainty", help="Also write the spread of the ensemble, in degrees.")
     ] = False,
     steps: options.Steps = None,
-    t_plus: Annotated[
-        int | None, typer.Option("--t-plus", show_default="the model's", help="Time where refinement starts.")
-    ] = None,
+    t_plus: options.TPlus = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     batch_size: Annotated[
@@ -57,9 +57,7 @@ def predict(
         bool, typer.Option("--skip-existing", help="Keep complete results of an earlier run.")
     ] = False,
     offline: options.Offline = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
-    ] = False,
+    trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Write the surface normals of photographs, a page to look at them, and a record of the run."""
     from rich.console import Console
@@ -67,24 +65,17 @@ def predict(
     console = Console(stderr=True)
     with console.status("Loading"):
         from stablenormal.app.predict_settings import PredictSettings
+        from stablenormal.io.choice import Choice
 
     settings = PredictSettings(
-        model=model,
-        mode=cast("Mode", mode),  # checked there
+        **options.model_options(context),
         frame=frame,
         formats=tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())),
         seed=seed,
-        resolution=resolution,
-        ensemble=ensemble,
         uncertainty=uncertainty,
-        steps=steps,
-        t_plus=t_plus,
-        device=device,
-        dtype=dtype,
         batch_size=batch_size,
         skip_existing=skip_existing,
-        offline=offline,
-        trust_remote_code=trust_remote_code,
+        choice=Choice(layer, part),
     )
     report = _run_with_progress(console, inputs, output, settings, mask)
     _show(console, report)
@@ -121,6 +112,8 @@ def _run_with_progress(
     def advance(result: FileResult) -> None:
         if result.error is not None:
             console.print(f"error: {result.error}", markup=False, highlight=False, soft_wrap=True)
+        if result.note is not None:
+            console.print(f"note: {result.note}", markup=False, highlight=False, soft_wrap=True)
         nonlocal done
         done += result.status == "done"
         elapsed = progress.tasks[task].elapsed or 0.0
@@ -155,7 +148,10 @@ def _show(console: "Console", report: "PredictReport") -> None:
     rate = f", {report.count('done') / report.seconds:.2f} images/s" if report.count("done") else ""
     device = f"{report.device} {report.dtype}"
     screen.print(f"{counts} in {report.seconds:.1f} s on {device}{rate}", highlight=False, soft_wrap=True)
-    screen.print(f"page:   {report.page}", markup=False, highlight=False, soft_wrap=True)
+    if report.page_problem is None:
+        screen.print(f"page:   {report.page}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
     screen.print(f"record: {report.record}", markup=False, highlight=False, soft_wrap=True)
     if report.interrupted:
         console.print(

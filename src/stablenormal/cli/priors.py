@@ -1,19 +1,34 @@
 """`stablenormal priors`: normals of all views of a scene, for multi-view reconstruction."""
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stablenormal.cli.image_progress import image_progress
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
-from stablenormal.cli.options import Device, Images, Mode, Model, Offline, Output, Resolution, Scene, Seed
+from stablenormal.cli.options import (
+    Device,
+    Dtype,
+    Images,
+    Mode,
+    Model,
+    Offline,
+    Output,
+    Resolution,
+    Scene,
+    Seed,
+    Steps,
+    TPlus,
+    TrustRemoteCode,
+    model_options,
+)
 
 if TYPE_CHECKING:
     from stablenormal.app.run_record import FileResult
-    from stablenormal.pipelines import stable_normal
 
 
 def priors(
+    context: typer.Context,
     scene: Scene,
     output: Output,
     layout: Annotated[
@@ -30,12 +45,16 @@ def priors(
     model: Model = "small",
     mode: Mode = "full",
     seed: Seed = 0,
+    steps: Steps = None,
+    t_plus: TPlus = None,
     resolution: Resolution = None,
     device: Device = None,
+    dtype: Dtype = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep finished views of an earlier run.")
     ] = False,
     offline: Offline = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Write normals, masks, confidence and a consistency score of every view of a scene."""
     from rich.console import Console
@@ -48,19 +67,16 @@ def priors(
         settings = PriorSettings(
             layout=layout,
             space=space,
-            model=model,
-            mode=cast("stable_normal.Mode", mode),  # checked by the pipeline
+            **model_options(context),
             seed=seed,
-            ensemble=ensemble,
-            resolution=resolution,
-            device=device,
-            offline=offline,
             skip_existing=skip_existing,
         )
 
         def show(result: "FileResult") -> None:
             if result.error is not None:
                 console.print(f"error: {result.error}", markup=False, highlight=False, soft_wrap=True)
+            if result.note is not None:
+                console.print(f"note: {result.note}", markup=False, highlight=False, soft_wrap=True)
             advance()
 
         report = make_priors(

@@ -77,7 +77,10 @@ def synth(
     from stablenormal.data.synthetic.renderers import RendererSettings
     from stablenormal.data.synthetic.writing import write_corpus
     from stablenormal.io.atomic import write_bytes
+    from stablenormal.io.output_folder import OutputFolder
 
+    if contact_sheet:
+        OutputFolder(output).check([output / "contact-sheet.png"])
     settings = RendererSettings(renderer, samples_per_pixel, mitsuba_variant)
     console = Console(stderr=True)
     models = None if not assets else prepare_assets(assets, asset_cache, console)
@@ -103,5 +106,6 @@ def synth(
     )
     if contact_sheet:
         sheet = sheets.contact_sheet(list(sheets.spread_samples(output, 32)))
-        write_bytes(output / "contact-sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+        with OutputFolder(output).writing([output / "contact-sheet.png"]):
+            write_bytes(output / "contact-sheet.png", cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
         console.print(f"{output / 'contact-sheet.png'}", soft_wrap=True)

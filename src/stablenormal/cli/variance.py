@@ -31,10 +31,12 @@ def variance(
     mode: options.Mode = "full",
     ensemble: options.Ensemble = 1,
     steps: options.Steps = None,
+    t_plus: options.TPlus = None,
     resolution: options.Resolution = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
+    trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Run a model with several seeds and measure the spread of its normals."""
     from rich.console import Console
@@ -45,7 +47,7 @@ def variance(
         from stablenormal.app.variance import variance as run
 
     settings = VarianceSettings(
-        model=options.model_settings(context, model),
+        model=options.model_settings(context),
         inputs=tuple(inputs or ()),
         benchmark=benchmark,
         root=None if root is None else str(root),
@@ -83,5 +85,7 @@ def _show(report: "VarianceReport", seeds: int) -> None:
             f"variance of the image-mean error: {report.summary.error_variance:.4f} degrees squared",
             highlight=False,
         )
+    if report.page_problem is not None:
+        screen.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
     for label, path in (("page:  ", report.page), ("record:", report.record), ("images:", report.table)):
         screen.print(f"{label} {path}", markup=False, highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stablenormal.data.sample import Sample
 from stablenormal.errors import DataError
 from stablenormal.io.array_file import create_array
+from stablenormal.io.output_folder import OutputFolder
 
 _NORMAL_SCALE = 32767.0
 _ARRAYS = ("images", "normals", "labels")
@@ -63,10 +64,32 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
 
     Raises:
         DataError: if a sample has another size, or fewer than `count` arrive.
-        OutputError: if the disk has no space for them.
+        OutputError: if the disk has no space for them, or files there are not of an earlier corpus.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "corpus.json").unlink(missing_ok=True)
+    written = OutputFolder(folder, option="--out")
+    index, arrays = folder / "corpus.json", [folder / f"{name}.npy" for name in _ARRAYS]
+    if not (_is_corpus(index) or written.made(index)):
+        written.check([index, *arrays])
+    for file in (index, *arrays):  # of an earlier corpus
+        file.unlink(missing_ok=True)
+    try:
+        with written.writing([index]):
+            return _pack(samples, folder, count)
+    except BaseException:
+        for file in arrays:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _is_corpus(index: Path) -> bool:
+    """Whether this is what `pack_corpus` writes last."""
+    try:
+        return set(json.loads(index.read_text())) == {"count", "kinds"}
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _pack(samples: Iterable[Sample], folder: Path, count: int) -> PackedCorpus:
     kinds: list[str] = []
     images = normals = labels = None
     for sample in samples:

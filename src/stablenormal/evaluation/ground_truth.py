@@ -38,13 +38,13 @@ def decode_exr(path: Path, size: tuple[int, int]) -> Normals:
     if not load_bytes(path, NormalMapError).startswith(exr.SIGNATURE):
         raise DataError(f"{path}: not an EXR file; copy the set again")
     try:
-        channels, _ = exr.read(path)
+        found = exr.find_picture(path, ("RGB",), exr.NORMALS)
     except ValueError as error:
         raise DataError(f"{path}: {error}; copy the set again") from error
-    names = exr.find_channels(list(channels), ("RGB",))
-    if names is None:
-        raise DataError(f"{path}: no channels R, G, B among {', '.join(channels)}; copy the set again")
-    vectors = np.stack([channels[name].astype(np.float32) for name in names], axis=-1)
+    if found is None:
+        there = ", ".join(exr.read(path)[0])
+        raise DataError(f"{path}: no channels R, G, B among {there}; copy the set again")
+    vectors = found.pixels.astype(np.float32)
     valid = np.linalg.norm(vectors, axis=-1) > MEASURED_LENGTH
     return _to_opengl(np.where(valid[..., None], vectors, np.float32(0)), "dsine")
 

@@ -20,6 +20,15 @@ from stablenormal.geometry.layout import channels_first
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 """The diagonal that 35 mm equivalent focal lengths refer to (CIPA DCG-001)."""
 
+PLAUSIBLE_FOV_DEG = (0.2, 165.0)
+"""Fields of view that a lens without distortion can have."""
+
+PLAUSIBLE_SHIFT = 1.0
+"""How far from the middle, in sides of the picture, a principal point may be, as in crops."""
+
+OTHER_SIZE = 0.15
+"""A principal point off the middle by this share in both directions is in the middle of another size."""
+
 _RESOLUTION_UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 """EXIF FocalPlaneResolutionUnit: inch, centimetre, and the usual extensions millimetre and micrometre."""
 
@@ -96,6 +105,41 @@ class Intrinsics:
         return cls(
             float(k[0, 0]), float(k[1, 1]), float(k[0, 2]) + shift, float(k[1, 2]) + shift, width, height
         )
+
+    def plausible(self) -> "Intrinsics":
+        """Itself, if a camera that took a photograph can have these numbers; asked where they are read.
+
+        Raises:
+            SettingError: if the field of view or the principal point is that of no such camera.
+        """
+        for name, angle in zip(("horizontal", "vertical"), self._central_fov_deg(), strict=True):
+            if not PLAUSIBLE_FOV_DEG[0] <= angle <= PLAUSIBLE_FOV_DEG[1]:
+                raise SettingError(
+                    f"a {name} field of view of {angle:.3g} degrees ({self.fx:g}, {self.fy:g} px for "
+                    f"{self.width} x {self.height}) is not plausible; focal lengths are in pixels of this "
+                    "size"
+                )
+        away = max(abs(self.cx / self.width - 0.5), abs(self.cy / self.height - 0.5))
+        if away > PLAUSIBLE_SHIFT:
+            raise SettingError(
+                f"a principal point at ({self.cx:g}, {self.cy:g}) is not plausible for {self.width} x "
+                f"{self.height} px; give the camera of this size"
+            )
+        return self
+
+    def _central_fov_deg(self) -> tuple[float, float]:
+        horizontal = 2 * math.degrees(math.atan(self.width / 2 / self.fx))
+        return horizontal, 2 * math.degrees(math.atan(self.height / 2 / self.fy))
+
+    def other_size(self) -> tuple[int, int] | None:
+        """The size that these numbers belong to, if the principal point says that it is not their own.
+
+        In the middle of a picture of another size: off centre by one factor in both directions.
+        """
+        across, down = 2 * self.cx / self.width, 2 * self.cy / self.height
+        if min(across, down) <= 0 or abs(across / down - 1) > 0.05 or abs(across - 1) < OTHER_SIZE:
+            return None
+        return round(2 * self.cx), round(2 * self.cy)
 
     def matrix(self, pixel_centre: float = 0.5) -> npt.NDArray[np.float64]:
         """The 3 x 3 camera matrix; `pixel_centre` as in `from_matrix`."""
@@ -190,11 +234,24 @@ def focal_px_from_exif(tags: Mapping[str, Any], width: int, height: int) -> floa
     if focal_mm and per_unit and unit_mm:
         shot_px = max(_positive(tags, "ExifImageWidth") or 0, _positive(tags, "ExifImageHeight") or 0)
         scale = max(width, height) / shot_px if shot_px else 1.0
-        return focal_mm * per_unit / unit_mm * scale
+        exact = focal_mm * per_unit / unit_mm * scale
+        if _is_plausible_focal(exact, width, height):
+            return exact
     equivalent_mm = _positive(tags, "FocalLengthIn35mmFilm")
     if equivalent_mm:
-        return equivalent_mm * math.hypot(width, height) / FULL_FRAME_DIAGONAL_MM
+        equivalent = equivalent_mm * math.hypot(width, height) / FULL_FRAME_DIAGONAL_MM
+        if _is_plausible_focal(equivalent, width, height):
+            return equivalent
     return None
+
+
+def _is_plausible_focal(focal_px: float, width: int, height: int) -> bool:
+    """Cameras also write numbers that no lens has, for unknown."""
+    try:
+        Intrinsics.centred(focal_px, width, height).plausible()
+    except SettingError:
+        return False
+    return True
 
 
 def check_rotation(rotation: Tensor) -> None:

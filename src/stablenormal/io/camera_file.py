@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stablenormal.errors import ImageReadError
+from stablenormal.errors import ImageReadError, SettingError
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.io.source import load_bytes
+from stablenormal.io.source import load_bytes, text_of
 
 
 def read_camera_matrix(path: Path | str, width: int, height: int, pixel_centre: float = 0.5) -> Intrinsics:
@@ -29,7 +29,17 @@ def read_camera_matrix(path: Path | str, width: int, height: int, pixel_centre: 
         if path.suffix.lower() == ".npy":
             matrix = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)
         else:
-            matrix = np.loadtxt(data.decode().replace(",", " ").splitlines(), dtype=np.float64)
+            matrix = np.loadtxt(text_of(data).replace(",", " ").splitlines(), dtype=np.float64)
     except (ValueError, EOFError) as error:
         raise ImageReadError(f"{path}: not a camera matrix; write three rows of three numbers") from error
-    return Intrinsics.from_matrix(matrix, width, height, pixel_centre)
+    try:
+        camera = Intrinsics.from_matrix(matrix, width, height, pixel_centre).plausible()
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from error
+    other = camera.other_size()
+    if other is not None:
+        raise SettingError(
+            f"{path}: its principal point is in the middle of {other[0]} x {other[1]} px, the picture is "
+            f"{width} x {height} px; scale the matrix to the picture"
+        )
+    return camera

@@ -15,7 +15,9 @@ import numpy as np
 from stablenormal.errors import SceneError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.posed import Array, Distortion, PosedCamera, pose_from_colmap
-from stablenormal.io.scene import Indices, PosedScene, SceneView
+from stablenormal.io.scene import Indices, PosedScene, SceneView, result_names, without_ending
+from stablenormal.io.search import named_path
+from stablenormal.io.source import text_of
 
 T = TypeVar("T")
 
@@ -76,20 +78,26 @@ def read_colmap(path: Path, model: Path, images: Path | None) -> PosedScene:
     folder = path / "images" if images is None else images
     order = np.argsort(ids)
     views = []
-    for row in rows:
+    for row, name in zip(rows, result_names([row.name for row in rows]), strict=True):
         if row.camera not in cameras:
             raise SceneError(f"{model}: image {row.name} has camera {row.camera}, which does not exist")
         intrinsics, distortion = cameras[row.camera]
         views.append(
             SceneView(
-                name=Path(row.name).with_suffix("").as_posix(),
-                image=folder / row.name,
+                name=without_ending(name),
+                image=named_path(folder, row.name),
                 camera=PosedCamera(intrinsics, row.pose),
                 distortion=distortion,
                 points=_rows_of(row.point_ids, ids, order) if len(ids) else None,
             )
         )
-    return PosedScene(path, "colmap", tuple(views), places if len(ids) else None)
+    files = tuple(
+        file
+        for stem in ("cameras", "images", "points3D")
+        for ending in (".bin", ".txt")
+        if (file := model / f"{stem}{ending}").is_file()
+    )
+    return PosedScene(path, "colmap", tuple(views), places if len(ids) else None, described_by=files)
 
 
 def _rows_of(wanted: Indices, ids: Indices, order: Indices) -> Indices:
@@ -119,7 +127,7 @@ def _read(
     try:
         if path == binary:
             return from_binary(_Cursor(binary.read_bytes()))
-        return from_text(text.read_text(encoding="utf-8").splitlines())
+        return from_text(text_of(text.read_bytes()).splitlines())
     except StableNormalError as error:
         raise SceneError(f"{path}: {error}") from error
     except (ValueError, IndexError, KeyError, struct.error, OSError) as error:
@@ -142,7 +150,7 @@ class _Cursor:
 
     def text(self) -> str:
         end = self._data.index(b"\0", self._place)
-        found = self._data[self._place : end].decode("utf-8")
+        found = self._data[self._place : end].decode("utf-8", "surrogateescape")
         self._place = end + 1
         return found
 

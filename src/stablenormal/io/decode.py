@@ -1,29 +1,35 @@
 """Decoders: one picture of any kind as sRGB-coded floats with opacity and EXIF, as it lies in the file.
 
 Rules, each in one place below:
-    colour         an ICC profile is converted to sRGB; no profile means sRGB; CMYK without one is inverted
-    linear light   EXR and floating-point TIFF: divided by the 99th percentile of the brightest channel if
-                   that is above 1, clipped to [0, 1], sRGB coded
+    one picture    of several layers, parts or pages: what `Choice` says, else the only one that can be meant,
+                   else the file is refused with what there is; thumbnails and overviews never count
+    colour         an ICC profile, or a PNG's gamma and primaries, is converted to sRGB (`colour`); none means
+                   sRGB; CMYK without one is inverted
+    linear light   EXR and floating-point TIFF without a profile: divided by the 99th percentile of the
+                   brightest channel if that is above 1, clipped to [0, 1], sRGB coded
     premultiplied  EXR, and TIFF that says so: divided by alpha
+    further bands  of a TIFF are opacity only where it says so; others are left out, and that is said
+    raw            photographs that are not developed are refused, whatever previews they hold
     sizes          8 to 16384 px a side, at most 179 megapixels
 """
 
 import io
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from stablenormal.errors import ImageReadError
 from stablenormal.io import exr, png
+from stablenormal.io.choice import UNSAID, Choice
+from stablenormal.io.colour import png_to_srgb, primaries_to_rec709, profile_to_srgb, srgb_coded
 from stablenormal.io.source import load_bytes
 
 logger = logging.getLogger(__name__)
@@ -41,7 +47,17 @@ MAX_PIXELS = 2 * 89_478_485
 
 _PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_LINES = {"RGB": "rgb", "CMYK": "cmyk", "L": "gray"}
+_RAW_PHOTOMETRICS = (32803, 34892)
+"""A sensor's colour filter mosaic, and linear raw."""
+
+_TIFF_KINDS = ("RGB", "MINISBLACK", "MINISWHITE")
+"""Read here, at any depth from 8 bits on; Pillow reads the others, at 8 bits."""
+
+_ALPHA_KINDS = (1, 2)
+"""What ExtraSamples calls opacity, premultiplied or not."""
+
+_OVERVIEW = 0.55
+"""Size against the largest page, at the same proportions, up to which a page is a smaller copy of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +73,26 @@ class Decoded:
     """EXIF tags by name."""
 
 
-def decode(path: Path) -> Decoded:
+def decode(path: Path, choice: Choice = UNSAID) -> Decoded:
     """Read a picture of any kind, recognised by content.
 
+    Args:
+        path: the file.
+        choice: which of several pictures in it.
+
     Raises:
-        ImageReadError: if the file is missing, damaged, no image, holds NaN, or is too small or too large.
+        ImageReadError: if the file is missing, damaged, no image, holds NaN, is too small or too large, or
+            holds several pictures that may be meant.
     """
     data = load_bytes(path, ImageReadError)
     try:
         if data.startswith(exr.SIGNATURE):
-            return _decode_exr(path)
+            return _decode_exr(path, choice)
         if data.startswith(png.SIGNATURE) and png.bit_depth(data) == 16:
             return _decode_deep_png(path, data)
         if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _decode_tiff(path, data)
-        return _decode_with_pillow(path, data)
+            return _decode_tiff(path, data, choice)
+        return _decode_with_pillow(path, data, choice)
     except ImageReadError:
         raise
     except UnidentifiedImageError as error:
@@ -90,7 +111,7 @@ def decode(path: Path) -> Decoded:
         ) from error
 
 
-def _decode_with_pillow(path: Path, data: bytes) -> Decoded:
+def _decode_with_pillow(path: Path, data: bytes, choice: Choice) -> Decoded:
     """8-bit files of every kind, and the 16-bit grey ones that Pillow reads as such."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         import pillow_heif
@@ -101,18 +122,39 @@ def _decode_with_pillow(path: Path, data: bytes) -> Decoded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # limits are ours, damaged EXIF is not used
         with Image.open(io.BytesIO(data), formats=formats) as picture:
+            _choose_frame(path, picture, choice)
             _check_size(path, *picture.size)
             picture.load()
-            tags = _exif_tags(picture)
+            tags = _exif_tags(picture.getexif)
             profile = picture.info.get("icc_profile")
             if picture.mode.startswith("I"):  # 16-bit grey
                 grey = np.asarray(picture).astype(np.uint16)
-                return Decoded(_coloured(_to_srgb(grey, "L", profile, path)), None, 16, tags)
+                rgb = _coloured(_to_srgb(grey, "L", profile, path))
+                return Decoded(_png_colours(rgb, picture), None, 16, tags)
             if picture.mode == "F":
                 return Decoded(_expose(path, _coloured(np.asarray(picture))), None, 32, tags)
             colour, alpha = _split_alpha(picture)
-            pixels = _to_srgb(np.asarray(colour), colour.mode, profile, path)
-            return Decoded(_coloured(pixels), None if alpha is None else _unit_range(alpha), 8, tags)
+            rgb = _coloured(_to_srgb(np.asarray(colour), colour.mode, profile, path))
+            return Decoded(_png_colours(rgb, picture), None if alpha is None else _unit_range(alpha), 8, tags)
+
+
+def _choose_frame(path: Path, picture: Image.Image, choice: Choice) -> None:
+    """Go to the frame that was chosen; without a choice the one that the file shows first."""
+    frames = getattr(picture, "n_frames", 1)
+    if choice.part is not None and frames > 1:
+        picture.seek(_chosen_number(path, choice, frames, "frames") - 1)
+    elif frames > 1:
+        logger.warning("%s: holds %d frames, read the first; --part chooses another", path, frames)
+
+
+def _chosen_number(path: Path, choice: Choice, count: int, what: str) -> int:
+    if choice.part is None or not choice.part.isdecimal() or not 1 <= int(choice.part) <= count:
+        raise ImageReadError(f"{path}: has {count} {what}; choose one with --part 1 to --part {count}")
+    return int(choice.part)
+
+
+def _png_colours(rgb: Floats, picture: Image.Image) -> Floats:
+    return png_to_srgb(rgb, picture.info) if picture.format == "PNG" else rgb
 
 
 def _split_alpha(picture: Image.Image) -> tuple[Image.Image, npt.NDArray[np.uint8] | None]:
@@ -128,10 +170,10 @@ def _split_alpha(picture: Image.Image) -> tuple[Image.Image, npt.NDArray[np.uint
     return (picture if picture.mode == "CMYK" else picture.convert("RGB")), None
 
 
-def _exif_tags(picture: Image.Image) -> dict[str, Any]:
+def _exif_tags(read: Callable[[], Image.Exif]) -> dict[str, Any]:
     """EXIF by tag name; empty where it is damaged."""
     try:
-        exif = picture.getexif()
+        exif = read()
         numbered = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
     except Exception as error:  # a photograph with broken EXIF is still a photograph
         logger.warning("EXIF is damaged and ignored: %s", error)
@@ -146,95 +188,155 @@ def _decode_deep_png(path: Path, data: bytes) -> Decoded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            tags, profile = _exif_tags(picture), picture.info.get("icc_profile")
+            tags, info = _exif_tags(picture.getexif), dict(picture.info)
     channels = pixels.shape[2]
     alpha = _unit_range(pixels[..., -1]) if channels in (2, 4) else None
     colour = pixels[..., :3] if channels >= 3 else pixels[..., 0]
-    return Decoded(
-        _coloured(_to_srgb(colour, "RGB" if channels >= 3 else "L", profile, path)), alpha, 16, tags
-    )
+    rgb = _coloured(_to_srgb(colour, "RGB" if channels >= 3 else "L", info.get("icc_profile"), path))
+    return Decoded(png_to_srgb(rgb, info), alpha, 16, tags)
 
 
-def _decode_tiff(path: Path, data: bytes) -> Decoded:
-    """TIFF: 16 and 32 bits and floats here, 8 bits by Pillow, which knows all its colour spaces."""
+def _decode_tiff(path: Path, data: bytes, choice: Choice) -> Decoded:
+    """TIFF: grey and RGB of 8 to 32 bits and floats here, other colour spaces by Pillow at 8 bits."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
+        _refuse_raw(path, file, data)
+        page = _chosen_page(path, file, choice)
         _check_size(path, page.imagewidth, page.imagelength)
-        if page.dtype is None or page.dtype.itemsize == 1:
-            return _decode_with_pillow(path, data)
         kind = tifffile.PHOTOMETRIC(page.photometric).name
-        if kind not in ("RGB", "MINISBLACK", "MINISWHITE") or page.dtype.kind not in "uf":
+        kinds, depth = ("", 1) if page.dtype is None else (page.dtype.kind, page.dtype.itemsize)
+        if depth == 1 and (kind not in _TIFF_KINDS or page.bitspersample != 8):
+            return _decode_with_pillow(path, data, Choice(part=str(page.index + 1)))
+        if kind not in _TIFF_KINDS or kinds not in ("u", "f") or page.imagedepth > 1:
             raise ImageReadError(
                 f"{path}: a {page.dtype} TIFF of kind {kind} is not supported; convert it to RGB"
             )
         pixels = np.atleast_3d(page.asarray())
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
             pixels = np.moveaxis(pixels, 0, -1)
-        tags = {"Orientation": page.tags.valueof(274, 1)}
+        tags = {**_exif_tags(lambda: _exif_of(data)), "Orientation": page.tags.valueof(274, 1)}
         profile = page.tags.valueof(34675)
-        bits, premultiplied = page.bitspersample, 1 in page.extrasamples
+        bits, extras = page.bitspersample, tuple(page.extrasamples)
     colours = 3 if kind == "RGB" else 1
+    opacity = _opacity_band(path, pixels.shape[2], colours, extras)
+    premultiplied = opacity is not None and extras[opacity - colours] == 1
     alpha = None
     if pixels.dtype.kind == "u":
         highest = 2**bits - 1
         pixels = (pixels.astype(np.float64) * (65535 / highest)).round().astype(np.uint16)
-        if pixels.shape[2] > colours:
-            alpha = _unit_range(pixels[..., colours])
+        if opacity is not None:
+            alpha = _unit_range(pixels[..., opacity])
         colour = pixels[..., :3] if colours == 3 else pixels[..., 0]
         colour = 65535 - colour if kind == "MINISWHITE" else colour
         rgb = _coloured(_to_srgb(colour, "RGB" if colours == 3 else "L", profile, path))
         rgb = _undo_premultiplied(rgb, alpha) if premultiplied else rgb
-    else:
-        pixels = pixels.astype(np.float32)
-        if pixels.shape[2] > colours:
-            alpha = np.clip(pixels[..., colours], 0, 1)
-        linear = _coloured(pixels[..., :colours])
-        rgb = _expose(path, _undo_premultiplied(linear, alpha) if premultiplied else linear)
-    return Decoded(rgb, alpha, bits, tags)
-
-
-def _decode_exr(path: Path) -> Decoded:
-    """EXR: R, G, B or Y, of no layer or of the first that has them, and A; colours are premultiplied by A."""
-    _check_size(path, *exr.read_size(path))
-    channels, _ = exr.read(path)
-    names = exr.find_channels(list(channels), ("RGB", "rgb", "Y"))
-    if names is None:
-        raise ImageReadError(
-            f"{path}: no channels R, G, B or Y among {', '.join(channels)}; export it with colour"
+        return Decoded(rgb, alpha, bits, tags)
+    pixels = pixels.astype(np.float32)
+    if opacity is not None:
+        alpha = np.clip(pixels[..., opacity], 0, 1)
+    values = _finite(path, pixels[..., :3] if colours == 3 else pixels[..., 0])
+    if premultiplied and alpha is not None:
+        values = _undo_premultiplied(np.atleast_3d(values), alpha)
+    if profile:  # its curve says what the numbers are
+        coded = _coloured(
+            _to_srgb(np.clip(np.squeeze(values), 0, 1), "RGB" if colours == 3 else "L", profile, path)
         )
-    if len({channels[name].shape for name in names}) > 1:
-        raise ImageReadError(f"{path}: its channels differ in size; export it without chroma subsampling")
-    linear = _coloured(np.stack([channels[name].astype(np.float32) for name in names], axis=-1))
-    layer = names[0][: -len(names[0].rpartition(".")[2])]
-    alpha = channels.get(layer + "A")
+        return Decoded(np.clip(coded, 0, 1), alpha, bits, tags)
+    return Decoded(_expose(path, _coloured(values)), alpha, bits, tags)
+
+
+def _refuse_raw(path: Path, file: tifffile.TiffFile, data: bytes) -> None:
+    """Raw photographs hold developed previews too, of any size; none of them is the photograph."""
+    pages = [sub for page in file.pages for sub in (page, *(page.pages or ()))]
+    if data[8:10] == b"CR" or any(page.tags.valueof(262) in _RAW_PHOTOMETRICS for page in pages):
+        shown = file.pages.first
+        raise ImageReadError(
+            f"{path}: is a raw photograph of a camera (with a preview of {shown.imagewidth} x "
+            f"{shown.imagelength} px); develop it to a 16-bit TIFF or PNG first"
+        )
+
+
+def _chosen_page(path: Path, file: tifffile.TiffFile, choice: Choice) -> Any:
+    """The page that is meant: not a thumbnail, an overview or a mask of another one."""
+    pages: list[Any] = []
+    everything: Iterable[Any] = file.pages
+    for page in everything:
+        pages += [page, *(page.pages or ())] if page.subfiletype & 1 else [page]
+    largest = max(pages, key=lambda page: page.imagewidth * page.imagelength)
+    pictures = [page for page in pages if not page.subfiletype & 5 and not _is_overview(page, largest)]
+    pictures = pictures or [largest]
+    if choice.part is not None:
+        return pictures[_chosen_number(path, choice, len(pictures), "pages") - 1]
+    if len(pictures) > 1:
+        raise ImageReadError(
+            f"{path}: has {len(pictures)} pages; choose one with --part 1 to --part {len(pictures)}, "
+            "or save it as a file of its own"
+        )
+    return pictures[0]
+
+
+def _is_overview(page: Any, largest: Any) -> bool:
+    across, down = page.imagewidth / largest.imagewidth, page.imagelength / largest.imagelength
+    return bool(max(across, down) <= _OVERVIEW and abs(across / down - 1) < 0.03)
+
+
+def _exif_of(data: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(data)
+    return exif
+
+
+def _opacity_band(path: Path, bands: int, colours: int, extras: Sequence[int]) -> int | None:
+    """Which band (counted from 0) is opacity.
+
+    Raises:
+        ImageReadError: if the bands cannot be told apart.
+    """
+    further = bands - colours
+    known = [colours + place for place, kind in enumerate(extras[:further]) if kind in _ALPHA_KINDS]
+    if known or not further:
+        return known[0] if known else None
+    if colours == 1:
+        raise ImageReadError(
+            f"{path}: has {bands} bands and does not say which are colours; export red, green and blue as RGB"
+        )
+    logger.warning("%s: of %d bands, those after red, green and blue are not used", path, bands)
+    return None
+
+
+def _decode_exr(path: Path, choice: Choice) -> Decoded:
+    """EXR: R, G, B or Y of the layer that is meant, and A; colours are premultiplied by A."""
+    try:
+        _check_size(path, *exr.read_size(path))
+        found = exr.find_picture(path, ("RGB", "rgb", "Y"), exr.PHOTOGRAPH, choice)
+        there = ", ".join(exr.read(path)[0]) if found is None else ""
+    except ImageReadError:
+        raise
+    except ValueError as error:
+        raise ImageReadError(f"{path}: {error}") from error
+    if found is None:
+        raise ImageReadError(f"{path}: no channels R, G, B or Y among {there}; export it with colour")
+    if found.letters == "Y" and {"RY", "BY"} & {channel.name for channel in found.header["channels"]}:
+        raise ImageReadError(f"{path}: has luminance and chroma (Y, RY, BY); export it with R, G and B")
+    if found.label:
+        logger.warning("%s: read %s of several", path, found.label)
+    linear = _coloured(found.pixels.astype(np.float32))
+    alpha = found.alpha
     if alpha is not None:
         alpha = np.clip(_finite(path, alpha.astype(np.float32)), 0, 1)
         linear = _undo_premultiplied(linear, alpha)
-    bits = channels[names[0]].dtype.itemsize * 8
-    return Decoded(_expose(path, linear), alpha, bits)
+    if not found.inside.all():
+        alpha = found.inside.astype(np.float32) if alpha is None else alpha * found.inside
+    primaries = found.header.get("chromaticities")
+    if primaries is not None:
+        linear = primaries_to_rec709(linear, np.ravel(primaries).tolist())
+    return Decoded(_expose(path, linear), alpha, found.pixels.dtype.itemsize * 8)
 
 
 def _to_srgb(pixels: npt.NDArray[Any], mode: str, profile: bytes | None, path: Path) -> npt.NDArray[Any]:
-    """Colours (H, W, 3) or grey (H, W), uint8 or uint16, in sRGB by the file's ICC profile.
-
-    A profile that is damaged or made for other channels is ignored, as browsers do.
-    """
-    if profile:
-        try:
-            known = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            described = known.profile.profile_description or ""
-            if "sRGB" not in described:
-                converted: npt.NDArray[Any] = imagecodecs.cms_transform(
-                    np.ascontiguousarray(pixels),
-                    profile,
-                    imagecodecs.cms_profile("srgb"),
-                    colorspace=_LINES[mode],
-                    outcolorspace="rgb",
-                    intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
-                )
-                return converted
-        except (OSError, ImageCms.PyCMSError, RuntimeError, ValueError) as error:
-            logger.warning("%s: its colour profile cannot be used and is ignored: %s", path, error)
+    """Colours (H, W, 3) or grey (H, W) in sRGB by the file's ICC profile, if there is one of use."""
+    converted = profile_to_srgb(pixels, mode, profile, path)
+    if converted is not None:
+        return converted
     if mode == "CMYK":
         ink = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
         light = (1 - ink[..., :3]) * (1 - ink[..., 3:])
@@ -247,11 +349,7 @@ def _expose(path: Path, linear: Floats) -> Floats:
     linear = np.maximum(_finite(path, linear), 0)
     brightest = float(np.percentile(linear.max(axis=-1), 99))
     exposed = np.clip(linear / max(brightest, 1.0), 0, 1)
-    coded = np.where(
-        exposed <= 0.0031308, 12.92 * exposed, 1.055 * exposed ** (1 / 2.4) - 0.055
-    )  # IEC 61966-2-1
-    result: Floats = coded.astype(np.float32)
-    return result
+    return srgb_coded(exposed)
 
 
 def _finite(path: Path, values: Floats) -> Floats:

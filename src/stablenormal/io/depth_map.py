@@ -56,8 +56,8 @@ def read_depth_map(path: Path | str, scale: float | None = None) -> Depth:
     """Read depth, (H, W), 0 where unknown (not positive or not finite).
 
     Args:
-        path: .exr (channel Z, or the only one, or grey as equal R, G and B), .npy (H, W), or .png (16-bit
-            grey).
+        path: .exr (channel Z, in no layer or one named after depth, or the only channel, or grey as equal R,
+            G and B), .npy (H, W), or .png (16-bit grey).
         scale: unit of the values: depth = value * scale. None: 1, or what a PNG says; PNGs of other programs
             need it.
 
@@ -82,16 +82,19 @@ def read_depth_map(path: Path | str, scale: float | None = None) -> Depth:
 
 def _read_exr(path: Path, data: bytes) -> tuple[npt.NDArray[np.generic], float | None]:
     try:
+        # X, Y and Z together are a position or normals.
+        found = exr.find_picture(path, ("XYZ", "Z", "V"), exr.DEPTH)
+        if found is not None and found.letters != "XYZ":
+            return found.pixels[..., 0], None
+        grey = exr.find_picture(path, ("RGB", "rgb"), exr.PHOTOGRAPH)
+        if grey is not None and (grey.pixels == grey.pixels[..., :1]).all():
+            return grey.pixels[..., 0], None
         channels, _ = exr.read(path)
     except ValueError as error:
         raise ImageReadError(f"{path}: {error}; copy or make it again") from error
-    name = "Z" if "Z" in channels else next(iter(channels))
-    grey = exr.find_channels(list(channels), ("RGB", "rgb"))
-    if name != "Z" and grey and all(np.array_equal(channels[grey[0]], channels[one]) for one in grey):
-        name = grey[0]
-    elif name != "Z" and len(channels) > 1:
+    if len(channels) > 1:
         raise ImageReadError(f"{path}: has channels {', '.join(channels)} but no Z; write depth as Z")
-    return channels[name], None
+    return next(iter(channels.values())), None
 
 
 def _read_npy(path: Path, data: bytes) -> tuple[npt.NDArray[np.generic], float | None]:

@@ -3,10 +3,11 @@
 Rules, each in one place below (those of single formats are in `decode`):
     orientation    EXIF orientation is applied, to the picture and to everything that comes with it
     transparency   colours are laid over white; pixels that are less than half opaque are invalid
-    mask file      pixels darker than middle grey, or less than half opaque, are invalid
+    mask file      pixels darker than middle grey, or less than half opaque, are invalid; one must be left
 """
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -18,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stablenormal.errors import ImageReadError, OutputError
+from stablenormal.errors import ImageReadError, ImageShapeError, OutputError, SettingError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics, focal_px_from_exif
 from stablenormal.io.atomic import write_bytes
+from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.io.decode import Floats, decode
+from stablenormal.io.search import files_below
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .tif .tiff .webp .heic .heif .avif .exr .bmp .gif .ppm .pgm .jp2".split()
@@ -60,29 +63,40 @@ class ImageEntry:
     """Its place below the folder or glob that found it; no two entries share one."""
 
 
-def read_image(path: Path | str, mask: Path | str | None = None) -> Photograph:
+def read_image(
+    path: Path | str,
+    mask: Path | str | None = None,
+    choice: Choice = UNSAID,
+    as_stored: bool = False,
+) -> Photograph:
     """Read one photograph: JPEG, PNG, TIFF, WebP, HEIC, AVIF, EXR, GIF, BMP, PPM or JPEG 2000.
 
-    The format is recognised by content, not by name. Of several frames or pages the first is read.
+    The format is recognised by content, not by name. Of several frames of an animation the first is read.
 
     Args:
         path: the file.
-        mask: a picture of the same (upright) size; dark or transparent pixels become invalid.
+        mask: a picture of the same size; dark or transparent pixels become invalid.
+        choice: which layer, part or page is meant, where there are several.
+        as_stored: leave EXIF orientation alone, in the mask too: the camera of a posed photograph belongs to
+            the pixels as they lie in the file.
 
     Raises:
         ImageReadError: if a file is missing, unreadable, truncated, no image, holds NaN, is smaller than 8 or
             larger than 16384 px a side, or the mask has another size.
+        SettingError: if the mask leaves no pixel.
     """
     path = Path(path)
-    decoded = decode(path)
-    rgb = _upright(decoded.rgb, decoded.tags)
+    decoded = decode(path, choice)
+    tags: Mapping[str, Any] = {} if as_stored else decoded.tags
+    rgb = _upright(decoded.rgb, tags)
     valid = np.ones(rgb.shape[:2], dtype=np.bool_)
     if decoded.alpha is not None:
-        alpha = _upright(decoded.alpha, decoded.tags)
+        alpha = _upright(decoded.alpha, tags)
         rgb = rgb * alpha[..., None] + (1 - alpha[..., None])
         valid = alpha >= HALF
     if mask is not None:
-        valid = valid & _fitting_mask(mask, path, valid.shape)
+        valid = valid & _fitting_mask(mask, path, valid.shape, as_stored)
+        require_pixels(valid, path)
     height, width = rgb.shape[:2]
     focal_px = focal_px_from_exif(decoded.tags, width, height)
     camera = None if focal_px is None else Intrinsics.centred(focal_px, width, height)
@@ -111,47 +125,103 @@ def write_image(path: Path | str, rgb: Floats | npt.NDArray[np.uint8], quality: 
     write_bytes(path, buffer.getvalue())
 
 
-def read_mask(mask: Path | str) -> Flags:
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture of any size, from its header.
+
+    Raises:
+        ImageReadError: if it cannot be read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except OSError as error:
+        raise ImageReadError(f"{path}: its size cannot be read; copy or make it again") from error
+
+
+def read_mask(mask: Path | str, as_stored: bool = False) -> Flags:
     """Read a mask (H, W): True where it is bright and opaque.
 
     Raises:
         ImageReadError: if it cannot be read.
     """
     decoded = decode(Path(mask))
-    bright: Flags = _upright(decoded.rgb, decoded.tags).mean(axis=-1) >= HALF
+    tags: Mapping[str, Any] = {} if as_stored else decoded.tags
+    bright: Flags = _upright(decoded.rgb, tags).mean(axis=-1) >= HALF
     if decoded.alpha is not None:
-        bright = bright & (_upright(decoded.alpha, decoded.tags) >= HALF)
+        bright = bright & (_upright(decoded.alpha, tags) >= HALF)
     return bright
+
+
+def require_pixels(valid: Flags, photograph: Path) -> None:
+    """Refuse a mask or an opacity that leaves nothing of a photograph.
+
+    Raises:
+        SettingError: naming the photograph.
+    """
+    if not valid.any():
+        raise SettingError(
+            f"{photograph}: the mask leaves no pixel, so there is no valid pixel; check it, or leave out "
+            "--mask: what counts is bright and opaque, so masks of 0 and 1 must become 0 and 255"
+        )
+
+
+def require_size(
+    path: Path | str,
+    shape: Sequence[int],
+    other: Path | str,
+    other_shape: Sequence[int],
+    way_out: str = "make them the same size",
+    error: type[StableNormalError] = ImageShapeError,
+) -> None:
+    """Refuse two maps (H, W) of different sizes.
+
+    Raises:
+        error: naming both files and sizes, and the way out.
+    """
+    if tuple(shape[:2]) != tuple(other_shape[:2]):
+        raise error(
+            f"{path}: is {shape[1]} x {shape[0]} px, {other} {other_shape[1]} x {other_shape[0]} px; "
+            f"{way_out}"
+        )
 
 
 def list_images(inputs: Sequence[Path | str]) -> list[ImageEntry]:
     """Find the files that inputs mean, each once, in the order of inputs and sorted within each.
 
-    Where two inputs hold files of the same relative name, every relative name starts at the deepest folder
-    that holds all the files.
+    A file is known by the path that leads to it, not by what a link points to. Where two inputs hold files of
+    the same relative name, every relative name starts at the deepest folder that holds all the files.
 
     Args:
-        inputs: files (taken whatever their ending), folders (searched recursively for `SUFFIXES`), and glob
-            patterns (`**` searches recursively). Hidden files and folders are not searched.
+        inputs: files (taken whatever their ending), folders (searched recursively for `SUFFIXES`, through
+            links too), and glob patterns (`**` searches recursively). Hidden files and folders are not
+            searched.
 
     Raises:
         ImageReadError: if an input does not exist or has no image in it.
     """
-    found: dict[Path, ImageEntry] = {}
+    found: dict[str, ImageEntry] = {}
     for entry in inputs:
         for image in _search(entry):
-            found.setdefault(image.path.resolve(), image)
+            found.setdefault(os.path.abspath(image.path), image)
     images = list(found.values())
     if len({image.relative for image in images}) == len(images):
         return images
-    top = Path(commonpath([image.path.resolve().parent for image in images]))
-    return [ImageEntry(image.path, image.path.resolve().relative_to(top)) for image in images]
+    top = commonpath([os.path.dirname(path) for path in found])
+    return [ImageEntry(image.path, Path(os.path.relpath(path, top))) for path, image in found.items()]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures that lie directly in a folder, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return [file for file in sorted(folder.iterdir()) if _is_image(file, folder)]
 
 
 def _search(entry: Path | str) -> list[ImageEntry]:
     path = Path(entry)
     if path.is_dir():
-        images = [ImageEntry(file, file.relative_to(path)) for file in _images_below(path)]
+        files = (file for file in files_below(path) if _is_image(file, path))
+        images = [ImageEntry(file, file.relative_to(path)) for file in files]
     elif path.exists():
         return [ImageEntry(path, Path(path.name))]
     elif has_magic(str(entry)):
@@ -163,10 +233,6 @@ def _search(entry: Path | str) -> list[ImageEntry]:
     if not images:
         raise ImageReadError(f"{entry}: no image in it; looked for {' '.join(sorted(SUFFIXES))}")
     return images
-
-
-def _images_below(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.rglob("*")) if _is_image(file, folder)]
 
 
 def _is_image(file: Path, root: Path) -> bool:
@@ -184,8 +250,8 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*fixed)
 
 
-def _fitting_mask(mask: Path | str, path: Path, shape: tuple[int, ...]) -> Flags:
-    bright = read_mask(mask)
+def _fitting_mask(mask: Path | str, path: Path, shape: tuple[int, ...], as_stored: bool) -> Flags:
+    bright = read_mask(mask, as_stored)
     if bright.shape != shape:
         raise ImageReadError(
             f"{mask}: the mask is {bright.shape[1]} x {bright.shape[0]} px, {path} is "

@@ -1,5 +1,7 @@
 """Meshes as files: PLY, OBJ with its material and texture beside it, GLB with the texture inside."""
 
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,19 @@ MESH_SUFFIXES = (".ply", ".obj", ".glb")
 Picture = npt.NDArray[np.float32]
 
 
+def mesh_files(path: Path, textured: bool) -> list[Path]:
+    """Every file that `write_mesh` writes; the one asked for is the last.
+
+    The parts of an OBJ have no blanks in their names: strict readers end a name at the first. A material of
+    the OBJ's own name is written too then, where readers look that do not find the one it names.
+    """
+    if path.suffix.lower() != ".obj" or not textured:
+        return [path]
+    plain = path.with_name(re.sub(r"[\s#]+", "_", path.stem))
+    materials = dict.fromkeys(path.with_name(f"{stem}.mtl") for stem in (plain.name, path.stem))
+    return [plain.with_name(f"{plain.name}_texture.png"), *materials, path]
+
+
 def write_mesh(
     path: Path | str,
     mesh: TriangleMesh,
@@ -26,7 +41,7 @@ def write_mesh(
     """Write a mesh with normals, each file completely or not at all.
 
     Args:
-        path: the file; its ending chooses the kind. OBJ also writes NAME.mtl and NAME_texture.png.
+        path: the file; its ending chooses the kind. OBJ also writes what `mesh_files` names.
         mesh: what to write.
         photograph: (H, W, 3) in [0, 1], sRGB coded, that `mesh.uv` points into: the texture of OBJ and GLB,
             colours of the vertices in PLY.
@@ -86,14 +101,14 @@ def _write_obj(
     path: Path, mesh: TriangleMesh, codes: npt.NDArray[np.uint8] | None, vertex_colours: Picture | None
 ) -> list[Path]:
     """The parts first: an OBJ whose texture is missing is worse than a texture without its OBJ."""
-    texture, material = path.with_name(f"{path.stem}_texture.png"), path.with_suffix(".mtl")
-    lines = []
-    written = []
+    lines: list[str] = []
+    files = mesh_files(path, codes is not None)
     if codes is not None:
+        texture, *materials, _ = files
         write_bytes(texture, png.encode(codes, {}))
-        write_bytes(material, f"newmtl photograph\nKd 1 1 1\nmap_Kd {texture.name}\n".encode())
-        lines = [f"mtllib {material.name}", "usemtl photograph"]
-        written = [texture, material]
+        for material in materials:
+            write_bytes(material, os.fsencode(f"newmtl photograph\nKd 1 1 1\nmap_Kd {texture.name}\n"))
+        lines = [f"mtllib {materials[0].name}", "usemtl photograph"]
     one = mesh.faces + 1
     plain = vertex_colours is not None  # its uv point nowhere
     corner = "f {0}//{0} {1}//{1} {2}//{2}" if plain else "f {0}/{0}/{0} {1}/{1}/{1} {2}/{2}/{2}"
@@ -105,5 +120,5 @@ def _write_obj(
         *("vn {:.5g} {:.5g} {:.5g}".format(*row) for row in mesh.normals.tolist()),
         *(corner.format(*row) for row in one.tolist()),
     ]
-    write_bytes(path, ("\n".join(body) + "\n").encode())
-    return [*written, path]
+    write_bytes(path, os.fsencode("\n".join(body) + "\n"))
+    return files

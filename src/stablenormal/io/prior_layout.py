@@ -13,7 +13,7 @@ All also have masks/NAME_mask.png (255 inside) and, where known, confidence/NAME
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,6 +163,11 @@ def check_one_size(cameras: Sequence[PosedCamera], layout: str) -> tuple[int, in
             f"layout {layout} needs photographs of one size, got {len(sizes)}; resize them first"
         )
     return sizes.pop()
+
+
+def index_files(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The files that `write_index` writes for views of these names."""
+    return [folder / META_NAME, *(folder / f"{name}_depth.npy" for name in names)]
 
 
 def write_index(

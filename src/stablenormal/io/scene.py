@@ -7,17 +7,20 @@
 World axes stay the file's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from os.path import commonpath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.errors import SceneError
+from stablenormal.errors import SceneError, SettingError
 from stablenormal.geometry.posed import Distortion, PosedCamera
-from stablenormal.io.image import Photograph, read_image
+from stablenormal.io.image import SUFFIXES, Photograph, read_image
+from stablenormal.io.search import portable
 
 Indices = npt.NDArray[np.int64]
 
@@ -44,6 +47,10 @@ class SceneView:
     points: Indices | None = None
     """(K,) rows of the scene's points that were matched in this photograph; None: unknown."""
 
+    def files(self) -> tuple[Path | None, ...]:
+        """Everything that is read of it."""
+        return self.image, self.mask, self.depth
+
 
 @dataclass(frozen=True, eq=False)
 class PosedScene:
@@ -58,6 +65,12 @@ class PosedScene:
     """(N, 3) sparse points of the surface in the world."""
     missing: tuple[str, ...] = ()
     """One line for each view whose photograph is missing."""
+    described_by: tuple[Path, ...] = ()
+    """The scene's own files."""
+
+    def files(self) -> list[Path | None]:
+        """Everything that is read of it."""
+        return [*self.described_by, *(file for view in self.views for file in view.files())]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +84,7 @@ class ViewPicture:
 
 
 def read_view(view: SceneView, mask: Path | str | None = None) -> ViewPicture:
-    """Read a photograph, undo its distortion, and fit its camera to its size.
+    """Read a photograph as it is stored, undo its distortion, and fit its camera to its size.
 
     Args:
         view: of a scene.
@@ -79,9 +92,10 @@ def read_view(view: SceneView, mask: Path | str | None = None) -> ViewPicture:
 
     Raises:
         ImageReadError: if the photograph or the mask cannot be read.
-        SceneError: if the photograph has other proportions than the camera.
+        SceneError: if the photograph has other proportions than the camera, or no lens is like it.
+        SettingError: if the mask leaves no pixel.
     """
-    photograph = read_image(view.image, view.mask if mask is None else mask)
+    photograph = read_image(view.image, view.mask if mask is None else mask, as_stored=True)
     height, width = photograph.valid.shape
     expected = view.camera.intrinsics
     if abs(width * expected.height / (height * expected.width) - 1) > ASPECT_TOLERANCE:
@@ -89,10 +103,43 @@ def read_view(view: SceneView, mask: Path | str | None = None) -> ViewPicture:
             f"{view.image}: is {width} x {height} px, its camera {expected.width} x {expected.height}; "
             "use the photographs that the scene was made from"
         )
+    try:
+        expected.plausible()
+    except SettingError as error:
+        raise SceneError(f"{view.image}: its camera has {error}") from error
     camera = view.camera.resized(width, height)
     if view.distortion:
         return _undistorted(photograph, camera, view.distortion)
     return ViewPicture(photograph, camera, np.ones_like(photograph.valid))
+
+
+def result_names(names: Sequence[str]) -> list[str]:
+    """Names of results from the names that a scene gives its images: relative, without ending.
+
+    Names never lead anywhere else: `..` and the drives of Windows are dropped, and of absolute names the
+    folder that they share.
+    """
+    paths = [PurePosixPath(portable(name)) for name in names]
+    absolute = [path for path in paths if _is_absolute(path)]
+    top = PurePosixPath(commonpath([path.parent for path in absolute])) if absolute else PurePosixPath()
+    return [
+        "/".join(
+            part
+            for part in (path.relative_to(top) if path in absolute else path).parts
+            if part not in (".", "..", "/") and not part.endswith(":")
+        )
+        for path in paths
+    ]
+
+
+def _is_absolute(path: PurePosixPath) -> bool:
+    return path.is_absolute() or path.parts[:1] != () and path.parts[0].endswith(":")
+
+
+def without_ending(name: str) -> str:
+    """A name without the ending of a picture; other dots stay."""
+    path = PurePosixPath(name)
+    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else name
 
 
 def _undistorted(photograph: Photograph, camera: PosedCamera, distortion: Distortion) -> ViewPicture:

@@ -28,3 +28,11 @@ def load_bytes(path: Path, error: type[ImageReadError] | type[NormalMapError]) -
     if not data:
         raise error(f"{path}: the file is empty; copy it again")
     return data
+
+
+def text_of(data: bytes) -> str:
+    """UTF-8 text, without the byte-order mark that Windows puts before it; other bytes come through.
+
+    File names need not be UTF-8, so what cannot be decoded is kept in the way of `os.fsdecode`.
+    """
+    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")

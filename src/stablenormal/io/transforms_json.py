@@ -4,6 +4,7 @@ Intrinsics are fl_x, fl_y, cx, cy, w, h (a frame may override each), or camera_a
 lack their ending, as Blender exports do.
 """
 
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.posed import Array, Distortion, PosedCamera
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image import SUFFIXES
-from stablenormal.io.scene import PosedScene, SceneView
+from stablenormal.io.scene import PosedScene, SceneView, result_names, without_ending
+from stablenormal.io.search import named_path
+from stablenormal.io.source import text_of
 
 NAMES = ("transforms.json", "transforms_train.json")
 
@@ -45,19 +48,22 @@ def read_transforms(path: Path, images: Path | None) -> PosedScene:
         SceneError: if the file is damaged, says too little, or its camera model is not supported.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text_of(path.read_bytes()))
         frames = list(content["frames"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = result_names([str(frame.get("file_path", "")) for frame in frames])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SceneError(f"{path}: not a transforms file with frames ({error}); export it again") from error
     views = []
     for place, frame in enumerate(frames):
         try:
-            views.append(_view(path, {**content, **frame}, images))
+            views.append(_view(path, {**content, **frame}, names[place], images))
         except StableNormalError as error:
             raise SceneError(f"{path}: frame {place}: {error}") from error
         except (KeyError, ValueError, TypeError) as error:
             raise SceneError(f"{path}: frame {place} is damaged ({error!r}); export it again") from error
-    return PosedScene(path, "transforms", tuple(views), _points(path, content))
+    files = [path, *([] if (cloud := _named(path, content, "ply_file_path")) is None else [cloud])]
+    points = _points(path, content)
+    return PosedScene(path, "transforms", tuple(views), points, described_by=tuple(files))
 
 
 def write_transforms(
@@ -96,11 +102,13 @@ def write_transforms(
     write_bytes(Path(path), (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _view(path: Path, entry: Mapping[str, Any], images: Path | None) -> SceneView:
-    name = Path(str(entry["file_path"]))
-    image = _existing(path.parent / name) if images is None else _below(images, name)
-    model = str(entry.get("camera_model", "OPENCV"))
+def _view(path: Path, entry: Mapping[str, Any], name: str, images: Path | None) -> SceneView:
+    given = str(entry["file_path"])
+    image = _existing(named_path(path.parent, given)) if images is None else _below(images, Path(name))
+    flat = images is not None and image.parent == images
+    entry = {**entry, **_listed_coefficients(entry)}
     bent = [key for key in _UNSUPPORTED_COEFFICIENTS if float(entry.get(key, 0.0))]
+    model = _model(entry)
     if model not in _PINHOLE_MODELS or bent:
         raise SceneError(
             f"camera model {model}{' with ' + ', '.join(bent) if bent else ''} is not supported, only "
@@ -110,7 +118,7 @@ def _view(path: Path, entry: Mapping[str, Any], images: Path | None) -> SceneVie
     if pose.shape == (3, 4):
         pose = np.vstack([pose, [0, 0, 0, 1]])
     return SceneView(
-        name=_result_name(name if images is None or image.parent != images else Path(name.name)),
+        name=_result_name(Path(name).name if flat else name),
         image=image,
         camera=PosedCamera(_intrinsics(entry, image), _rigid(pose)),
         distortion=Distortion(*(float(entry.get(key, 0.0)) for key in ("k1", "k2", "p1", "p2"))),
@@ -130,19 +138,36 @@ def _rigid(pose: Array) -> Array:
     return pose
 
 
-def _result_name(image: Path) -> str:
-    """Path of the image without ending and without a leading `images` folder."""
-    parts = [
-        part
-        for part in image.with_suffix(image.suffix if _unended(image) else "").parts
-        if part not in (".", "..", "/")
-    ]
+def _model(entry: Mapping[str, Any]) -> str:
+    """The camera model, whichever of its spellings the file uses."""
+    flagged = {
+        "is_fisheye": "fisheye (is_fisheye)",
+        "latlong": "panorama (latlong)",
+        "equirectangular": "panorama (equirectangular)",
+        **{f"ftheta_p{number}": "f-theta" for number in range(5)},
+    }
+    for flag, model in flagged.items():
+        if entry.get(flag):
+            return model
+    kind = str(entry.get("camera_type", "perspective"))
+    return kind if kind.lower() != "perspective" else str(entry.get("camera_model", "OPENCV"))
+
+
+def _listed_coefficients(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Distortion as nerfstudio's list `distortion_params` has it, by name."""
+    listed = entry.get("distortion_params") or ()
+    return dict(zip(("k1", "k2", "k3", "k4", "p1", "p2"), map(float, listed), strict=False))
+
+
+def _result_name(image: str) -> str:
+    """A name without ending and without a leading `images` folder."""
+    parts = without_ending(image).split("/")
     return "/".join(parts[1:] if len(parts) > 1 and parts[0].startswith("images") else parts)
 
 
 def _below(images: Path, name: Path) -> Path:
     """The photograph in another folder: at its path below the scene's image folder, or by its name alone."""
-    parts = [part for part in name.parts if part not in (".", "..", "/")]
+    parts = name.parts
     inner = Path(*(parts[1:] if len(parts) > 1 and parts[0].startswith("images") else parts))
     nested = _existing(images / inner)
     return nested if nested.is_file() else _existing(images / name.name)
@@ -160,7 +185,7 @@ def _existing(image: Path) -> Path:
 
 
 def _named(path: Path, entry: Mapping[str, Any], key: str) -> Path | None:
-    return path.parent / str(entry[key]) if entry.get(key) else None
+    return named_path(path.parent, str(entry[key])) if entry.get(key) else None
 
 
 def _intrinsics(entry: Mapping[str, Any], image: Path) -> Intrinsics:
@@ -196,7 +221,7 @@ def _points(path: Path, content: Mapping[str, Any]) -> Array | None:
     if cloud is None or not cloud.is_file():
         return None
     try:
-        loaded = trimesh.load(cloud)
+        loaded = trimesh.load(io.BytesIO(cloud.read_bytes()), file_type=cloud.suffix[1:].lower())
         return np.asarray(loaded.vertices, np.float64).reshape(-1, 3)
     except (ValueError, IndexError, KeyError, AttributeError) as error:
         raise SceneError(

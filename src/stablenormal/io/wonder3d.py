@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.errors import ImageReadError, ImageShapeError
+from stablenormal.errors import ImageReadError
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import convert_frame, encode_8bit, valid_pixels
 from stablenormal.io import png
 from stablenormal.io.atomic import write_bytes
-from stablenormal.io.image import read_image
+from stablenormal.io.image import read_image, require_size
 from stablenormal.io.normal_map import read_normal_map
 
 VIEWS = ("front", "front_right", "right", "back", "left", "front_left")
@@ -40,17 +40,21 @@ def read_views(folder: Path, frame: str = "opengl") -> dict[str, View]:
     """
     views = {}
     for name in VIEWS:
-        path = folder / f"normals_000_{name}.png"
+        picture, path = view_files(folder, name)
         if not path.is_file():
             continue
-        photograph = read_image(folder / f"rgb_000_{name}.png")
+        photograph = read_image(picture)
         normals = read_normal_map(path, frame, any_length=True).normals
-        if photograph.valid.shape != normals.shape[:2]:
-            raise ImageShapeError(f"{photograph.path}: differs in size from {path}; make them the same size")
+        require_size(picture, photograph.valid.shape, path, normals.shape)
         views[name] = View(photograph.rgb, np.where(photograph.valid[..., None], normals, 0))
     if not views:
         raise ImageReadError(f"{folder}: no normals_000_<view>.png in it; name a folder that Wonder3D wrote")
     return views
+
+
+def view_files(folder: Path, name: str) -> list[Path]:
+    """The two files of a view."""
+    return [folder / f"rgb_000_{name}.png", folder / f"normals_000_{name}.png"]
 
 
 def write_view(folder: Path, name: str, view: View, frame: str = "opengl") -> list[Path]:
@@ -60,7 +64,7 @@ def write_view(folder: Path, name: str, view: View, frame: str = "opengl") -> li
     vectors = channels_first(view.normals)[None]  # (1, 3, H, W)
     codes = channels_last(encode_8bit(convert_frame(vectors, "opengl", frame))[0])
     rgb = np.rint(np.clip(view.rgb, 0, 1) * 255).astype(np.uint8)
-    files = [folder / f"rgb_000_{name}.png", folder / f"normals_000_{name}.png"]
+    files = view_files(folder, name)
     for path, colours in zip(files, (rgb, codes), strict=True):
         write_bytes(path, png.encode(np.ascontiguousarray(np.concatenate([colours, alpha], axis=-1)), {}))
     return files

@@ -84,8 +84,10 @@ def save_components(
     if dtype not in STORED_DTYPES:
         raise SettingError(f"dtype: weights are stored as float16, bfloat16 or float32, not {dtype}")
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_model_folder(folder))):
-        raise OutputError(f"{folder}: exists and is no model folder; choose another place")
+    if folder.exists() and not _may_be_replaced(folder):
+        raise OutputError(
+            f"{folder}: exists and is no model folder that this program wrote; choose another place"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
@@ -163,6 +165,13 @@ def load_components(
     for part in components.parts().values():
         part.eval()
     return components.to(torch.device(device), dtype)
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    """Whether a folder is empty or a model with a spec, which only this program writes."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return not any(folder.iterdir()) or (is_model_folder(folder) and (folder / SPEC_FILE).is_file())
 
 
 def is_model_folder(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from typing import cast
 
 from stablenormal.errors import SettingError
 from stablenormal.io.hub import resolve_model
+from stablenormal.io.output_folder import refuse_replacing
 from stablenormal.models.loading import save_components
 from stablenormal.models.released import (
     Generation,
@@ -54,7 +55,7 @@ def convert_released(
         ModelError: if a part is missing, damaged, or needs remote code that was not allowed.
         SettingError: if an option is unknown.
         OfflineError: if something must be downloaded and `offline` is set.
-        OutputError: if the folder cannot be written.
+        OutputError: if the folder cannot be written, or is or holds one that is read.
     """
     if dtype not in DTYPES:
         raise SettingError(f"dtype: {dtype!r} does not exist; choose one of {', '.join(DTYPES)}")
@@ -66,6 +67,8 @@ def convert_released(
         base=None if base is None else resolve_model(base, offline, variant=variant),
         semantic=resolve_model(semantic, offline) if needs_semantic(refiner_folder) else None,
     )
+    read = (folders.yoso, folders.refiner, folders.base, folders.semantic)
+    refuse_replacing(output, [folder for folder in read if folder is not None])
     chosen = cast(Generation, generation) if generation else detect_generation(yoso, folders.yoso)
     spec = released_spec(output.name, chosen, processing_resolution)
     components = join_released(folders, spec, DTYPES[dtype], variant, trust_remote_code)

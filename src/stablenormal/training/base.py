@@ -28,7 +28,7 @@ def load_base(
     """The model that a training begins from, in float32 on the CPU; nothing of it takes gradients.
 
     Args:
-        base: model folder, hub id, "small", "new" or "sd:FOLDER", as in `TrainingSettings`.
+        base: model folder, hub id, "small", "new", "dinov2:FOLDER" or "sd:FOLDER", as in `TrainingSettings`.
         seed: of weights that are new.
         semantic_base: with Stable Diffusion, folder or hub id of a DINOv2 encoder, or "new".
         size: with Stable Diffusion, the size of images in use; the spec's own by default.

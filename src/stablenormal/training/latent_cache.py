@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.errors import SettingError
+from stablenormal.geometry.normals import valid_mask
 from stablenormal.io.array_file import create_array
 from stablenormal.io.atomic import write_bytes
 from stablenormal.models.autoencoder import encode, reduction
@@ -224,7 +225,7 @@ def with_truth(
     encoded = encoded._replace(latent=latent, condition=encoded.condition.float())
     with torch.no_grad():
         more = {name: _extra(name, components, batch, rngs, encoded).float() for name in extras}
-        valid = (batch.normals.square().sum(1, keepdim=True) > 0.25).float()
+        valid = valid_mask(batch.normals)[:, None].float()
         x0 = encode(components.autoencoder, batch.normals).float() if needs_x0 else torch.zeros_like(latent)
         weight = functional.avg_pool2d(valid, reduction(components.autoencoder))
     return LatentBatch(encoded, x0, weight, **more)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.evaluation.edges import near_edges
-from stablenormal.geometry.normals import angular_error_deg
+from stablenormal.geometry.normals import angular_error_deg, valid_mask
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, c, h, w), timesteps (B,)) -> prediction (B, c, h, w)."""
@@ -55,7 +55,7 @@ def pixel_weights(normals: Tensor, edge_weight: float) -> Tensor:
     Returns:
         (B, H, W).
     """
-    weight = (normals.square().sum(1) > 0.25).float()
+    weight = valid_mask(normals).float()
     if not edge_weight:
         return weight
     near = torch.stack([near_edges(one) for one in normals.cpu()]).to(weight.device)

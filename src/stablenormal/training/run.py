@@ -9,10 +9,11 @@ import torch
 from stablenormal.data.corpus import Corpus, DrawnCorpus
 from stablenormal.data.packed import PackedCorpus, open_corpus
 from stablenormal.data.token_corpus import TokenCorpus
-from stablenormal.errors import OutputError, StableNormalError
+from stablenormal.errors import OutputError, SettingError, StableNormalError
 from stablenormal.io.atomic import reason
 from stablenormal.io.checkpoint import load_checkpoint
 from stablenormal.io.interruption import Interruption
+from stablenormal.io.output_folder import OutputFolder
 from stablenormal.models.loading import save_components
 from stablenormal.training.base import load_base
 from stablenormal.training.fresh_weights import seeded
@@ -20,7 +21,7 @@ from stablenormal.training.loop import CHECKPOINT_FILE, Progress, fit
 from stablenormal.training.parallel import Processes
 from stablenormal.training.part import PartTraining
 from stablenormal.training.settings import TrainingSettings
-from stablenormal.training.settings_file import write_settings
+from stablenormal.training.settings_file import read_settings, write_settings
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _train(
     out.mkdir(parents=True, exist_ok=True)
     load_checkpoint(out / CHECKPOINT_FILE, settings.fingerprint())  # refused before anything is written
     if processes.is_first:
-        write_settings(settings, out / "config.yaml")
+        _keep_settings(settings, out)
         _LOG.info("%s: %.2f M parameters, %d images", settings.part, _millions(part), len(corpus))
     part.components.to(processes.device, torch.float32)
     weights = fit(part, settings, out, processes, stop_after, interruption, watch)
@@ -86,6 +87,18 @@ def _train(
         save_components(part.finish(), out / "model", dtype=torch.float32)
     processes.wait()
     return out / "model"
+
+
+def _keep_settings(settings: TrainingSettings, out: Path) -> None:
+    """Write the settings into the run's folder, over none but earlier ones of this program."""
+    path = out / "config.yaml"
+    try:
+        if path.is_file() and read_settings(path, settings.part) == settings:
+            return  # it may be the very file that the user gave
+    except SettingError:
+        pass  # another kind of file, which is looked after below
+    with OutputFolder(out, option="--out").writing([path]):
+        write_settings(settings, path)
 
 
 def training_corpus(settings: TrainingSettings) -> Corpus:

@@ -119,7 +119,7 @@ class TrainingSettings(ABC):
 
     def __post_init__(self) -> None:
         if [bool(self.data), bool(self.sources), bool(self.tokens)].count(True) != 1:
-            raise SettingError("give one of data, a packed corpus, sources, or tokens")
+            raise SettingError("give one of data, a packed corpus, sources, or tokens; not several, not none")
         if not self.tokens and any(stage.window for stage in self.stages):
             raise SettingError("window: of images with tokens, so give tokens too")
         if not self.stages:

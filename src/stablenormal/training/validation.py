@@ -27,7 +27,7 @@ def heldout_batches(heldout: PackedCorpus, images: int, device: torch.device) ->
 def image_metrics(prediction: Tensor, target: Tensor) -> list[AngularMetrics]:
     """Metrics over the valid pixels of each image (B, 3, H, W) that has any."""
     errors = angular_error_deg(prediction, target)
-    masks = target.square().sum(1) > 0.25
+    masks = valid_mask(target)
     return [angular_metrics(error[mask]) for error, mask in zip(errors, masks, strict=True) if mask.any()]
 
 

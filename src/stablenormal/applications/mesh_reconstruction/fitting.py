@@ -28,6 +28,7 @@ from stablenormal.applications.mesh_reconstruction.visual_hull import find_cube,
 from stablenormal.errors import DataError, SettingError
 from stablenormal.geometry.normal_detail import detail_on
 from stablenormal.io.checkpoint import read_checkpoint, save_checkpoint
+from stablenormal.io.fingerprint import of_bytes
 
 GRID_EVERY = 60
 """Steps between two choices of the nodes that exist."""
@@ -219,12 +220,12 @@ class SurfaceFit:
         }
         rays = self.rays
         told = (rays.rgb, rays.mask, self._prior.abs(), rays.confidence, rays.origins, rays.directions)
-        sums = [values.cpu().double().sum() for values in told]
+        pixels = of_bytes(values.cpu().contiguous().numpy().tobytes() for values in told)
         return {
             "settings": settings,
             "views": [
                 [view.name for view in self.views],
-                [round(float(value), 3) for value in sums],
+                pixels,
                 [round(value, 6) for value in (*self.cube.centre, self.cube.half)],
             ],
         }

@@ -67,6 +67,12 @@ class Folder(Source[Path]):
         images = (path for path in sorted(root.rglob("*_rgb.*")) if path.suffix.lower() in SUFFIXES)
         return {path.relative_to(root).as_posix().rpartition("_rgb.")[0]: path for path in images}
 
+    def files(self, index: int) -> list[Path]:
+        """The picture and what lies beside it under its name."""
+        (picture,) = super().files(index)
+        name = picture.name.rpartition("_rgb.")[0]
+        return sorted(path for path in picture.parent.iterdir() if path.name.startswith(f"{name}_"))
+
     def read(self, entry: Path) -> View:
         """The files that share the picture's name."""
         stem = f"{entry.parent}/{entry.name.rpartition('_rgb.')[0]}"

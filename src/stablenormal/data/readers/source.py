@@ -1,7 +1,8 @@
 """What every reader has in common: a list of views by key, and how a view becomes a sample."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -106,6 +107,10 @@ class Source(ABC, Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def files(self, index: int) -> list[Path]:
+        """The files of a view that its entry names, to tell when one changed."""
+        return _paths_in(self._entries[self.keys[index]])
 
     def view(self, index: int) -> View:
         """One view as it is stored.
@@ -251,3 +256,16 @@ def first_existing(*candidates: Path) -> Path | None:
 def _channels_last(planes: Tensor) -> Vectors:
     """(1, 3, H, W) as (H, W, 3)."""
     return channels_last(planes[0])
+
+
+def _paths_in(entry: Any) -> list[Path]:
+    """Every path that an entry holds, however its reader lays it out."""
+    if isinstance(entry, Path):
+        return [entry]
+    if is_dataclass(entry) and not isinstance(entry, type):
+        entry = [getattr(entry, one.name) for one in fields(entry)]
+    if isinstance(entry, Mapping):
+        entry = list(entry.values())
+    if isinstance(entry, list | tuple):
+        return [path for part in entry for path in _paths_in(part)]
+    return []

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
-from stablenormal.geometry.normals import unit_length
+from stablenormal.geometry.normals import unit_length, valid_mask
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import ModelComponents
 from stablenormal.training.augmentation import in_native_frame, load_batch
@@ -103,7 +103,7 @@ class AutoencoderTraining(PartTraining):
         drawn = samples.normal(*latents.mean.shape[1:])
         scale = float(self._autoencoder.config.scaling_factor)
         decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale).float()
-        valid = target.square().sum(1) > 0.25
+        valid = valid_mask(target)
         error_normals = reconstruction_loss(decoded, target, valid) * weight * is_normals
         error_image = (decoded - target).abs().flatten(1).mean(1) * weight * ~is_normals
         angle = angular_loss(decoded, target, valid) * weight * is_normals

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from stablenormal.app.model_settings import ModelSettings, load_estimator
 from stablenormal.errors import SettingError
-from stablenormal.evaluation.estimators import ModelSettings, load_estimator
 from stablenormal.pipelines import StableNormal
 
 IMAGE = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,105 @@
+"""How a command runs a model: the options that all of them share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from stablenormal.errors import SettingError
+from stablenormal.models.spec import TRAIN_TIMESTEPS
+from stablenormal.pipelines.stable_normal import MODES, Mode, StableNormal
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """Which weights are loaded, and where they compute."""
+
+    model: str = "small"
+    """`small`, a model folder, or a hub id."""
+    device: str | None = None
+    """`cpu`, `cuda`, `mps`; None: the best that is there."""
+    dtype: str | None = None
+    """`float32`, `bfloat16`, `float16`; None: what suits the device."""
+    offline: bool = False
+    """Never use the network."""
+    trust_remote_code: bool = False
+    """Run Python files that came with the weights."""
+
+    def load(self) -> StableNormal:
+        """The model.
+
+        Raises:
+            SettingError, ModelError, OfflineError: as `StableNormal.from_pretrained`.
+        """
+        return StableNormal.from_pretrained(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            offline=self.offline,
+            trust_remote_code=self.trust_remote_code,
+        )
+
+
+@dataclass(frozen=True)
+class ModelSettings(LoadSettings):
+    """How a model is loaded and predicts; saved beside what it gives.
+
+    Raises:
+        SettingError: when made with a mode that does not exist or numbers out of range.
+    """
+
+    mode: Mode = "full"
+    """`full`: one-step start and refinement; `turbo`: one step alone."""
+    ensemble: int = 1
+    """Predictions per photograph that are averaged."""
+    steps: int | None = None
+    """Refinement steps; None: the model's own."""
+    t_plus: int | None = None
+    """Noise level at which the refinement starts; None: the model's own."""
+    resolution: int | None = None
+    """Longer side in pixels for the network, 0 for the photograph's own; None: the model's."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail after the model was loaded."""
+        if self.mode not in MODES:
+            raise SettingError(f"--mode: there is no '{self.mode}'; choose from {', '.join(MODES)}")
+        for option, value, least in (
+            ("--ensemble", self.ensemble, 1),
+            ("--t-plus", self.t_plus, 1),
+            ("--steps", self.steps, 1),
+            ("--resolution", self.resolution, 0),
+        ):
+            if value is not None and value < least:
+                raise SettingError(f"{option}: {value} is too small; use {least} or more")
+        if self.t_plus is not None and self.t_plus >= TRAIN_TIMESTEPS:
+            raise SettingError(f"--t-plus: {self.t_plus} is too large; use {TRAIN_TIMESTEPS - 1} or less")
+        if self.mode == "turbo" and (self.steps is not None or self.t_plus is not None):
+            raise SettingError("--steps, --t-plus: turbo has no refinement; leave them out or use full mode")
+
+    @property
+    def call(self) -> dict[str, Any]:
+        """What a call of the pipeline is told."""
+        return {
+            "mode": self.mode,
+            "ensemble": self.ensemble,
+            "steps": self.steps,
+            "t_plus": self.t_plus,
+            "processing_resolution": self.resolution,
+        }
+
+
+def load_estimator(settings: ModelSettings) -> tuple[Callable[[Tensor, int], Tensor], str]:
+    """A model as a function of image and seed, and the hash of its weights.
+
+    Member k of an ensemble has the seed `seed + k`.
+
+    Raises:
+        SettingError, ModelError, OfflineError: as `StableNormal.from_pretrained`.
+    """
+    pipeline = settings.load()
+
+    def estimate(image: Tensor, seed: int) -> Tensor:
+        return pipeline([image], seed=seed, **settings.call).normals[0]
+
+    return estimate, pipeline.weight_hash

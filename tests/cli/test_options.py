@@ -1,0 +1,29 @@
+"""Every command that runs a model has the same options for it."""
+
+import pytest
+import typer
+
+from stablenormal.cli import options
+from stablenormal.cli.main import app
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def spelled(command: str) -> dict[str, tuple[list[str], str | None]]:
+    return {one.name: (one.opts, getattr(one, "help", None)) for one in COMMANDS[command].params}
+
+
+@pytest.mark.parametrize("command", ["predict", "priors", "evaluate", "variance"])
+def test_a_model_is_run_by_the_same_options(command: str) -> None:
+    reference, found = spelled("predict"), spelled(command)
+    for name in options.MODEL_OPTIONS:
+        assert found[name][0] == reference[name][0]
+        if (command, name) != ("priors", "ensemble"):  # where it gives the confidence too
+            assert found[name][1] == reference[name][1]
+    assert found["model"][0] == ["--model"]
+
+
+def test_enhance_loads_a_model_by_the_same_options() -> None:
+    reference, found = spelled("predict"), spelled("enhance")
+    for name in (*options.LOAD_OPTIONS, "steps", "t_plus", "resolution"):
+        assert found[name][0] == reference[name][0]

@@ -1,0 +1,145 @@
+"""Denoisers trained on tokens that were computed once, at toy size."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stablenormal.data.packed import pack_corpus
+from stablenormal.data.sample import Sample
+from stablenormal.data.shards import read_shard, shard_path, write_shard
+from stablenormal.errors import ModelError, SettingError
+from stablenormal.geometry.camera import Intrinsics
+from stablenormal.models.architecture import TOY_SPEC, TOY_WITH_TOKENS
+from stablenormal.models.building import build_components
+from stablenormal.models.loading import load_components, save_components, save_dinov2
+from stablenormal.training.base import load_base
+from stablenormal.training.parts.angular import AngularSettings
+from stablenormal.training.parts.autoencoder import AutoencoderSettings
+from stablenormal.training.parts.refiner import RefinerSettings
+from stablenormal.training.run import train
+from stablenormal.training.settings import Stage
+from stablenormal.training.token_cache import write_tokens
+
+SIZE = 112
+
+
+def a_sample(number: int) -> Sample:
+    rng = np.random.default_rng(number)
+    normals = np.zeros((SIZE, SIZE, 3), np.float32)
+    normals[..., number % 3] = 1
+    flat = np.zeros((SIZE, SIZE))
+    return Sample(
+        image=rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8),
+        normals=normals,
+        depth=flat.astype(np.float32),
+        labels=flat.astype(np.uint8),
+        instances=flat.astype(np.uint16),
+        intrinsics=Intrinsics.centred(SIZE, SIZE, SIZE),
+        meta={"key": f"{number:04d}", "kind": "object"},
+    )
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, tokens of four images, and a packed corpus of the same images."""
+    root = tmp_path_factory.mktemp("tokens")
+    spec = replace(TOY_SPEC, start="image_latent", predicts_change=True)
+    components = build_components(TOY_WITH_TOKENS, spec, torch.Generator().manual_seed(0))
+    save_components(components, root / "model", torch.float32)
+    shard = shard_path(root / "shards", 0)
+    shard.parent.mkdir()
+    write_shard(shard, [a_sample(number) for number in range(4)], "png")
+    write_tokens(shard.parent, root / "tokens", components, size=SIZE, bf16=False)
+    pack_corpus(read_shard(shard), root / "packed", 4)
+    return root
+
+
+def settings_of(kind, places, **changes):
+    given = {
+        "base": str(places / "model"),
+        "data": "",
+        "heldout": str(places / "packed"),
+        "tokens": (str(places / "tokens"),),
+        "stages": (Stage(SIZE, 4, 2, window=56),),
+        "warmup_steps": 1,
+        "validate_every": 2,
+        "checkpoint_every": 2,
+        "validation_images": 2,
+        "bf16": False,
+    }
+    return kind(**(given | changes))
+
+
+def angular(places, **changes):
+    whole = {"train_decoder": True, "train_image_encoder": True, "latent_weight": 0.0, "decode_cells": 0}
+    return settings_of(AngularSettings, places, **(whole | changes))
+
+
+class TestAngular:
+    def test_encoder_decoder_and_guides_learn_and_the_transformer_stays(self, places, tmp_path):
+        before = load_components(places / "model")
+        after = load_components(train(angular(places), tmp_path / "run"))
+        for name, moves in (
+            ("image_encoder", True), ("yoso", True), ("semantic_encoder", False), ("refiner", False),
+        ):  # fmt: skip
+            old, new = (part.parts()[name].state_dict() for part in (before, after))
+            changed = any(not torch.equal(old[key], new[key]) for key in old)
+            assert changed is moves, name
+        for guide in after.image_encoder.guides:
+            assert guide.weight.abs().sum() > 0
+
+    def test_stopped_and_resumed_is_never_stopped(self, places, tmp_path):
+        whole = train(angular(places), tmp_path / "whole")
+        assert train(angular(places), tmp_path / "parts", stop_after=3) is None
+        resumed = train(angular(places), tmp_path / "parts")
+        old, new = (load_components(one).yoso.state_dict() for one in (whole, resumed))
+        assert all(torch.equal(old[key], new[key]) for key in old)
+
+    def test_small_windows_of_the_latent_are_decoded_with_their_guides(self, places, tmp_path):
+        train(angular(places, decode_cells=2, stages=(Stage(SIZE, 1, 2, window=56),)), tmp_path / "run")
+
+
+class TestOtherParts:
+    def test_a_refiner_meets_the_starts_own_prediction(self, places, tmp_path):
+        settings = settings_of(
+            RefinerSettings, places, own_start_fraction=0.5, coarse_fraction=0.25, angular_weight=1.0,
+            edge_weight=1.0, decode_cells=0,
+        )  # fmt: skip
+        before, after = load_components(places / "model"), load_components(train(settings, tmp_path / "run"))
+        old, new = (one.refiner.state_dict() for one in (before, after))
+        assert any(not torch.equal(old[key], new[key]) for key in old if key.startswith("injector"))
+
+    def test_an_autoencoder_reads_the_images(self, places, tmp_path):
+        settings = settings_of(AutoencoderSettings, places, stages=(Stage(32, 1, 2),))
+        assert train(settings, tmp_path / "run") is not None
+
+
+class TestBadInput:
+    def test_another_stage_size_is_refused(self, places, tmp_path):
+        with pytest.raises(SettingError, match="the tokens' images have 112 px"):
+            train(angular(places, stages=(Stage(56, 1, 2),)), tmp_path / "run")
+
+    def test_a_window_without_tokens_is_refused(self, places):
+        with pytest.raises(SettingError, match="so give tokens too"):
+            angular(places, tokens=(), data=str(places / "packed"))
+
+    def test_a_latent_cache_is_refused(self, places, tmp_path):
+        settings = angular(
+            places, tokens=(), data=str(places / "packed"), stages=(Stage(56, 1, 2),),
+            train_image_encoder=False,
+        )  # fmt: skip
+        with pytest.raises(SettingError, match="give tokens, or variants: 0"):
+            train(settings, tmp_path / "run")
+
+    def test_a_dinov2_of_another_size_is_named(self, places, tmp_path):
+        save_dinov2(load_components(places / "model").semantic_encoder, tmp_path / "dinov2")
+        with pytest.raises(ModelError, match=r"width 12, 2 layers .* takes width 384, 12 layers .*ViT-S/14"):
+            load_base(f"dinov2:{tmp_path / 'dinov2'}", seed=0)
+
+
+def test_without_a_cache_the_transformer_runs_in_every_step(places, tmp_path):
+    settings = angular(places, tokens=(), data=str(places / "packed"), stages=(Stage(56, 2, 2, variants=0),))
+    assert train(settings, tmp_path / "run") is not None
