@@ -232,9 +232,17 @@ def test_without_skip_existing_everything_is_done_again(
 def test_one_folder_does_not_mix_settings(
     photos: Path, tmp_path: Path, settings: PredictSettings, change: dict[str, object]
 ) -> None:
+    """Results of other settings are computed again, and said so; then they are kept."""
     run(photos, tmp_path / "out", settings)
-    with pytest.raises(SettingError, match=next(iter(change))):
-        run(photos, tmp_path / "out", replace(settings, skip_existing=True, **change))
+    changed = replace(settings, skip_existing=True, **change)
+    report = run(photos, tmp_path / "out", changed)
+    assert report.count("done") == 3
+    for result in report.results:
+        assert result.note is not None
+        assert result.note.endswith(
+            f"computed again, as its earlier result is of another {next(iter(change))}"
+        )
+    assert run(photos, tmp_path / "out", changed).count("skipped") == 3
 
 
 def test_a_damaged_record_is_said(photos: Path, tmp_path: Path, settings: PredictSettings) -> None:

@@ -10,6 +10,7 @@ from stablenormal.models.autoencoder import encode
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.models.loading import fill, load_diffusers
 from stablenormal.models.released import released_spec
 from stablenormal.models.semantic_injector import StageInjector
@@ -70,7 +71,8 @@ def test_latents(recording, pipeline):
     image = recording.image[None] * 2 - 1
     latent = encode(components.autoencoder, image)
     plan = RefinementPlan(spec.refinement, spec.steps, spec.t_plus, spec.tau)
-    sampler = TwoStageSampler(components, latent, components.semantic_encoder(image), plan)
+    encoded = EncodedImage(latent, latent)
+    sampler = TwoStageSampler(components, encoded, components.semantic_encoder(image), plan)
     initial = seeded_noise(recording.seed, latent)()
     t_start = spec.turbo_t if recording.late else spec.t_plus
     start = one_step(sampler.yoso, latent, initial, spec.start, t_start)
@@ -96,7 +98,8 @@ def test_any_number_of_steps(recording, pipeline, steps):
     image = recording.image[None] * 2 - 1
     latent = encode(components.autoencoder, image)
     plan = plan_refinement(pipeline.spec, steps=steps)
-    sampler = TwoStageSampler(components, latent, components.semantic_encoder(image), plan)
+    encoded = EncodedImage(latent, latent)
+    sampler = TwoStageSampler(components, encoded, components.semantic_encoder(image), plan)
     noise, held = seeded_noise(recording.seed, latent), steps // 2
     timesteps = schedule.timesteps.clone()
     timesteps[:held] = timesteps[held].clone()

@@ -151,7 +151,7 @@ OTHER_VALUES = {
     "jitter_zoom": 2.0,
 }
 """Where a larger number, another word or the opposite will not do."""
-NEED_OTHERS = ("sources", "train_image_encoder", "image_encoder_channels", "edge_weight")
+NEED_OTHERS = ("sources", "tokens", "train_image_encoder", "image_encoder_channels", "edge_weight")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,8 @@ def test_fingerprint_changes_with_fields_that_need_others():
     sources = tuple(SourceConfig(reader="folder", root=root) for root in ("a", "b"))
     drawn = [dataclasses.replace(CONFIG, data="", sources=(one,)).fingerprint() for one in sources]
     assert len({CONFIG.fingerprint(), *drawn}) == 3
+    known = [dataclasses.replace(CONFIG, data="", tokens=(one,)).fingerprint() for one in ("a", "b")]
+    assert len({CONFIG.fingerprint(), *known}) == 3
 
 
 @pytest.mark.parametrize(

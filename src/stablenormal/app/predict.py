@@ -21,7 +21,7 @@ from stablenormal.app.previews import (
     problem_of,
     uncertainty_preview,
 )
-from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, write_record
+from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, settled, write_record
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.choice import UNSAID
@@ -128,7 +128,9 @@ def predict(
         time.perf_counter(),
         _computed_with(pipeline, settings),
     )
-    earlier = earlier_results(output / "run.json", run.computed_with) if settings.skip_existing else {}
+    with_what = settled(run.computed_with)
+    tasks = [replace(task, made_from={**task.made_from, **with_what}) for task in tasks]
+    earlier = earlier_results(output / "run.json") if settings.skip_existing else {}
     folder.check([output / "run.json", output / "index.html"])
     interrupted = False
     try:

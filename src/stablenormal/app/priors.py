@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from stablenormal.app.model_settings import ModelSettings
-from stablenormal.app.run_record import FileResult, RunStatus, earlier_results, write_record
+from stablenormal.app.run_record import FileResult, RunStatus, earlier_results, settled, write_record
 from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.multi_view_consistency import Consistency, ViewNormals, consistency
 from stablenormal.errors import SettingError, StableNormalError
@@ -127,7 +127,8 @@ def make_priors(
     pipeline = settings.load()
     computed_with = _computed_with(pipeline, settings)
     record = output / RECORD
-    earlier = earlier_results(record, computed_with) if settings.skip_existing else {}
+    with_what = settled(computed_with)
+    earlier = earlier_results(record) if settings.skip_existing else {}
     folder.check(planned)
     started, clock = datetime.now(UTC), time.perf_counter()
     results = [FileResult(line.split(": ")[0], "", "failed", error=line) for line in posed.missing]
@@ -157,7 +158,7 @@ def make_priors(
     known: list[tuple[SceneView, ViewNormals]] = []
     try:
         for view in posed.views:
-            result, made = _one_view(pipeline, view, folder, settings, masks, earlier)
+            result, made = _one_view(pipeline, view, folder, settings, masks, earlier, with_what)
             results.append(result)
             note("running")
             on_result(result)
@@ -190,6 +191,7 @@ def _one_view(
     settings: PriorSettings,
     masks: MaskChoice,
     earlier: dict[str, FileResult],
+    with_what: MadeFrom,
 ) -> tuple[FileResult, tuple[ViewNormals, str] | None]:
     """The result of a view; its normals and the photograph that belongs to them, unless it failed."""
     start, output = time.perf_counter(), folder.root
@@ -199,7 +201,7 @@ def _one_view(
     try:
         picture, valid = masked_view(view, masks)
         depth = _depth_of(view, valid.shape)
-        made = _made_from(view, masks)
+        made = _made_from(view, masks) | with_what
         known = earlier.get(view.name)
         there = known is not None and all(path.is_file() for path in (*files, kept_map))
         done = known is not None and there and known.unchanged(made)

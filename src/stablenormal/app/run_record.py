@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from stablenormal.errors import SettingError
 from stablenormal.io.atomic import write_bytes
-from stablenormal.io.fingerprint import MadeFrom, changed
+from stablenormal.io.fingerprint import MadeFrom, changed, made_from
 
 Status = Literal["done", "skipped", "failed"]
 RunStatus = Literal["running", "interrupted", "stopped", "complete"]
@@ -41,7 +41,7 @@ class FileResult:
     note: str | None = None
     """One line that the user should know of, such as why it was computed again."""
     made_from: MadeFrom = field(default_factory=dict)
-    """Fingerprints of the photograph and whatever else belongs to it; see `io.fingerprint`."""
+    """Fingerprints of the photograph, what belongs to it, settings and weights; see `io.fingerprint`."""
 
     def unchanged(self, made_from: MadeFrom) -> bool:
         """Whether the same things would make this result again."""
@@ -72,7 +72,7 @@ def write_record(
         status: how far the run is; `interrupted` by the user, `stopped` by an error.
         started: date and time, ISO 8601.
         seconds: since the start.
-        computed_with: what the numbers in the files depend on; a resumed run must agree in it.
+        computed_with: settings and weights that the numbers in the files depend on.
         settings: every option.
         spec: the model's own way to run, which fills in for options that were not given.
         device: where it was computed.
@@ -94,31 +94,28 @@ def write_record(
     write_bytes(path, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
 
 
-def earlier_results(path: Path, computed_with: Mapping[str, Any]) -> dict[str, FileResult]:
+def settled(computed_with: Mapping[str, Any]) -> MadeFrom:
+    """Fingerprints of the settings and weights of a run, by names that fit a sentence."""
+    facts = {name.replace("weight_hash", "set of weights"): value for name, value in computed_with.items()}
+    return made_from(facts=facts)
+
+
+def earlier_results(path: Path) -> dict[str, FileResult]:
     """Finished results that a record names, by result name; none if there is no record.
 
-    Args:
-        path: the JSON file.
-        computed_with: what this run's numbers depend on.
-
     Raises:
-        SettingError: if the record is damaged, or its results were computed with something else: one
-            folder must not mix the two.
+        SettingError: if the record is damaged.
     """
     if not path.is_file():
         return {}
-    way_out = "use another output folder or leave out --skip-existing"
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        before = dict(content["computed_with"])
         results = [FileResult(**{**entry, "outputs": tuple(entry["outputs"])}) for entry in content["files"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise SettingError(f"{path}: not a record of this program ({error}); {way_out}") from error
-    for name, value in computed_with.items():
-        if before.get(name) != value:
-            raise SettingError(
-                f"{path}: the results there have {name} {before.get(name)}, this run {value}; {way_out}"
-            )
+        raise SettingError(
+            f"{path}: not a record of this program ({error}); "
+            "use another output folder or leave out --skip-existing"
+        ) from error
     return {result.name: result for result in results if result.status != "failed"}
 
 
