@@ -30,7 +30,8 @@ def main() -> None:
     lines = [
         "# Applications in numbers",
         "",
-        "The paper's applications in our small, by `runs/applications_tables.py`; each table names its file.",
+        "The paper's applications, measured with the bundled model. `runs/applications_tables.py` writes",
+        "this page; below each table stands the file that its figures come from.",
     ]
     for name, write in sections.items():
         path = options.results / f"{name}.json"
@@ -57,8 +58,8 @@ def multi_view(record: Any) -> list[str]:
         "## Surfaces from many photographs, with and without the prior",
         "",
         f"Statues of radius 1 without texture, {config['views']} photographs of {config['size']} px, "
-        f"{len(config['seeds'])} seeds, grids up to {config['reconstruction']['resolutions'][-1]}. The "
-        f"predicted normals are {errors} degrees off.",
+        f"{len(config['seeds'])} seeds, grids up to {config['reconstruction']['resolutions'][-1]}.",
+        f"The predicted normals are {errors} degrees off.",
         "",
         *table(columns, rows),
     ]

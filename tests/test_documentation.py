@@ -1,4 +1,4 @@
-"""The documentation names files and functions that exist."""
+"""The documentation names files and functions that exist, and its lines are short enough to read."""
 
 import importlib
 import re
@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    ROOT / "src/stablenormal/weights/small/README.md",
+]
 METHOD = (ROOT / "docs/method.md").read_text(encoding="utf-8")
 POINTERS = re.findall(r"`([a-z_0-9/]+)\.py`: ((?:`[\w.]+`(?:, )?)+)", METHOD)
 NAMES = [
@@ -31,3 +36,25 @@ def test_the_readme_names_files_that_exist() -> None:
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def prose_lines(page: str) -> list[str]:
+    """Lines of a Markdown page outside code blocks and tables that hold no link."""
+    without_fences = re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL)
+    return [
+        line
+        for line in without_fences.splitlines()
+        if not line.startswith(("|", "    ")) and "](" not in line and "://" not in line
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_of_prose_are_at_most_110_characters(page: Path) -> None:
+    prose = prose_lines(page.read_text(encoding="utf-8"))
+    assert prose
+    assert [line for line in prose if len(line) > 110] == []
+
+
+def test_prose_is_told_from_code_tables_and_links() -> None:
+    page = "# Title\n\nprose\n\n```python\ncode\n```\n\n| cell |\n|---|\n\n[a](b)\n\n    code\n\nafter"
+    assert [line for line in prose_lines(page) if line] == ["# Title", "prose", "after"]

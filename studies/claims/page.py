@@ -1,6 +1,7 @@
 """The study's page, plots and summary, computed from the results of its runs. Called by `study.py`."""
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -55,7 +56,7 @@ def write(out: Path, records: Path, docs: Path | None) -> None:
     _write_json(docs.parent / "results" / "study.json", summary)
     for plot in plots:
         write_bytes(docs / "claims" / plot.name, plot.read_bytes())
-    page = _page(summary, measurements, findings, [plot.name for plot in plots])
+    page = _wrapped(_page(summary, measurements, findings, [plot.name for plot in plots]))
     write_bytes(docs / "claims.md", page.encode())
 
 
@@ -344,6 +345,28 @@ def _page(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _wrapped(page: str) -> str:
+    """The page with its prose in lines of at most 110 characters; tables, code and pictures stay."""
+    return (
+        "\n\n".join(
+            block
+            if block.startswith(("|", "```", "![", "<!--", "#"))
+            else "\n".join(
+                textwrap.fill(
+                    line,
+                    110,
+                    subsequent_indent="  " if line.startswith("- ") else "",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+                for line in block.split("\n")
+            )
+            for block in page.rstrip("\n").split("\n\n")
+        )
+        + "\n"
+    )
+
+
 def _introduction(summary: dict[str, Any]) -> str:
     command = f"```bash\n{summary['command']}\n```"
     if not summary["settings"]:
@@ -360,8 +383,8 @@ def _introduction(summary: dict[str, Any]) -> str:
     return unfinished + (
         f"Of {len(counts)} claims of the paper {counts.count('yes')} hold here, {counts.count('no')} do "
         f"not, {counts.count('cannot tell')} cannot be told, {counts.count('not measured')} are not "
-        f"measured. *Here* is: networks of {_millions(summary)} million parameters trained from nothing on "
-        f"{budget['size']} px renders, {budget['steps'] * budget['batch']:,} samples each, measured on "
+        f"measured. *Here* means: networks of {_millions(summary)} million parameters trained from nothing "
+        f"on {budget['size']} px renders, {budget['steps'] * budget['batch']:,} samples each, measured on "
         f"{budget['heldout_images']} renders of unseen scenes, whose truth is exact. The paper starts from "
         "Stable Diffusion with 866 million parameters. What fails here may hold there, and the other way "
         "round: the answers say what the method's ideas are worth without a large prior.\n\nEvery number "
@@ -445,10 +468,10 @@ def _methods_text(summary: dict[str, Any]) -> str:
     return (
         "*Samples* are training samples over all networks of a method, as a multiple of one training. All "
         "networks see the same samples in the same order, with the same optimiser, learning rate and "
-        "length, none tuned. Ensembles are measured on fewer images, and combined by the member nearest "
-        "to the mean. Sharpness is 1 for a prediction as sharp as the truth; noise raises it. Times are "
-        "medians, all methods in turns in one process; the ratio to the feed-forward network is what to "
-        "read."
+        "length, which were tuned for none of them. Ensembles are measured on fewer images, and combined "
+        "by the member nearest to the mean. Sharpness is 1 for a prediction as sharp as the truth; noise "
+        "raises it. Times are medians, with all methods in turns in one process; only their ratio to the "
+        "feed-forward network carries over to other machines."
     )
 
 
@@ -501,12 +524,13 @@ def _sweeps_table(measurements: Table) -> str:
 def _limits(summary: dict[str, Any]) -> str:
     text = (
         "- The denoisers begin with random weights: no claim about what a prior of photographs brings is "
-        "tested.\n- Rivals are styles, with the method's own networks and data; their authors' models are "
-        "larger and trained longer.\n- GenPercept style is the paper's special case of YOSO (zeros, t+ = "
-        "0, latent error); GenPercept itself also tried image-space losses, as E2E-FT style has here.\n- "
+        "tested.\n- The rivals copy only the style of other methods, with our networks and data; "
+        "their authors' models are larger and trained longer.\n- GenPercept style is the paper's special "
+        "case of YOSO (zeros, t+ = 0, latent error); GenPercept itself also "
+        "tried losses on images, as the E2E-FT style does here.\n- "
         "The refiner is trained at all noise levels alike, on the truth with noise, as the paper says.\n- "
-        "All see photographs through the base's frozen encoder. The bundled model's was trained with a "
-        "one-step network and an angular loss, which may favour such rivals.\n- "
+        "All methods see photographs through the base's frozen encoder. The bundled model's was trained "
+        "with a one-step network and an angular loss, which may favour such rivals.\n- "
         "Ensembles are compared on the images on which they were measured."
     )
     if not summary["networks"]:

@@ -1,4 +1,4 @@
-"""Whether measurements bear out a claim: one rule, applied to numbers."""
+"""Decides by one rule whether measurements support a claim."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

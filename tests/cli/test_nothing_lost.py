@@ -11,6 +11,9 @@ import pytest
 from PIL import Image
 
 from stablenormal.cli.main import main
+from stablenormal.data.sample import Sample
+from stablenormal.data.shards import shard_path, write_shard
+from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io.depth_map import write_depth_map
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import read_normal_map, write_normal_map
@@ -54,7 +57,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"file_path": f"images/{name}.png", "transform_matrix": np.eye(4).tolist()} for name in ("a", "b")
     ]
     Path("scene/transforms.json").write_text(json.dumps({**shared, "frames": frames}))
+    Path("shards").mkdir()
+    write_shard(shard_path(Path("shards"), 0), [a_sample()])
     return tmp_path
+
+
+def a_sample() -> Sample:
+    flat = np.zeros((SIDE, SIDE))
+    return Sample(
+        image=np.zeros((SIDE, SIDE, 3), np.uint8),
+        normals=np.tile(np.array([0, 0, 1], np.float32), (SIDE, SIDE, 1)),
+        depth=flat.astype(np.float32),
+        labels=flat.astype(np.uint8),
+        instances=flat.astype(np.uint16),
+        intrinsics=Intrinsics.centred(SIDE, SIDE, SIDE),
+        meta={"key": "0", "kind": "object"},
+    )
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -79,6 +97,8 @@ WRITES = {
     "evaluate table": ((*EVALUATE, "out"), "images.csv"),
     "variance": (("a.png", "--seeds", "2", "--mode", "turbo", "-o", "out"), "spread/a.png.png"),
     "data": (("check", "folder", "set", "-o", "out"), "keep.txt"),
+    "synth": (("--count", "2", "--size", "32", "--contact-sheet", "-o", "out"), "contact-sheet.png"),
+    "pack": (("shards", "--count", "1", "-o", "out"), "images.npy"),
 }
 
 
@@ -90,7 +110,8 @@ def test_a_file_of_somebody_else_stays_in_every_command(command: Command, folder
     theirs.write_bytes(THEIRS)
     code, err = command(name.split()[0], *words)
     assert code == 1
-    assert place in err and "was not made by this program" in err and "--output" in err
+    option = "--out" if name == "pack" else "--output"
+    assert place in err and "was not made by this program" in err and f"give {option} another" in err
     assert theirs.read_bytes() == THEIRS
 
 

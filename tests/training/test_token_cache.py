@@ -191,6 +191,12 @@ class TestBadInput:
         with pytest.raises(DataError, match="made in another way \\(size"):
             write_tokens(shards, whole, model, size=56, smallest_crop=1.0, bf16=False)
 
+    def test_a_folder_with_something_else_is_left_alone(self, shards, model):
+        before = sorted(shards.iterdir())
+        with pytest.raises(DataError, match="holds something else than tokens"):
+            write_tokens(shards, shards, model, size=SIZE)
+        assert sorted(shards.iterdir()) == before
+
     def test_folders_of_different_sizes_do_not_mix(self, shards, whole, model, tmp_path):
         write_tokens(shards, tmp_path, model, size=56, smallest_crop=1.0, bf16=False)
         with pytest.raises(DataError, match="differ from those of .* in size"):

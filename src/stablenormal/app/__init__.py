@@ -1,1 +1,1 @@
-"""What the user meets: the job behind a command, and the page that shows its result."""
+"""The jobs behind the commands, and the pages that show their results."""

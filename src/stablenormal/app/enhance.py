@@ -32,7 +32,7 @@ SYSTEMS = ("front", "self")
 
 @dataclass(frozen=True)
 class EnhanceSettings(LoadSettings):
-    """How to enhance.
+    """The settings of an enhancement.
 
     Raises:
         SettingError: if both or wrong noise levels are given, or a name is unknown.

@@ -1,4 +1,4 @@
-"""What the pages share: their head, the facts under the heading, pictures inside the file.
+"""Parts of every HTML page: its head, the facts under the heading, pictures embedded in the file.
 
 A page opens from disk: one HTML file with its style inside, and pictures beside it by relative path.
 """

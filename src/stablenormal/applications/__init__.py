@@ -1,1 +1,1 @@
-"""What normals are for: surfaces from one photograph."""
+"""Applications of normals: depth and meshes, sharper coarse maps, surfaces from many photographs."""

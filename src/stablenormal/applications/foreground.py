@@ -1,4 +1,4 @@
-"""The object of a photograph, without a network: colours of the border against those of the middle.
+"""Finds the object of a photograph without a network: colours of the border against the middle's.
 
 Source: Rother, Kolmogorov, Blake: GrabCut, SIGGRAPH 2004, in OpenCV.
 """

@@ -52,7 +52,7 @@ TORN_PX = 1.0
 
 @dataclass(frozen=True)
 class IntegrationSettings:
-    """How to integrate.
+    """The settings of an integration.
 
     Raises:
         SettingError: if a value is unknown or out of range.

@@ -1,4 +1,4 @@
-"""A triangle mesh of an integrated depth map: one vertex per pixel, torn where the surface is."""
+"""A triangle mesh of an integrated depth map: one vertex per pixel, no triangle across a tear."""
 
 import numpy as np
 import numpy.typing as npt

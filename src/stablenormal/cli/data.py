@@ -1,4 +1,4 @@
-"""`stablenormal data`: what in a training set would ruin training, and tokens computed once for training."""
+"""`stablenormal data`: checks a training set, and computes a transformer's tokens for training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,6 +1,6 @@
-"""What ruins training, found in single views: each problem has a name, a limit and a line that says how bad.
+"""Finds views that would harm training: each problem has a name, a limit and a line that says how bad it is.
 
-Frames are judged by the best witness there is. With depth: normals computed from it, against every choice of
+Frames are judged by the best evidence there is. With depth: normals computed from it, against every choice of
 axes. Without: a visible surface faces the camera, so n . ray < 0 (rooms show at their edges which sign of x
 or y is wrong); and the slopes of the surface that the normals describe must close: with the ray (x, y, -1),
 log depth changes by P = -n_x / (n . ray) along x and Q = -n_y / (n . ray) along y, so dP/dy = dQ/dx.
@@ -58,7 +58,7 @@ _SIGNED_ORDERS = [(order, signs) for order in permutations(range(3)) for signs i
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a measure is a problem."""
+    """Limits beyond which a measure counts as a problem."""
 
     smallest_side: int = 64
     """Shorter side of a picture in pixels; below is `tiny`."""

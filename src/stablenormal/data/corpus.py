@@ -1,4 +1,4 @@
-"""What training reads: square samples of one size by number, packed or drawn from sets as they lie."""
+"""The corpus that training reads: square samples of one size by number, packed or straight from the sets."""
 
 from collections.abc import Sequence
 from functools import lru_cache

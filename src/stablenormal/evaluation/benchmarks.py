@@ -1,4 +1,4 @@
-"""The sets that normal estimators are scored on, as they lie on disk.
+"""The sets that normal estimators are scored on, in their layout on disk.
 
     set                    photograph            ground truth       decoder
     nyuv2, scannet         X_img.png or .jpg     X_normal.png       8 bit

@@ -1,4 +1,4 @@
-"""How far a mean over images, and over training seeds, is to be trusted."""
+"""Confidence intervals of a mean over images, and over training seeds."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Notice predictions in another frame than was said: the commonest mistake of the field."""
+"""Notices predictions in another frame than the declared one: the commonest mistake of the field."""
 
 import torch
 from torch import Tensor

@@ -25,7 +25,7 @@ _BLOCK = 2**20
 
 
 class PooledAngles:
-    """Angles thrown together, remembered as sums and a histogram."""
+    """Angles of many images pooled, kept as sums and a histogram."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -31,7 +31,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class ImageVariance:
-    """What seeds do to one image."""
+    """How far the results of different seeds lie apart on one image."""
 
     name: str
     everywhere: Spread
@@ -47,7 +47,7 @@ class ImageVariance:
 
 @dataclass(frozen=True)
 class VarianceSummary:
-    """What seeds do to a set."""
+    """How far the results of different seeds lie apart over a set."""
 
     images: int
     everywhere: Spread

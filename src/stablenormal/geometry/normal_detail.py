@@ -1,8 +1,9 @@
-"""What of a normal prior can be trusted: its detail.
+"""The fine detail of a normal prior on the broad shape of a surface.
 
 Estimators see creases and bumps well, but are tens of degrees off over whole sides of an object, mostly too
-flat, and in each view in another way. The surface that photographs and masks have formed so far is right in
-the large. So each normal of the prior is turned by what turns the blurred prior into the blurred surface.
+flat, and differently in each view. The broad shape of the surface that photographs and masks have formed so
+far is right. So both maps are blurred, and each normal of the prior is turned by the rotation that takes the
+blurred prior to the blurred surface.
 """
 
 import torch
@@ -13,7 +14,7 @@ from stablenormal.geometry.coarse_normals import blur_normals
 from stablenormal.geometry.normals import valid_mask
 
 _OPPOSITE = -0.5
-"""Cosine between the two blurred maps below which there is nothing to learn from the prior."""
+"""Cosine between the two blurred maps below which the prior is left out."""
 
 
 def detail_on(prior: Tensor, surface: Tensor, sigma_px: float) -> Tensor:
@@ -21,11 +22,11 @@ def detail_on(prior: Tensor, surface: Tensor, sigma_px: float) -> Tensor:
 
     Args:
         prior: normals (3, H, W), unit length or zero where unknown.
-        surface: normals of the surface as it is (3, H, W), in the same frame; zero where it is not.
-        sigma_px: of the Gaussian that parts detail from shape, in pixels; above 0.
+        surface: normals (3, H, W) of the surface so far, in the same frame; zero where there is none.
+        sigma_px: width of the Gaussian that separates detail from shape, in pixels; above 0.
 
     Returns:
-        (3, H, W), unit length; zero where either is, or where they point apart.
+        (3, H, W), unit length; zero where either map is zero, or where the blurred maps point apart.
 
     Raises:
         ImageShapeError: if the maps have different sizes.

@@ -1,4 +1,4 @@
-"""Cameras that know where they stand, lens distortion, and points of the world in their pictures."""
+"""Cameras with poses, lens distortion, and the projection of world points into pictures."""
 
 import math
 from dataclasses import dataclass

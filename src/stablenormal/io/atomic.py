@@ -1,4 +1,4 @@
-"""Files that are complete or absent."""
+"""Atomic writing: a file is complete or absent."""
 
 import errno
 import os

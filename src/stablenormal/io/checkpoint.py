@@ -1,4 +1,4 @@
-"""Checkpoints that make stopping free: written atomically, refused when they belong to another run."""
+"""Checkpoints: written atomically, so that a run may stop at any time, and refused by any other run."""
 
 from pathlib import Path
 from typing import IO, Any, cast

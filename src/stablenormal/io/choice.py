@@ -1,4 +1,4 @@
-"""Which of several pictures in one file is meant."""
+"""Chooses the picture that is meant in a file that holds several."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Decoders: one picture of any kind as sRGB-coded floats with opacity and EXIF, as it lies in the file.
+"""Decoders: a picture of any kind as sRGB-coded floats with opacity and EXIF, oriented as stored.
 
 Rules, each in one place below:
     one picture    of several layers, parts or pages: what `Choice` says, else the only one that can be meant,

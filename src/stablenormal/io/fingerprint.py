@@ -1,6 +1,6 @@
-"""What made a result, in short: hashes of the bytes and facts that it depends on, to tell when one changed.
+"""Fingerprints of results: hashes of all that a result depends on, to tell when something changed.
 
-A result's name says nothing: another photograph of that name, another mask or camera makes another result.
+A result's name is not enough: another photograph of that name, another mask or camera makes another result.
 Every command that keeps earlier results or goes on with them compares these.
 """
 
@@ -19,7 +19,7 @@ _LENGTH = 32
 def made_from(
     files: Mapping[str, Path | None] | None = None, facts: Mapping[str, Any] | None = None
 ) -> MadeFrom:
-    """Fingerprints of files, by their bytes, and of facts that JSON can say.
+    """Fingerprints of files, by their bytes, and of facts that JSON can hold.
 
     A file that is None or cannot be read has the empty fingerprint: reading it is what fails loudly.
     """

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish to stop, which is granted where nothing is lost."""
+"""SIGTERM and Ctrl-C as a request to stop, which is followed at the next point where nothing is lost."""
 
 import signal
 from collections.abc import Iterator

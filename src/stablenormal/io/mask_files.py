@@ -1,4 +1,4 @@
-"""Which mask belongs to a photograph, in a folder of masks.
+"""Finds the mask of a photograph in a folder of masks.
 
 The mask lies in the folder of masks where the photograph lies in its own, under one of these names, the most
 telling first:

@@ -1,4 +1,4 @@
-"""What may be written: never over a file that the run reads, nor over one that this program did not make.
+"""Protects files in an output folder: those that the run reads, and those that this program did not make.
 
 What it made is known by a record in the folder, `.stablenormal.jsonl`: a line of JSON for each file written,
 

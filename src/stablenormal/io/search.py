@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def files_below(folder: Path, pattern: str = "*") -> Iterator[Path]:
-    """Every file below a folder, sorted, through links to folders too, but not round and round.
+    """Every file below a folder, sorted, through links to folders too, but never in a circle.
 
     Hidden files and folders are left out.
 

@@ -1,4 +1,4 @@
-"""Bytes of an input file, or one line that says why there are none."""
+"""Reads the bytes of an input file, or says in one line why it cannot."""
 
 from pathlib import Path
 

@@ -41,7 +41,7 @@ class ModelComponents:
     """The parts of a model, complete and ready to run."""
 
     spec: ModelSpec
-    """How the weights want to be run."""
+    """How the weights must be run."""
     autoencoder: AutoencoderKL
     """En and De."""
     yoso: GuidedDenoiser

@@ -1,4 +1,4 @@
-"""The image-condition encoder f: a ControlNet that eats image latents."""
+"""The image-condition encoder f: a ControlNet whose input is image latents."""
 
 from typing import NamedTuple
 

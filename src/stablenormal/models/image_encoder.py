@@ -1,4 +1,4 @@
-"""What the networks take of a photograph, and an encoder of photographs that stands in En's place."""
+"""How photographs are encoded for the networks: by En, or by an image encoder of their own."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from stablenormal.models.autoencoder import patch_size
 
 
 class EncodedImage(NamedTuple):
-    """What of a photograph the networks take."""
+    """What the networks need of a photograph."""
 
     latent: Tensor
     """The image latent (B, c, H / 8, W / 8): what the one-step network may start from."""
     condition: Tensor
-    """What the condition encoders f eat, (B, C, H / 8, W / 8); the latent itself in the paper."""
+    """What the condition encoders f take, (B, C, H / 8, W / 8); the latent itself in the paper."""
     guides: tuple[Tensor, ...] = ()
     """What De adds to its features, finest first: (B, c, H / 2, W / 2), (B, d, H / 4, W / 4); or none."""
     semantic: Tensor | None = None
@@ -28,9 +28,9 @@ class EncodedImage(NamedTuple):
 
 
 class ImageEncoder(nn.Module):
-    """What stands in En's place for photographs: an encoder of En's kind, tuned for normals.
+    """An encoder of photographs that is used instead of En: of the same kind, tuned for normals.
 
-    Beside its colour, each pixel's place enters, from -1 to 1 along the longer side.
+    Its input is each pixel's colour and its place, from -1 to 1 along the longer side.
     En must also rebuild photographs, so a small one spends its few channels on colour and texture.
     Normal maps still go through En.
 

@@ -52,7 +52,7 @@ class ReleasedFolders:
 
 
 def released_spec(name: str, generation: Generation, processing_resolution: int) -> ModelSpec:
-    """How released weights want to be run.
+    """How released weights must be run.
 
     Args:
         name: what to call the joined model.
@@ -80,7 +80,7 @@ def released_spec(name: str, generation: Generation, processing_resolution: int)
 
 
 def detect_generation(yoso_name: str, yoso: Path) -> Generation:
-    """Tell from YOSO's version, in its id, its folder's name or its index, how it wants to be started.
+    """Tell from YOSO's version, in its id, its folder's name or its index, how it must be started.
 
     Raises:
         ModelError: if no version is written there.

@@ -20,7 +20,7 @@ TRAIN_TIMESTEPS = 1000
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """How a set of weights wants to be run; saved beside the weights as `spec.json`.
+    """How a set of weights must be run; saved beside the weights as `spec.json`.
 
     Raises:
         SettingError: when a field is out of range or names a choice that does not exist.

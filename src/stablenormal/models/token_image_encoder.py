@@ -1,4 +1,4 @@
-"""An encoder of photographs with pretrained eyes: a vision transformer's tokens beside a shallow stem."""
+"""An encoder of photographs on pretrained features: a vision transformer's tokens beside a shallow stem."""
 
 from collections.abc import Sequence
 from typing import Any

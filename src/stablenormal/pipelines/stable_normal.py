@@ -137,7 +137,7 @@ class StableNormal:
 
     @property
     def spec(self) -> ModelSpec:
-        """How the weights want to be run."""
+        """How the weights must be run."""
         return self.components.spec
 
     @property

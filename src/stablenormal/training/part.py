@@ -1,4 +1,4 @@
-"""A part as the training loop sees it: something with a loss, a validation and weights."""
+"""The interface between the training loop and a part: a loss, a validation and weights."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

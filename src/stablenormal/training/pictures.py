@@ -1,4 +1,4 @@
-"""Pictures of a validation: what went in, what came out, what is true."""
+"""Pictures of a validation: input, prediction and truth."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `log.jsonl`, TensorBoard's events, and pictures as PNG."""
+"""Records of a training run: `log.jsonl`, TensorBoard's events, and pictures as PNG."""
 
 import json
 import logging

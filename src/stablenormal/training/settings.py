@@ -1,4 +1,4 @@
-"""What every training is told: the settings that all parts share, frozen, and checked when they are made.
+"""The settings that the trainings of all parts share: frozen, and checked when they are made.
 
 A part's own settings stand with the part, in `training/parts/`; its class adds them to these.
 """
@@ -26,7 +26,7 @@ Optimiser = Literal["adamw", "muon"]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training at one image size: small pixels first, they are cheap."""
+    """A stretch of training at one image size; small sizes come first, because they are cheap."""
 
     size: int
     """Side of the square training images in pixels, a multiple of 8."""
@@ -52,7 +52,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainingSettings(ABC):
-    """What decides the weights of a part, whichever it is."""
+    """The settings of every part that decide its weights."""
 
     keys: ClassVar[Mapping[str, str]]
     """What names the part in a file: `part`, and what else tells it from others of that name."""

@@ -45,7 +45,7 @@ _STORED = torch.float8_e4m3fn
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Windows of images, with what the transformer knows of them.
+    """Windows of images, with the transformer's tokens of them.
 
     Attributes:
         pixels: (B, 5, W, W): colours in [-1, 1], and each pixel's place in the whole image.
@@ -251,6 +251,10 @@ class _ShardCorpus:
 
 def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     if not is_token_folder(folder):
+        if any(folder.iterdir()):
+            raise DataError(
+                f"{folder}: holds something else than tokens; give --output an empty or new folder"
+            )
         write_bytes(folder / RECIPE_NAME, (json.dumps(recipe, sort_keys=True) + "\n").encode())
         return
     found = read_recipe(folder)

@@ -1,4 +1,4 @@
-"""What a reconstruction minimises."""
+"""The losses that a reconstruction minimises."""
 
 from dataclasses import dataclass
 

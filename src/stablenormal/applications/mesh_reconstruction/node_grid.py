@@ -1,4 +1,4 @@
-"""A grid of which only the cells near a surface exist: rows of a table, trilinear between them.
+"""A sparse grid: only nodes near a surface are stored, as rows of a table; trilinear between them.
 
 Places are in the cube [-1, 1]^3; node (i, j, k) of R a side lies at -1 + 2 (i, j, k) / (R - 1).
 """

@@ -1,4 +1,4 @@
-"""How to reconstruct."""
+"""The settings of a reconstruction."""
 
 import math
 from dataclasses import dataclass, replace

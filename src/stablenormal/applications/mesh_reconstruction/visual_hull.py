@@ -1,4 +1,4 @@
-"""Where the object can be at all: inside the mask of every view.
+"""The visual hull: the part of space that lies inside the object's mask in every view.
 
 Source: Laurentini, The visual hull concept for silhouette-based image understanding, TPAMI 1994.
 """

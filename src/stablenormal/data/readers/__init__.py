@@ -1,1 +1,1 @@
-"""Readers of training sets as they lie on disk, one file a set; `catalogue` opens them by name."""
+"""Readers of training sets in their original layout, one file a set; `catalogue` opens them by name."""

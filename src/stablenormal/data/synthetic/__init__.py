@@ -1,1 +1,1 @@
-"""Procedural scenes with exact normals: what there is, where the camera is, how it is drawn."""
+"""Procedural scenes with exact normals: their objects, lights and cameras, and how they are rendered."""

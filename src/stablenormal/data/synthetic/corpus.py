@@ -1,4 +1,4 @@
-"""A seed and a count become a stream of samples: which scenes, which views, always the same bytes.
+"""A stream of samples from a seed and a count: the same scenes and views each time, byte for byte.
 
 Every scene, light draw and view has a random stream of its own, so any part can be rendered alone.
 """

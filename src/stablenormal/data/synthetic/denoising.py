@@ -1,4 +1,4 @@
-"""Noise of a path tracer taken out by exact guides: an edge-avoiding wavelet filter, no learning.
+"""Removes a path tracer's noise by an edge-avoiding wavelet filter that exact geometry guides.
 
 Source: Dammertz et al., "Edge-Avoiding A-Trous Wavelet Transform for fast Global Illumination Filtering",
 HPG 2010, with the variance-guided colour weight of Schied et al., "Spatiotemporal Variance-Guided Filtering",
@@ -30,7 +30,7 @@ _KERNEL = (0.25, 0.5, 0.25)
 
 @dataclass(frozen=True)
 class Estimate:
-    """Radiance and how far it can be trusted."""
+    """Radiance and its variance."""
 
     colour: Map
     """(H, W, 3) linear."""

@@ -1,4 +1,4 @@
-"""What furniture is: parts, each of one material, that stand together."""
+"""A piece of furniture: parts, each of one material, that stand together."""
 
 from dataclasses import dataclass
 

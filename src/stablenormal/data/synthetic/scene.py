@@ -1,4 +1,4 @@
-"""A scene: triangles, material slots, instances and the places worth looking at. Knows no renderer."""
+"""A scene, whichever renderer draws it: triangles, material slots, instances, places worth looking at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

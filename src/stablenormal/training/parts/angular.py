@@ -37,7 +37,7 @@ from stablenormal.training.settings import (
 
 @dataclass(frozen=True)
 class AngularSettings(DecodedAngleSettings):
-    """What decides the weights of the one-step network, trained through the decoder."""
+    """The settings that decide the weights of the one-step network, trained through the decoder."""
 
     keys: ClassVar[Mapping[str, str]] = {"part": "angular"}
 

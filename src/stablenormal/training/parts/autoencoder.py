@@ -37,7 +37,7 @@ _SCALING_IMAGES = 256
 
 @dataclass(frozen=True)
 class AutoencoderSettings(TrainingSettings):
-    """What decides the weights of the autoencoder."""
+    """The settings that decide the weights of the autoencoder."""
 
     keys: ClassVar[Mapping[str, str]] = {"part": "autoencoder"}
 

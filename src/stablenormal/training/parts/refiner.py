@@ -30,7 +30,7 @@ from stablenormal.training.settings import (
 
 @dataclass(frozen=True)
 class RefinerSettings(DecodedAngleSettings):
-    """What decides the weights of the refiner."""
+    """The settings that decide the weights of the refiner."""
 
     keys: ClassVar[Mapping[str, str]] = {"part": "refiner"}
 

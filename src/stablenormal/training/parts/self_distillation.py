@@ -52,7 +52,7 @@ _MASKED_IMAGES = 0.5
 
 @dataclass(frozen=True)
 class SelfDistillationSettings(TrainingSettings):
-    """What decides the weights of the semantic encoder, taught without labels."""
+    """The settings that decide the weights of the semantic encoder, taught without labels."""
 
     keys: ClassVar[Mapping[str, str]] = {"part": "semantic", "supervision": "self_distillation"}
 

@@ -29,7 +29,7 @@ from stablenormal.training.validation import heldout_batches, picture_of
 
 @dataclass(frozen=True)
 class SemanticLabelsSettings(TrainingSettings):
-    """What decides the weights of the semantic encoder, taught by labels."""
+    """The settings that decide the weights of the semantic encoder, taught by labels."""
 
     keys: ClassVar[Mapping[str, str]] = {"part": "semantic"}
 

@@ -32,7 +32,7 @@ from stablenormal.training.validation import heldout_batches, picture_of
 
 @dataclass(frozen=True)
 class UpsamplerSettings(TrainingSettings):
-    """What decides the weights of the feature upsampler."""
+    """The settings that decide the weights of the feature upsampler."""
 
     keys: ClassVar[Mapping[str, str]] = {"part": "upsampler"}
 

@@ -20,7 +20,7 @@ from stablenormal.training.settings import Stage, refuse_outside_unit_interval
 
 @dataclass(frozen=True)
 class YosoSettings(DenoiserSettings):
-    """What decides the weights of the one-step network, trained as in the paper."""
+    """The settings that decide the weights of the one-step network, trained as in the paper."""
 
     keys: ClassVar[Mapping[str, str]] = {"part": "yoso"}
 
