@@ -252,9 +252,7 @@ class _ShardCorpus:
 def _keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     if not is_token_folder(folder):
         if any(folder.iterdir()):
-            raise DataError(
-                f"{folder}: holds something else than tokens; give --output an empty or new folder"
-            )
+            raise DataError(f"{folder}: holds something else than tokens; choose an empty or new folder")
         write_bytes(folder / RECIPE_NAME, (json.dumps(recipe, sort_keys=True) + "\n").encode())
         return
     found = read_recipe(folder)
