@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.geometry.layout import channels_first
 from stablenormal.io.image import HALF, Photograph, read_image
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any] | Photograph | Tensor
@@ -65,7 +66,7 @@ def _as_input(image: object, place: str) -> ImageInput:
         image = read_image(Path(image))
     if isinstance(image, Photograph):
         valid = None if image.valid.all() else torch.from_numpy(image.valid.copy())
-        return ImageInput(torch.from_numpy(image.rgb.astype(np.float32)).permute(2, 0, 1), valid)
+        return ImageInput(channels_first(image.rgb), valid)
     raise SettingError(f"{place}: {_what_is_taken(image)}")
 
 
@@ -89,7 +90,7 @@ def _of_array(image: NDArray[Any], place: str) -> Tensor:
         colours = image.astype(np.float32)
     else:
         raise SettingError(f"{place}: an array of {image.dtype}; give uint8, or floats in [0, 1]")
-    return torch.from_numpy(np.ascontiguousarray(colours.transpose(2, 0, 1)))
+    return channels_first(colours)
 
 
 def _of_pil(image: Image.Image, place: str) -> ImageInput:
