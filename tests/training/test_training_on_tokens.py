@@ -12,7 +12,7 @@ from stablenormal.data.sample import Sample
 from stablenormal.data.shards import read_shard, shard_path, write_shard
 from stablenormal.errors import ModelError, SettingError
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.models.architecture import TOY_SPEC, TOY_WITH_TOKENS
+from stablenormal.models.architecture import TOY, TOY_SPEC, TOY_WITH_TOKENS
 from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components, save_components, save_dinov2
 from stablenormal.training.base import load_base
@@ -143,3 +143,54 @@ class TestBadInput:
 def test_without_a_cache_the_transformer_runs_in_every_step(places, tmp_path):
     settings = angular(places, tokens=(), data=str(places / "packed"), stages=(Stage(56, 2, 2, variants=0),))
     assert train(settings, tmp_path / "run") is not None
+
+
+class TestTunedTransformer:
+    def online(self, places, **changes):
+        whole = {"tokens": (), "data": str(places / "packed"), "stages": (Stage(56, 2, 2, variants=0),)}
+        return angular(places, **(whole | changes))
+
+    @pytest.mark.parametrize("blocks", [1, 2, 5])
+    def test_the_last_blocks_change_and_the_others_stay(self, places, tmp_path, blocks):
+        settings = self.online(places, transformer_blocks=blocks, transformer_learning_rate=1e-2)
+        old, new = (
+            load_components(folder).semantic_encoder.network.state_dict()
+            for folder in (places / "model", train(settings, tmp_path / "run"))
+        )
+        changed = {name for name in old if not torch.equal(old[name], new[name])}
+        assert any(name.startswith("encoder.layer.1.") for name in changed)
+        assert any(name.startswith("encoder.layer.0.") for name in changed) is (blocks >= 2)
+        assert any(name.startswith("embeddings.patch_embeddings.") for name in changed) is (blocks >= 2)
+        assert not any(name.startswith("layernorm.") or "mask_token" in name for name in changed)
+
+    def test_they_take_steps_of_their_own_length(self, places, tmp_path):
+        def moved(rate):
+            settings = self.online(
+                places, transformer_blocks=1, transformer_learning_rate=rate, optimiser="muon"
+            )
+            old, new = (
+                load_components(folder).semantic_encoder.network.state_dict()
+                for folder in (places / "model", train(settings, tmp_path / f"run{rate}"))
+            )
+            return sum(float((new[name] - old[name]).abs().sum()) for name in old)
+
+        assert 5 < moved(1e-3) / moved(1e-4) < 20
+
+    def test_stopped_and_resumed_is_never_stopped(self, places, tmp_path):
+        settings = self.online(places, transformer_blocks=1)
+        whole = train(settings, tmp_path / "whole")
+        assert train(settings, tmp_path / "parts", stop_after=1) is None
+        resumed = train(settings, tmp_path / "parts")
+        old, new = (load_components(one).semantic_encoder.state_dict() for one in (whole, resumed))
+        assert all(torch.equal(old[key], new[key]) for key in old)
+
+    def test_stored_tokens_are_refused(self, places):
+        with pytest.raises(SettingError, match="transformer_blocks: .* in place of tokens"):
+            angular(places, transformer_blocks=1)
+
+    def test_a_model_without_a_transformer_is_refused(self, places, tmp_path):
+        spec = replace(TOY_SPEC, start="image_latent")
+        save_components(build_components(TOY, spec), tmp_path / "model", torch.float32)
+        settings = self.online(places, base=str(tmp_path / "model"), transformer_blocks=1)
+        with pytest.raises(SettingError, match="encodes photographs without a transformer"):
+            train(settings, tmp_path / "run")

@@ -174,7 +174,7 @@ class TrainingRun:
         self._step_module = _Step(part)
         self._distributed = processes.distribute(self._step_module)
         self._parameters = [p for p in part.module.parameters() if p.requires_grad]
-        self._optimisers = _optimisers(part.module, settings, processes)
+        self._optimisers = _optimisers(part, settings, processes)
         self._peaks = [
             [float(group["lr"]) for group in optimiser.param_groups] for optimiser in self._optimisers
         ]
@@ -342,17 +342,24 @@ class TrainingRun:
 
 
 def _optimisers(
-    module: nn.Module, settings: TrainingSettings, processes: Processes
+    part: PartTraining, settings: TrainingSettings, processes: Processes
 ) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the matrices and AdamW for the rest."""
-    matrices, others = split_parameters(module)
+    """AdamW for everything, or Muon for the matrices and AdamW for the rest and for slower parts."""
+    slower = [
+        {"params": [p for p in module.parameters() if p.requires_grad], "lr": rate}
+        for module, rate in part.slower()
+    ]
+    set_aside = {id(p) for group in slower for p in group["params"]}
+    matrices, others = split_parameters(part.module)
     if settings.optimiser == "adamw":
-        matrices, others = [], [p for p in module.parameters() if p.requires_grad]
+        matrices, others = [], [p for p in part.module.parameters() if p.requires_grad]
+    matrices, others = ([p for p in chosen if id(p) not in set_aside] for chosen in (matrices, others))
+    groups = [group for group in [{"params": others}, *slower] if group["params"]]
     built: list[torch.optim.Optimizer] = []
-    if others:
+    if groups:
         built.append(
             torch.optim.AdamW(
-                others,
+                groups,
                 lr=settings.learning_rate,
                 betas=_BETAS,
                 weight_decay=settings.weight_decay,

@@ -48,6 +48,10 @@ class PartTraining(ABC):
     def validate(self) -> Validation:
         """Figures and pictures of held-out scenes, with the weights that are in the module now."""
 
+    def slower(self) -> tuple[tuple[nn.Module, float], ...]:
+        """Parts of the module that AdamW trains at a peak learning rate of their own: pretrained ones, say."""
+        return ()
+
     def after_step(self, step: int, total_steps: int) -> None:  # noqa: B027
         """What must follow the optimiser's step, before the next one."""
 
