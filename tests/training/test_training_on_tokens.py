@@ -1,5 +1,6 @@
 """Denoisers trained on tokens that were computed once, at toy size."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,32 @@ class TestOtherParts:
         settings = settings_of(AutoencoderSettings, places, stages=(Stage(32, 1, 2),))
         assert train(settings, tmp_path / "run") is not None
 
+    def test_an_encoder_alone_is_fitted_to_a_guided_decoder(self, places, tmp_path):
+        settings = settings_of(
+            AutoencoderSettings, places, stages=(Stage(32, 3, 2),), freeze_decoder=True, normals_fraction=1.0
+        )
+        before, after = load_components(places / "model"), load_components(train(settings, tmp_path / "run"))
+        old, new = (one.autoencoder.state_dict() for one in (before, after))
+        changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
+        assert changed == {"encoder", "quant_conv"}
+        assert after.autoencoder.config.scaling_factor == before.autoencoder.config.scaling_factor
+
+    def test_photographs_guide_the_decoder_of_their_normals(self, places, tmp_path):
+        folder = tmp_path / "model"
+        components = load_components(places / "model")
+        for guide in components.image_encoder.guides:
+            torch.nn.init.normal_(guide.weight)
+        save_components(components, folder, torch.float32)
+        unguided, guided = (
+            json.loads((train(
+                settings_of(
+                    AutoencoderSettings, places, base=str(base), stages=(Stage(32, 1, 2),), validate_every=1
+                ), tmp_path / name,
+            ).parent / "log.jsonl").read_text().splitlines()[-1])
+            for name, base in (("plain", places / "model"), ("guided", folder))
+        )  # fmt: skip
+        assert unguided["reconstruction_deg"] != guided["reconstruction_deg"]
+
 
 class TestBadInput:
     def test_another_stage_size_is_refused(self, places, tmp_path):
@@ -133,6 +160,10 @@ class TestBadInput:
         )  # fmt: skip
         with pytest.raises(SettingError, match="give tokens, or variants: 0"):
             train(settings, tmp_path / "run")
+
+    def test_an_autoencoder_with_nothing_to_train_is_refused(self, places):
+        with pytest.raises(SettingError, match="nothing is left to train"):
+            settings_of(AutoencoderSettings, places, freeze_encoder=True, freeze_decoder=True)
 
     def test_a_dinov2_of_another_size_is_named(self, places, tmp_path):
         save_dinov2(load_components(places / "model").semantic_encoder, tmp_path / "dinov2")

@@ -95,8 +95,7 @@ class TokenImageEncoder(nn.Module):
 
     def encode(self, pixels: Tensor, tokens: Sequence[Tensor]) -> EncodedImage:
         """As `forward`, for pixels (B, 5, H, W) that know their places: a window of a photograph, say."""
-        half = self.stem2(pixels)
-        quarter = self.stem4(half)
+        half, quarter = self._edges(pixels)
         eighth = self.stem8(quarter)
         known = [project(one) for project, one in zip(self.projections, tokens, strict=True)]
         semantic = self.tokens(torch.cat(known, dim=1))
@@ -104,8 +103,18 @@ class TokenImageEncoder(nn.Module):
             semantic, size=eighth.shape[2:], mode="bilinear", align_corners=False
         )
         condition = self.fused(torch.cat([semantic, eighth], dim=1))
-        guides = (self.guides[0](half), self.guides[1](quarter))
-        return EncodedImage(self.latent(condition), condition, guides)
+        return EncodedImage(self.latent(condition), condition, self._guides(half, quarter))
+
+    def guide(self, image: Tensor) -> tuple[Tensor, ...]:
+        """De's guides alone, of photographs (B, 3, H, W) in [-1, 1]: the stem gives them without tokens."""
+        return self._guides(*self._edges(torch.cat([image, places(image)], dim=1)))
+
+    def _edges(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        half = self.stem2(pixels)
+        return half, self.stem4(half)
+
+    def _guides(self, half: Tensor, quarter: Tensor) -> tuple[Tensor, ...]:
+        return self.guides[0](half), self.guides[1](quarter)
 
 
 class _Block(nn.Module):

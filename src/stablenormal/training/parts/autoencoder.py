@@ -12,9 +12,11 @@ from torch import Tensor
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
+from stablenormal.errors import SettingError
 from stablenormal.geometry.normals import unit_length, valid_mask
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.token_image_encoder import TokenImageEncoder
 from stablenormal.training.augmentation import in_native_frame, load_batch
 from stablenormal.training.base import trainable
 from stablenormal.training.objectives import angular_loss, kl_divergence, reconstruction_loss
@@ -47,10 +49,15 @@ class AutoencoderSettings(TrainingSettings):
     """Share of normal maps in a batch; the rest are photographs."""
     freeze_encoder: bool = False
     """Train the decoder alone; latents, and what was trained on them, stay as they are."""
+    freeze_decoder: bool = False
+    """Train the encoder alone, so that the decoder gives back what it encodes: after a one-step network has
+    been trained through the decoder, latents of true normals are what a refiner aims at."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_outside_unit_interval(self, "normals_fraction")
+        if self.freeze_encoder and self.freeze_decoder:
+            raise SettingError("freeze_encoder and freeze_decoder: nothing is left to train")
 
     def prepare(self, components: ModelComponents) -> ModelComponents:
         """The model with an autoencoder that takes gradients, in its decoder alone where asked."""
@@ -58,6 +65,9 @@ class AutoencoderSettings(TrainingSettings):
         if self.freeze_encoder:
             autoencoder.encoder.requires_grad_(False)
             autoencoder.quant_conv.requires_grad_(False)
+        if self.freeze_decoder:
+            autoencoder.decoder.requires_grad_(False)
+            autoencoder.post_quant_conv.requires_grad_(False)
         if self.gradient_checkpointing:
             autoencoder.enable_gradient_checkpointing()
         return replace(components, autoencoder=autoencoder)
@@ -70,7 +80,7 @@ class AutoencoderSettings(TrainingSettings):
 
 
 class AutoencoderTraining(PartTraining):
-    """En and De, with the loss of their reconstructions."""
+    """En and De, with the loss of their reconstructions; photographs guide De where the model does so."""
 
     def __init__(
         self,
@@ -102,7 +112,8 @@ class AutoencoderTraining(PartTraining):
         latents = posterior(self._autoencoder, target)
         drawn = samples.normal(*latents.mean.shape[1:])
         scale = float(self._autoencoder.config.scaling_factor)
-        decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale).float()
+        guides = [guide * is_normals[:, None, None, None] for guide in self._guides(batch.image)]
+        decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale, guides).float()
         valid = valid_mask(target)
         error_normals = reconstruction_loss(decoded, target, valid) * weight * is_normals
         error_image = (decoded - target).abs().flatten(1).mean(1) * weight * ~is_normals
@@ -131,17 +142,28 @@ class AutoencoderTraining(PartTraining):
         ):
             native = in_native_frame(batch, self._spec)
             with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self._settings.bf16):
-                latent = encode(self._autoencoder, torch.cat([native.normals, native.image]))
-                normals, photographs = decode(self._autoencoder, latent).float().chunk(2)
+                guides = self._guides(native.image)
+                normals = decode(self._autoencoder, encode(self._autoencoder, native.normals), guides).float()
+                photographs = decode(self._autoencoder, encode(self._autoencoder, native.image)).float()
             metrics += image_metrics(normals, native.normals)
             images.append(float((photographs - batch.image).abs().mean()))
             rows += normal_rows(native, unit_length(normals))
-        figures = figures_of("reconstruction", metrics) | {"image_l1": float(np.mean(images))}
+        figures = figures_of("reconstruction", metrics)
+        if self._settings.normals_fraction < 1:
+            figures |= {"image_l1": float(np.mean(images))}
         return Validation(figures, picture_of(rows, self._settings.pictures))
 
+    def _guides(self, image: Tensor) -> tuple[Tensor, ...]:
+        """De's guides of photographs (B, 3, H, W), without gradients; none where the model has no such."""
+        encoder = self.components.image_encoder
+        if not isinstance(encoder, TokenImageEncoder):
+            return ()
+        with torch.no_grad():
+            return encoder.guide(image)
+
     def finish(self) -> ModelComponents:
-        """The model, its latents scaled to unit variance; a frozen encoder keeps the scale that it has."""
-        if not self._settings.freeze_encoder:
+        """The model, its latents scaled to unit variance; with a part frozen they keep their scale."""
+        if not (self._settings.freeze_encoder or self._settings.freeze_decoder):
             self._set_scaling_factor()
         return self.components
 
