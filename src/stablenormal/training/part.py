@@ -49,7 +49,7 @@ class PartTraining(ABC):
         """Figures and pictures of held-out scenes, with the weights that are in the module now."""
 
     def slower(self) -> tuple[tuple[nn.Module, float], ...]:
-        """Parts of the module that AdamW trains at a peak learning rate of their own: pretrained ones, say."""
+        """Parts that AdamW trains at a peak learning rate of their own, as pretrained ones need."""
         return ()
 
     def after_step(self, step: int, total_steps: int) -> None:  # noqa: B027

@@ -16,7 +16,6 @@ from stablenormal.errors import SettingError
 from stablenormal.geometry.normals import unit_length, valid_mask
 from stablenormal.models.autoencoder import decode, encode, posterior
 from stablenormal.models.building import ModelComponents
-from stablenormal.models.token_image_encoder import TokenImageEncoder
 from stablenormal.training.augmentation import in_native_frame, load_batch
 from stablenormal.training.base import trainable
 from stablenormal.training.objectives import angular_loss, kl_divergence, reconstruction_loss
@@ -155,11 +154,10 @@ class AutoencoderTraining(PartTraining):
 
     def _guides(self, image: Tensor) -> tuple[Tensor, ...]:
         """De's guides of photographs (B, 3, H, W), without gradients; none where the model has no such."""
-        encoder = self.components.image_encoder
-        if not isinstance(encoder, TokenImageEncoder):
+        if not self.components.guides_decoder:
             return ()
         with torch.no_grad():
-            return encoder.guide(image)
+            return self.components.encode_image(image).guides
 
     def finish(self) -> ModelComponents:
         """The model, its latents scaled to unit variance; with a part frozen they keep their scale."""
