@@ -11,11 +11,14 @@ import torch
 from stablenormal.data.packed import pack_corpus
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import read_shard, shard_path, write_shard
+from stablenormal.data.token_corpus import TokenCorpus
 from stablenormal.errors import ModelError, SettingError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.models.architecture import TOY, TOY_SPEC, TOY_WITH_TOKENS
+from stablenormal.models.autoencoder import encode
 from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components, save_components, save_dinov2
+from stablenormal.training.augmentation import load_batch
 from stablenormal.training.base import load_base
 from stablenormal.training.parts.angular import AngularSettings
 from stablenormal.training.parts.autoencoder import AutoencoderSettings
@@ -117,7 +120,7 @@ class TestOtherParts:
         settings = settings_of(AutoencoderSettings, places, stages=(Stage(32, 1, 2),))
         assert train(settings, tmp_path / "run") is not None
 
-    def test_an_encoder_alone_is_fitted_to_a_guided_decoder(self, places, tmp_path):
+    def test_an_encoder_alone_is_fitted_and_its_latents_scaled(self, places, tmp_path):
         settings = settings_of(
             AutoencoderSettings, places, stages=(Stage(32, 3, 2),), freeze_decoder=True, normals_fraction=1.0
         )
@@ -125,7 +128,25 @@ class TestOtherParts:
         old, new = (one.autoencoder.state_dict() for one in (before, after))
         changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
         assert changed == {"encoder", "quant_conv"}
-        assert after.autoencoder.config.scaling_factor == before.autoencoder.config.scaling_factor
+        factor = after.autoencoder.config.scaling_factor / before.autoencoder.config.scaling_factor
+        corpus = TokenCorpus([places / "tokens"])
+        batch = load_batch(corpus, np.arange(len(corpus)), 128, None)
+        assert float(encode(after.autoencoder, batch.normals).detach().std()) == pytest.approx(1, abs=0.05)
+        old, new = (one.image_encoder.latent.weight for one in (before, after))
+        torch.testing.assert_close(new, factor * old)
+
+    def test_latents_come_near_the_start_where_asked(self, places, tmp_path):
+        def distance(weight):
+            settings = settings_of(
+                AutoencoderSettings, places, stages=(Stage(32, 40, 4),), freeze_decoder=True,
+                normals_fraction=1.0, start_weight=weight, learning_rate=3e-3, validate_every=40,
+            )  # fmt: skip
+            folder = tmp_path / f"run{weight}"
+            train(settings, folder)
+            lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+            return next(line["start"] for line in reversed(lines) if "start" in line)
+
+        assert distance(100.0) < 0.8 * distance(0.001)
 
     def test_photographs_guide_the_decoder_of_their_normals(self, places, tmp_path):
         folder = tmp_path / "model"
