@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from stablenormal.data.packed import pack_corpus
+from stablenormal.data.packed import open_corpus, pack_corpus
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import read_shard, shard_path, write_shard
 from stablenormal.data.token_corpus import TokenCorpus
-from stablenormal.errors import ModelError, SettingError
+from stablenormal.errors import DataError, ModelError, SettingError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.models.architecture import TOY, TOY_SPEC, TOY_WITH_TOKENS
 from stablenormal.models.autoencoder import encode
@@ -20,10 +20,12 @@ from stablenormal.models.building import build_components
 from stablenormal.models.loading import load_components, save_components, save_dinov2
 from stablenormal.training.augmentation import load_batch
 from stablenormal.training.base import load_base
+from stablenormal.training.loop import fit
+from stablenormal.training.parallel import Processes
 from stablenormal.training.parts.angular import AngularSettings
 from stablenormal.training.parts.autoencoder import AutoencoderSettings
 from stablenormal.training.parts.refiner import RefinerSettings
-from stablenormal.training.run import train
+from stablenormal.training.run import begin, train
 from stablenormal.training.settings import Stage
 from stablenormal.training.token_cache import write_tokens
 
@@ -246,3 +248,41 @@ class TestTunedTransformer:
         settings = self.online(places, base=str(tmp_path / "model"), transformer_blocks=1)
         with pytest.raises(SettingError, match="encodes photographs without a transformer"):
             train(settings, tmp_path / "run")
+
+
+class TestLoaderThreads:
+    def weights(self, places, folder, **changes):
+        whole = {"tokens": (), "data": str(places / "packed"), "stages": (Stage(56, 4, 2, variants=0),)}
+        model = load_components(train(angular(places, **(whole | changes)), folder))
+        return model.yoso.state_dict() | model.image_encoder.state_dict()
+
+    @pytest.mark.parametrize("accumulate", [1, 2])
+    def test_threads_change_nothing(self, places, tmp_path, accumulate):
+        alone = self.weights(places, tmp_path / "alone", accumulate=accumulate)
+        threads = self.weights(places, tmp_path / "threads", accumulate=accumulate, loader_threads=2)
+        assert all(torch.equal(alone[name], threads[name]) for name in alone)
+
+    def test_a_run_goes_on_with_another_number(self, places, tmp_path):
+        whole = {"tokens": (), "data": str(places / "packed"), "stages": (Stage(56, 4, 2, variants=0),)}
+        assert train(angular(places, **whole, loader_threads=3), tmp_path / "run", stop_after=2) is None
+        resumed = self.weights(places, tmp_path / "run", loader_threads=1)
+        straight = self.weights(places, tmp_path / "straight")
+        assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+    def test_what_a_thread_cannot_read_stops_the_training(self, places, tmp_path):
+        class Broken:
+            size = SIZE
+
+            def __len__(self):
+                return 4
+
+            def view(self, sample, window):
+                raise DataError("sample 3 is damaged")
+
+        settings = angular(
+            places, tokens=(), data=str(places / "packed"), stages=(Stage(56, 2, 2, variants=0),),
+            loader_threads=1,
+        )  # fmt: skip
+        part = begin(settings, Broken(), open_corpus(places / "packed"), tmp_path / "run")
+        with pytest.raises(DataError, match="sample 3 is damaged"):
+            fit(part, settings, tmp_path / "run", Processes(False))

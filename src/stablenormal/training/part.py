@@ -44,6 +44,9 @@ class PartTraining(ABC):
         the whole batch, however it is divided.
         """
 
+    def announce(self, stage: Stage, samples: StepSamples) -> None:  # noqa: B027
+        """Told early which samples `loss` will soon be given, so that others can read them meanwhile."""
+
     @abstractmethod
     def validate(self) -> Validation:
         """Figures and pictures of held-out scenes, with the weights that are in the module now."""
