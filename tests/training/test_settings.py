@@ -163,7 +163,8 @@ OF_THE_MACHINE = ("loader_threads",)
         (kind, field.name)
         for kind in KINDS
         for field in dataclasses.fields(kind)
-        if field.name not in (*NEED_OTHERS, *OF_THE_MACHINE) and (kind is YosoSettings or field.name not in SHARED)
+        if field.name not in (*NEED_OTHERS, *OF_THE_MACHINE)
+        and (kind is YosoSettings or field.name not in SHARED)
     ],
 )
 def test_fingerprint_changes_with_every_field(kind, field):
