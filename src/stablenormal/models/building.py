@@ -1,6 +1,6 @@
 """Build models of any `Architecture` from scratch: `small`, `sd21` and the tests' `toy` alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
@@ -247,6 +247,11 @@ def build_image_encoder(
         )
 
 
+def decoder_inputs(block_out_channels: Sequence[int]) -> tuple[int, ...]:
+    """Channels of what enters each of a decoder's levels, finest first: those of the next coarser level."""
+    return (*block_out_channels[1:], block_out_channels[-1])
+
+
 def build_token_image_encoder(
     shape: ImageEncoderShape, autoencoder: AutoencoderShape, token_channels: int
 ) -> TokenImageEncoder:
@@ -257,7 +262,6 @@ def build_token_image_encoder(
         autoencoder: whose latents it gives and whose decoder it guides.
         token_channels: width of the semantic encoder.
     """
-    finest = autoencoder.block_out_channels
     return TokenImageEncoder(
         latent_channels=autoencoder.latent_channels,
         condition_channels=shape.condition_channels,
@@ -265,7 +269,7 @@ def build_token_image_encoder(
         layers=shape.layers,
         token_width=shape.token_width,
         stem_channels=shape.stem_channels,
-        guide_channels=finest[1:],  # what enters the decoder's levels: the next coarser one's channels
+        guide_channels=decoder_inputs(autoencoder.block_out_channels),
         norm_num_groups=shape.norm_groups,
     )
 

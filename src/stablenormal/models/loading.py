@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.errors import ModelError, OutputError, SettingError
-from stablenormal.models.building import ModelComponents
+from stablenormal.models.building import ModelComponents, decoder_inputs
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
@@ -515,7 +515,7 @@ def _check_tokens(encoder: TokenImageEncoder, components: ModelComponents, folde
             f"{folder}: the image encoder takes tokens of layer {max(encoder.layers)}, the semantic encoder "
             f"has {depth}; the folder mixes two models"
         )
-    levels = list(components.autoencoder.config.block_out_channels)[1:]
+    levels = list(decoder_inputs(components.autoencoder.config.block_out_channels))
     if list(encoder.config["guide_channels"]) != levels:
         raise ModelError(
             f"{folder}: the image encoder guides decoder levels of {encoder.config['guide_channels']} "
