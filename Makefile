@@ -1,5 +1,6 @@
 # make run    environment, then normals of the bundled photographs (or INPUT=path) in out/
 # make test   environment, then every check that the project has
+# make docs   environment, then the manual in docs/_build/html
 # make clean  remove what the two made
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Libraries of the operating system that the tests need: OpenGL without a screen for the renderer, a browser for the page.
 APT := libegl1 libgl1 libgl1-mesa-dri libegl-mesa0 libgles2 chromium fonts-dejavu-core
 
-.PHONY: run test environment check-style check-types check-rooms check-tests check-docs system-libraries clean
+.PHONY: run test docs environment check-style check-types check-rooms check-tests check-docs system-libraries clean
 
 run: $(VENV)/.installed
 	$(BIN)/stablenormal predict $(INPUT) -o $(OUT) --mode $(MODE)
@@ -52,6 +53,9 @@ check-rooms: environment
 check-tests: environment system-libraries
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
+docs: check-docs
+	@echo "make docs: open docs/_build/html/index.html"
+
 check-docs: environment
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
@@ -69,4 +73,4 @@ system-libraries:
 	    || echo "make test: $$package cannot be installed; the tests that need it are skipped"; done
 
 clean:
-	rm -rf $(VENV) $(OUT) docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OUT) docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
