@@ -1,4 +1,4 @@
-"""Sphinx configuration: the pages of this folder, the commands as typer documents them, formulas as MathML."""
+"""Sphinx configuration: the pages of this folder, the commands as typer shows them, formulas as MathML."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The pictures of the README and of the gallery: the bundled photographs and what the bundled model makes of them.
+"""The pictures of the README and of the gallery: the bundled photographs and their predicted normals.
 
 python -m runs.pictures [--model small] [-o docs/images]
 
