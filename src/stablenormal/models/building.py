@@ -24,6 +24,7 @@ from stablenormal.models.autoencoder import encode, patch_size
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
+from stablenormal.models.field_of_view import FieldOfViewHead, seen_features
 from stablenormal.models.image_encoder import EncodedImage, ImageEncoder
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
@@ -54,6 +55,8 @@ class ModelComponents:
     """Brings those features to the latent's size where the spec's alignment says so."""
     image_encoder: ImageEncoder | TokenImageEncoder | None = None
     """Encodes photographs; En does where there is none."""
+    field_of_view: FieldOfViewHead | None = None
+    """Estimates the camera's field of view; not every model can."""
 
     def parts(self) -> dict[str, nn.Module]:
         """The trained parts by name."""
@@ -67,6 +70,8 @@ class ModelComponents:
             parts["feature_upsampler"] = self.feature_upsampler
         if self.image_encoder is not None:
             parts["image_encoder"] = self.image_encoder
+        if self.field_of_view is not None:
+            parts["field_of_view"] = self.field_of_view
         return parts
 
     @property
@@ -96,6 +101,17 @@ class ModelComponents:
         encoder = self.image_encoder
         latent = encode(self.autoencoder, image) if encoder is None else encoder(image)
         return EncodedImage(latent, latent)
+
+    def focal_length(self, image: Tensor) -> Tensor:
+        """Focal lengths (B,) over the longer side, estimated of whole photographs (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            SettingError: if the model has no such part.
+        """
+        if self.field_of_view is None or not isinstance(self.semantic_encoder, SemanticEncoder):
+            raise SettingError(f"model {self.spec.name!r} cannot estimate the field of view; give it")
+        logarithms: Tensor = self.field_of_view(seen_features(self.semantic_encoder, image))
+        return logarithms.exp()
 
     def semantic_features(self, image: Tensor, encoded: EncodedImage) -> Tensor:
         """Features of an image (B, 3, H, W) in [-1, 1], as the refiner takes them.

@@ -16,6 +16,7 @@ from stablenormal.geometry.normals import flip_horizontal
 from stablenormal.io.hub import resolve_model
 from stablenormal.models.autoencoder import decode, encode, reduction
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.field_of_view import horizontal_fov_deg
 from stablenormal.models.loading import load_components, save_components, weight_hash
 from stablenormal.models.spec import ModelSpec
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
@@ -244,6 +245,32 @@ class StableNormal:
             processing_resolution=request.processing_resolution,
             ensemble=ensemble,
         )
+
+    @torch.no_grad()
+    def field_of_view_deg(self, images: ImageLike | Sequence[ImageLike]) -> list[float]:
+        """Estimate the horizontal field of view of whole photographs that do not say theirs, in degrees.
+
+        Args:
+            images: as in a call; not crops, as the camera's axis is taken to meet the middle of the picture.
+
+        Raises:
+            ImageReadError: if a file cannot be read.
+            ImageShapeError: if an image has the wrong shape.
+            SettingError: if the model has no part for it, or an image holds NaN or leaves [0, 1].
+        """
+        angles = []
+        for number, one in enumerate(as_inputs(images)):
+            check_image(one.image, f"image {number}")
+            height, width = one.image.shape[1:]
+            coded = one.image[None].to(self.device, self.dtype) * 2 - 1
+            focal = float(self.components.focal_length(coded)[0])
+            angles.append(horizontal_fov_deg(focal, width, height))
+        return angles
+
+    @property
+    def estimates_field_of_view(self) -> bool:
+        """Whether the model has a part that `field_of_view_deg` needs."""
+        return self.components.field_of_view is not None
 
     @torch.no_grad()
     def autoencode(

@@ -360,7 +360,7 @@ def _optimisers(
     part: PartTraining, settings: TrainingSettings, processes: Processes
 ) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the matrices and AdamW for the rest and for slower parts."""
-    slower = [
+    slower: list[dict[str, Any]] = [
         {"params": [p for p in module.parameters() if p.requires_grad], "lr": rate}
         for module, rate in part.slower()
     ]
@@ -369,7 +369,7 @@ def _optimisers(
     if settings.optimiser == "adamw":
         matrices, others = [], [p for p in part.module.parameters() if p.requires_grad]
     matrices, others = ([p for p in chosen if id(p) not in set_aside] for chosen in (matrices, others))
-    groups = [group for group in [{"params": others}, *slower] if group["params"]]
+    groups: list[dict[str, Any]] = [group for group in [{"params": others}, *slower] if group["params"]]
     built: list[torch.optim.Optimizer] = []
     if groups:
         built.append(

@@ -8,6 +8,7 @@ from typing import Any
 from stablenormal.errors import SettingError
 from stablenormal.training.parts.angular import AngularSettings
 from stablenormal.training.parts.autoencoder import AutoencoderSettings
+from stablenormal.training.parts.field_of_view import FieldOfViewSettings
 from stablenormal.training.parts.refiner import RefinerSettings
 from stablenormal.training.parts.self_distillation import SelfDistillationSettings
 from stablenormal.training.parts.semantic_labels import SemanticLabelsSettings
@@ -22,6 +23,7 @@ PARTS: Mapping[str, type[TrainingSettings]] = {
     "yoso": YosoSettings,
     "refiner": RefinerSettings,
     "angular": AngularSettings,
+    "field_of_view": FieldOfViewSettings,
 }
 """The settings of each part, by its name in files and on the command line."""
 
