@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from stablenormal.data.mixture import SourceConfig
 from stablenormal.errors import SettingError
@@ -46,6 +47,22 @@ def test_every_part_is_read_back_as_what_it_was(kind, tmp_path):
     write_settings(settings, tmp_path / "c.yaml")
     found = read_settings(tmp_path / "c.yaml", settings.part)
     assert found == settings and type(found) is kind
+
+
+def test_a_file_of_a_version_with_one_list_of_settings_says_what_to_do(tmp_path):
+    """Earlier run folders hold a `config.yaml` with the settings of all parts."""
+    content = {"part": "yoso"}
+    for kind in KINDS:
+        write_settings(settings_of(kind), tmp_path / "c.yaml")
+        content = yaml.safe_load((tmp_path / "c.yaml").read_text()) | content
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SettingError, match=r"c\.yaml: is of an earlier version.* a new run folder"):
+        read_settings(tmp_path / "c.yaml", "yoso")
+    for name in {field.name for field in dataclasses.fields(SelfDistillationSettings)} - SHARED:
+        content.pop(name, None)  # which makes it no whole list
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SettingError, match="part 'yoso' has no setting"):
+        read_settings(tmp_path / "c.yaml", "yoso")
 
 
 REQUIRED = "base: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: 1, batch: 1}]\n"

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.errors import SettingError
+from stablenormal.errors import SettingError, argument
 
 WORKING_SIDE = 320
 """Longer side in pixels at which the colours are clustered."""
@@ -44,7 +44,9 @@ def foreground(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     count, parts, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
     areas = statistics[1:, cv2.CC_STAT_AREA]
     if count < 2 or areas.max() < SMALLEST_SHARE * inside.size:
-        raise SettingError("no object stands out from the border of the photograph; give --mask a file")
+        raise SettingError(
+            f"no object stands out from the border of the photograph; give {argument('mask')} a file"
+        )
     largest = (parts == 1 + int(areas.argmax())).astype(np.float32)
     found: npt.NDArray[np.bool_] = cv2.resize(largest, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
     return found

@@ -71,7 +71,7 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
         DataError: if a sample has another size, or fewer than `count` arrive.
         OutputError: if the disk has no space for them, or files there are not of an earlier corpus.
     """
-    written = OutputFolder(folder, option="--out")
+    written = OutputFolder(folder, chosen_by="out")
     index, arrays = folder / "corpus.json", [folder / f"{name}.npy" for name in (*_ARRAYS, _FOCAL)]
     if not (_is_corpus(index) or written.made(index)):
         written.check([index, *arrays])

@@ -74,7 +74,7 @@ class TrainingSettings(ABC):
     """Image sizes in order."""
     sources: tuple[SourceConfig, ...] = ()
     """Weighted training sets that are read as they are, in place of `data`: reader, root, weight, keep and
-    options of each. A packed mixture (`stablenormal pack --mixture`) is faster to read."""
+    options of each. A packed mixture (`stablenormal pack` makes one of a mixture too) is faster to read."""
     tokens: tuple[str, ...] = ()
     """Folders that `stablenormal data tokens` wrote, in place of `data`. Denoisers whose photographs are
     encoded from tokens read the tokens, which must be of the transformer of `base`; others the images."""

@@ -76,6 +76,14 @@ def owners(key: str) -> list[str]:
     return [_in_words(kind) for kind in kinds if key in {field.name for field in fields(kind)}]
 
 
+def is_of_every_part(content: Mapping[str, Any]) -> bool:
+    """Whether a file has settings of every part, as one did before each part had its own."""
+    kinds = dict.fromkeys([*PARTS.values(), *SUPERVISIONS.values()])
+    shared = {field.name for field in fields(TrainingSettings)}
+    owned = [{field.name for field in fields(kind)} - shared for kind in kinds]
+    return all(content.keys() & names for names in owned if names)
+
+
 def _in_words(kind: type[TrainingSettings]) -> str:
     more = [f"{key}: {value}" for key, value in kind.keys.items() if key != "part"]
     return " with ".join([f"part {kind.keys['part']!r}", *more])
