@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from recording import parse, write_result
 
-from stablenormal.pipelines.stable_normal import MODES, StableNormal
+from stablenormal.pipelines.stable_normal import StableNormal
+from stablenormal.sampling.modes import MODES
 
 DTYPES = ("float32", "bfloat16")
 

@@ -18,7 +18,7 @@ NEVER_RUN = (
     "pyamg",
     "trimesh",
 )
-"""Modules that no prediction needs; each is a real one, see `test_what_was_put_off_is_there_when_asked_for`."""
+"""Modules that no prediction needs; those of diffusers and SciPy are real ones, as the second test shows."""
 
 USE_THEM_ALL = """
 from diffusers import AutoencoderDC, FluxTransformer2DModel, StableDiffusionPipeline, UNet3DConditionModel

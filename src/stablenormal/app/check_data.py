@@ -31,7 +31,7 @@ from stablenormal.data.keep_list import write_keep_list
 from stablenormal.data.readers.catalogue import open_source
 from stablenormal.data.readers.source import Source
 from stablenormal.errors import DataError, SettingError, StableNormalError
-from stablenormal.geometry.normals import FRAMES
+from stablenormal.geometry.frames import FRAMES
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.fingerprint import stamp
 from stablenormal.io.output_folder import OutputFolder

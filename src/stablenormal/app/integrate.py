@@ -32,7 +32,7 @@ from stablenormal.io.mesh import MESH_SUFFIXES, mesh_files, write_mesh
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.pipelines import StableNormal
-from stablenormal.pipelines.stable_normal import Mode
+from stablenormal.sampling.modes import Mode
 
 SIDES_DEG = (-50.0, 0.0, 50.0)
 """Views of a preview."""

@@ -34,7 +34,8 @@ from stablenormal.evaluation.variance import (
 )
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import valid_pixels
-from stablenormal.io.image import list_images, read_image, require_pixels
+from stablenormal.io.image import read_image, require_pixels
+from stablenormal.io.image_files import list_images
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from stablenormal.cli.choices import GENERATIONS, one_of
 from stablenormal.cli.options import Offline
+from stablenormal.models.devices import DTYPES
 
 
 def convert(
@@ -19,11 +21,19 @@ def convert(
         str, typer.Option(help="The DINOv2 encoder, used if the refiner brings none.")
     ] = "facebook/dinov2-large",
     generation: Annotated[
-        str | None, typer.Option(show_default="by name", help="YOSO's generation: before-v1.5 or v1.5.")
+        str | None,
+        typer.Option(
+            show_default="by name",
+            help="YOSO's generation: before-v1.5 or v1.5.",
+            callback=one_of(GENERATIONS),
+        ),
     ] = None,
     resolution: Annotated[int, typer.Option(help="Longer side in pixels for the network.")] = 768,
     variant: Annotated[str, typer.Option(help="Prefer weight files of this variant; '' for none.")] = "fp16",
-    dtype: Annotated[str, typer.Option(help="Stored weights: float16, bfloat16 or float32.")] = "float16",
+    dtype: Annotated[
+        str,
+        typer.Option(help="Stored weights: float16, bfloat16 or float32.", callback=one_of(DTYPES)),
+    ] = "float16",
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
     ] = False,

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from stablenormal.cli.choices import existing
+from stablenormal.cli.image_progress import loading
 from stablenormal.cli.options import Device, FilePart, Layer, Mode, Model, Offline, Seed
 
 if TYPE_CHECKING:
-    from stablenormal.pipelines import stable_normal
+    from stablenormal.sampling import modes
 
 
 def mesh(
-    photo: Annotated[Path, typer.Argument(help="The photograph.")],
+    photo: Annotated[Path, typer.Argument(help="The photograph.", callback=existing())],
     output: Annotated[Path, typer.Option("-o", "--output", help="The mesh: .glb, .obj or .ply.")],
     layer: Layer = None,
     part: FilePart = None,
@@ -21,7 +23,8 @@ def mesh(
         typer.Option(show_default="transparency", help="Picture of the same size, or auto: what stands out."),
     ] = None,
     intrinsics: Annotated[
-        Path | None, typer.Option(help="File with the 3 x 3 camera matrix, text or NPY.")
+        Path | None,
+        typer.Option(help="File with the 3 x 3 camera matrix, text or NPY.", callback=existing()),
     ] = None,
     fov: Annotated[
         float | None, typer.Option(show_default="EXIF, or 45", help="Horizontal field of view in degrees.")
@@ -38,11 +41,11 @@ def mesh(
     from rich.console import Console
 
     console = Console(stderr=True)
-    with console.status("Normals, depth, mesh"):
+    with loading(console):
         from stablenormal.app.integrate import CameraChoice, photograph_to_mesh
         from stablenormal.applications.normal_integration import IntegrationSettings
         from stablenormal.io.choice import Choice
-
+    with console.status("Normals, depth, mesh"):
         report = photograph_to_mesh(
             photo,
             output,
@@ -50,7 +53,7 @@ def mesh(
             CameraChoice(matrix=intrinsics, fov_deg=fov, orthographic=orthographic),
             mask=mask,
             model=model,
-            mode=cast("stable_normal.Mode", mode),  # checked there
+            mode=cast("modes.Mode", mode),  # checked there
             seed=seed,
             device=device,
             offline=offline,

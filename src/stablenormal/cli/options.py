@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stablenormal.cli import choices
+from stablenormal.cli.choices import existing, one_of
+from stablenormal.io.map_formats import MAP_FORMATS
+from stablenormal.sampling.modes import MODES
+
 if TYPE_CHECKING:
     from stablenormal.app.model_settings import ModelSettings
 
@@ -14,7 +19,9 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the resu
 
 # How a model is run.
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
-Mode = Annotated[str, typer.Option(help="full: start and refinement; turbo: one step.")]
+Mode = Annotated[
+    str, typer.Option(help="full: start and refinement; turbo: one step.", callback=one_of(MODES))
+]
 Ensemble = Annotated[int, typer.Option(help="Predictions to average.")]
 Steps = Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")]
 TPlus = Annotated[
@@ -40,14 +47,44 @@ MODEL_OPTIONS = (*LOAD_OPTIONS, "mode", "ensemble", "steps", "t_plus", "resoluti
 """The parameters that say how a model is loaded and predicts."""
 
 # A set with ground truth.
-Part = Annotated[str | None, typer.Option(show_default="both", help="indoor or outdoor, of diode.")]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        show_default="both",
+        help="indoor or outdoor, of diode.",
+        callback=one_of(choices.BENCHMARK_PARTS),
+    ),
+]
 TruthFrame = Annotated[
     str | None,
     typer.Option(
-        "--truth-frame", show_default="opengl", help="Frame of the ground truth, of diode and folder."
+        "--truth-frame",
+        show_default="opengl",
+        help="Frame of the ground truth, of diode and folder.",
+        callback=one_of(choices.CAMERA_FRAMES),
     ),
 ]
 
+
+# Normal maps that do not say what they are.
+SaidFrame = Annotated[
+    str | None,
+    typer.Option(
+        "--frame",
+        show_default="as the file says",
+        help=f"Frame of maps that do not say: {choices.listed(choices.CAMERA_FRAMES)}.",
+        callback=one_of(choices.CAMERA_FRAMES),
+    ),
+]
+MapKind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        show_default="the only",
+        help=f"Of several maps of a photograph: {choices.listed(tuple(MAP_FORMATS))}.",
+        callback=one_of(tuple(MAP_FORMATS)),
+    ),
+]
 
 # Files that hold several pictures.
 Layer = Annotated[
@@ -84,7 +121,13 @@ def given(context: typer.Context, *names: str) -> list[str]:
 
 
 # A set of posed photographs.
-Scene = Annotated[Path, typer.Argument(help="COLMAP folder, or transforms.json or its folder.")]
+Scene = Annotated[
+    Path,
+    typer.Argument(help="COLMAP folder, or transforms.json or its folder.", callback=existing("scene")),
+]
 Images = Annotated[
-    Path | None, typer.Option(show_default="as the scene says", help="Folder of the photographs.")
+    Path | None,
+    typer.Option(
+        show_default="as the scene says", help="Folder of the photographs.", callback=existing("folder")
+    ),
 ]

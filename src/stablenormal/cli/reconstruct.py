@@ -56,7 +56,7 @@ def reconstruct(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
-        bar = stack.enter_context(Progress(*columns, console=console))
+        bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
         task = bar.add_task("Reading the scene", total=None)
         from stablenormal.app.reconstruct import reconstruct as run
         from stablenormal.app.view_masks import MaskChoice

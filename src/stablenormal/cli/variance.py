@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablenormal.cli import options
+from stablenormal.cli import choices, options
+from stablenormal.cli.choices import at_least, existing, one_of
+from stablenormal.cli.image_progress import image_progress, loading
+from stablenormal.io.image_files import list_images
 
 if TYPE_CHECKING:
     from stablenormal.app.variance import VarianceReport
@@ -20,12 +23,19 @@ def variance(
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(show_default=False, help="A set with ground truth, as of `evaluate`, instead."),
+        typer.Option(
+            show_default=False,
+            help="A set with ground truth, as of `evaluate`, instead.",
+            callback=one_of(choices.BENCHMARKS),
+        ),
     ] = None,
-    root: Annotated[Path | None, typer.Option(show_default=False, help="Folder of the set.")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Folder of the set.", callback=existing("folder")),
+    ] = None,
     part: options.Part = None,
     truth_frame: options.TruthFrame = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 10,
+    seeds: Annotated[int, typer.Option(help="How many seeds.", callback=at_least(2))] = 10,
     first_seed: Annotated[int, typer.Option("--first-seed", help="The smallest seed.")] = 0,
     model: options.Model = "small",
     mode: options.Mode = "full",
@@ -41,13 +51,16 @@ def variance(
     """Run a model with several seeds and measure the spread of its normals."""
     from rich.console import Console
 
+    estimator = options.model_settings(context)
+    if inputs and benchmark is None:
+        list_images(inputs)
     console = Console(stderr=True)
-    with console.status("Loading"):
+    with loading(console):
         from stablenormal.app.variance import VarianceSettings
         from stablenormal.app.variance import variance as run
 
     settings = VarianceSettings(
-        model=options.model_settings(context),
+        model=estimator,
         inputs=tuple(inputs or ()),
         benchmark=benchmark,
         root=None if root is None else str(root),
@@ -56,8 +69,6 @@ def variance(
         seeds=seeds,
         first_seed=first_seed,
     )
-    from stablenormal.cli.image_progress import image_progress
-
     with image_progress(console, "Seeds") as (start, advance):
         report = run(output, settings, on_start=start, on_image=lambda result: advance())
     _show(report, seeds)

@@ -23,19 +23,13 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError, NormalMapError, SettingError
+from stablenormal.geometry.frames import FRAMES, check_frame
 from stablenormal.geometry.layout import channels_first, channels_last
-from stablenormal.geometry.normals import (
-    FRAMES,
-    check_frame,
-    convert_frame,
-    dequantise,
-    encode_8bit,
-    encode_16bit,
-    unit_length,
-)
+from stablenormal.geometry.normals import convert_frame, dequantise, encode_8bit, encode_16bit, unit_length
 from stablenormal.io import exr, png
 from stablenormal.io.atomic import atomic_path, write_bytes
 from stablenormal.io.choice import UNSAID, Choice
+from stablenormal.io.map_formats import MAP_FORMATS
 from stablenormal.io.source import load_bytes, text_of
 
 logger = logging.getLogger(__name__)
@@ -86,7 +80,7 @@ def write_normal_map(
     Args:
         path: the file; its ending must be the one of `format`.
         normals: (H, W, 3), OpenGL camera, unit length or exactly zero (invalid).
-        frame: frame to convert to, a name in `geometry.normals.FRAMES`.
+        frame: frame to convert to, a name in `geometry.frames.FRAMES`.
         format: "png16", "png8", "exr" or "npy".
         camera_to_world: rotation (3, 3) of the OpenGL camera; needed by the frame `world`, an error with
             any other.
@@ -110,11 +104,6 @@ def write_normal_map(
     if rotation is not None:
         record[ROTATION_KEY] = json.dumps(rotation.tolist())
     write(path, _exact_length(converted), record)
-
-
-def normal_map_files(path: Path, format: str) -> list[Path]:
-    """Every file that `write_normal_map` writes: the map, and the record beside an NPY."""
-    return [path, path.with_suffix(".json")] if format == "npy" else [path]
 
 
 def read_normal_map(
@@ -162,7 +151,7 @@ class StoredNormals:
     vectors: Tensor
     """(1, 3, H, W) in `frame`, of any length, NaN and all."""
     frame: str
-    """A name in `geometry.normals.FRAMES`."""
+    """A name in `geometry.frames.FRAMES`."""
     camera_to_world: Tensor | None
     """Rotation (3, 3) that the file records; only with the frame `world`."""
     bits: int
@@ -213,12 +202,12 @@ def _masked(path: Path, vectors: Tensor, mask: npt.NDArray[np.bool_] | None) -> 
 
 
 def _chosen_format(path: Path, format: str) -> "Callable[[Path, Tensor, Mapping[str, str]], None]":
-    if format not in _WRITERS:
-        raise SettingError(f"unknown normal map format '{format}'; choose one of {', '.join(_WRITERS)}")
-    ending, write = _WRITERS[format]
+    if format not in MAP_FORMATS:
+        raise SettingError(f"unknown normal map format '{format}'; choose one of {', '.join(MAP_FORMATS)}")
+    ending = MAP_FORMATS[format]
     if path.suffix.lower() != ending:
         raise SettingError(f"{path}: format {format} has the ending {ending}; change one of them")
-    return write
+    return _WRITERS[format]
 
 
 def _to_tensor(path: Path, normals: npt.NDArray[np.float32]) -> Tensor:
@@ -399,11 +388,11 @@ def _check_length(path: Path, lengths: Tensor, tolerance: float) -> None:
         )
 
 
-_WRITERS: dict[str, tuple[str, Callable[[Path, Tensor, Mapping[str, str]], None]]] = {
-    "png16": (".png", _write_png16),
-    "png8": (".png", _write_png8),
-    "exr": (".exr", _write_exr),
-    "npy": (".npy", _write_npy),
+_WRITERS: dict[str, Callable[[Path, Tensor, Mapping[str, str]], None]] = {
+    "png16": _write_png16,
+    "png8": _write_png8,
+    "exr": _write_exr,
+    "npy": _write_npy,
 }
 
 _READERS: dict[str, Callable[[Path, Choice], tuple[Tensor, int, dict[str, str]]]] = {

@@ -2,8 +2,8 @@
 
 Importing one model class of diffusers runs the `__init__` of `diffusers.models.transformers`, which imports
 every transformer there is, and likewise every autoencoder, denoiser and hook. Inside `lean_imports` some
-packages let their submodules be imported without running their own `__init__`. It runs when anybody first asks
-for a name that is not there yet, so nothing is missing for other users of diffusers in the same process.
+packages let their submodules be imported without running their own `__init__`. It runs when anybody first
+asks for a name that is not there yet, so nothing is missing for other users in the same process.
 
 What stays is the compiler, `torch._dynamo`: transformers imports parts of it for each of its models, and they
 cannot be put off, as they import each other in circles when they are entered at another place.

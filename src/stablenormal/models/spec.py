@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from stablenormal.errors import ModelError, SettingError
-from stablenormal.geometry.normals import FRAMES
+from stablenormal.geometry.frames import FRAMES
 
 Start = Literal["noise", "zeros", "image_latent"]
 TextCondition = Literal["prompt", "zeros"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -36,9 +36,8 @@ from stablenormal.pipelines.processing import (
     unpad,
 )
 from stablenormal.pipelines.two_stage import Refinement, RefinementPlan, TwoStageSampler, plan_refinement
+from stablenormal.sampling.modes import MODES, Mode
 
-Mode = Literal["full", "turbo"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 BUNDLED = "small"
 
 
