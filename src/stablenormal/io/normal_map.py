@@ -25,7 +25,7 @@ from torch import Tensor
 from stablenormal.errors import FrameError, ImageShapeError, NormalMapError, SettingError
 from stablenormal.geometry.frames import FRAMES, check_frame
 from stablenormal.geometry.layout import channels_first, channels_last
-from stablenormal.geometry.normals import convert_frame, dequantise, encode_8bit, encode_16bit, unit_length
+from stablenormal.geometry.normals import convert_frame, dequantise, encode_8bit, encode_16bit, unit_length, vector_length
 from stablenormal.io import exr, png
 from stablenormal.io.atomic import atomic_path, write_bytes
 from stablenormal.io.choice import UNSAID, Choice
@@ -133,7 +133,7 @@ def read_normal_map(
     stored = read_stored_normals(path, frame, choice=choice)
     vectors = _masked(path, stored.vectors, mask)
     _check_finite(path, vectors)
-    length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    length = vector_length(vectors)
     valid = length >= NO_DIRECTION
     if any_length:
         _check_generated(path, length[valid])
@@ -215,7 +215,7 @@ def _to_tensor(path: Path, normals: npt.NDArray[np.float32]) -> Tensor:
         raise NormalMapError(f"{path}: expected normals (H, W, 3), got shape {normals.shape}; transpose them")
     vectors = channels_first(np.array(normals, dtype=np.float32))[None]  # (1, 3, H, W)
     _check_finite(path, vectors)
-    length = torch.linalg.vector_norm(vectors, dim=1)
+    length = vector_length(vectors)
     wrong = int(((length != 0) & ((length - 1).abs() > LENGTH_TOLERANCE)).sum())
     if wrong:
         raise NormalMapError(
@@ -353,6 +353,8 @@ def _recorded_rotation(path: Path, record: Mapping[str, str], frame: str) -> Ten
 
 
 def _check_finite(path: Path, vectors: Tensor) -> None:
+    if bool(torch.isfinite(vectors.sum())):  # which one broken value would spoil
+        return
     broken = int((~torch.isfinite(vectors)).any(dim=1).sum())
     if broken:
         raise NormalMapError(
