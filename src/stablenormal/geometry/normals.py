@@ -37,7 +37,7 @@ def unit_length(normals: Tensor, eps: float = 1e-6) -> Tensor:
     _check_shape(normals)
     length = vector_length(normals)  # (B, 1, H, W)
     directionless = length <= eps
-    return (normals / length.masked_fill(directionless, 1)).masked_fill(directionless, 0)
+    return (normals / length.masked_fill(directionless, 1)).masked_fill_(directionless, 0)
 
 
 def vector_length(vectors: Tensor) -> Tensor:

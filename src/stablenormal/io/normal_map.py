@@ -40,6 +40,9 @@ ROTATION_KEY = "stablenormal:camera_to_world"
 LENGTH_TOLERANCE = 1e-3
 """How far from one a vector to be written may be; more is a mistake of the caller, not rounding."""
 
+_ROWS = 128
+"""Rows of a large map that are worked on together: what fits the cache, not six copies of the whole."""
+
 NO_DIRECTION = 0.1
 """Shorter vectors are read as invalid: "no normal" painted as middle grey decodes to about 0.007."""
 
@@ -226,24 +229,29 @@ def _to_tensor(path: Path, normals: npt.NDArray[np.float32]) -> Tensor:
 
 def _exact_length(vectors: Tensor) -> Tensor:
     """Unit length to the last bit that float32 has, from what is within tolerance."""
-    return unit_length(vectors.double()).float()
+    exact = torch.empty_like(vectors)
+    for some, result in zip(vectors.split(_ROWS, dim=2), exact.split(_ROWS, dim=2), strict=True):
+        result.copy_(unit_length(some.double()))
+    return exact
 
 
 def _to_numpy(vectors: Tensor) -> npt.NDArray[np.float32]:
     return channels_last(vectors[0])
 
 
-def _codes(codes: Tensor) -> png.Pixels:
-    pixels: png.Pixels = channels_last(codes[0])
+def _codes(vectors: Tensor, encode: Callable[[Tensor], Tensor]) -> png.Pixels:
+    pixels: png.Pixels = np.concatenate(
+        [channels_last(encode(some)[0]) for some in vectors.split(_ROWS, dim=2)]
+    )
     return pixels
 
 
 def _write_png16(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
-    write_bytes(path, png.encode(_codes(encode_16bit(vectors)), record))
+    write_bytes(path, png.encode(_codes(vectors, encode_16bit), record))
 
 
 def _write_png8(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
-    write_bytes(path, png.encode(_codes(encode_8bit(vectors)), record))
+    write_bytes(path, png.encode(_codes(vectors, encode_8bit), record))
 
 
 def _write_exr(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
