@@ -410,6 +410,7 @@ def _gallery_item(run: _Run, result: FileResult) -> GalleryItem | None:
         height=height,
         note=" · ".join(notes),
         links={path.removeprefix(f"{result.name}_"): path for path in result.outputs},
+        full=next((path for path in result.outputs if path.endswith("_normal.png")), None),
     )
 
 

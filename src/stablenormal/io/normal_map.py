@@ -25,7 +25,14 @@ from torch import Tensor
 from stablenormal.errors import FrameError, ImageShapeError, NormalMapError, SettingError
 from stablenormal.geometry.frames import FRAMES, check_frame
 from stablenormal.geometry.layout import channels_first, channels_last
-from stablenormal.geometry.normals import convert_frame, dequantise, encode_8bit, encode_16bit, unit_length, vector_length
+from stablenormal.geometry.normals import (
+    convert_frame,
+    dequantise,
+    encode_8bit,
+    encode_16bit,
+    unit_length,
+    vector_length,
+)
 from stablenormal.io import exr, png
 from stablenormal.io.atomic import atomic_path, write_bytes
 from stablenormal.io.choice import UNSAID, Choice
