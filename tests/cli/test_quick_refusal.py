@@ -14,6 +14,7 @@ from stablenormal.data.readers.catalogue import READERS
 from stablenormal.data.synthetic.renderers import RENDERERS
 from stablenormal.evaluation.benchmarks import BENCHMARKS, DIODE_PARTS
 from stablenormal.evaluation.protocols import PROTOCOLS
+from stablenormal.io.mesh import MESH_SUFFIXES
 from stablenormal.io.prior_layout import LAYOUTS
 from stablenormal.models.released import GENERATIONS
 from stablenormal.training.parts.catalogue import PARTS
@@ -104,6 +105,7 @@ for words, told in {calls!r}:
         (choices.SURFACE_FORMATS, FORMATS),
         (choices.READERS, READERS),
         (choices.RENDERERS, RENDERERS),
+        ([f".{name}" for name in choices.MESH_FORMATS], MESH_SUFFIXES),
         (choices.TRAINED_PARTS, PARTS),
         (choices.GENERATIONS, GENERATIONS),
         (choices.SPACES, {space for layout in LAYOUTS.values() for space in layout.spaces}),

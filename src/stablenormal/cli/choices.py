@@ -24,6 +24,9 @@ SPACES = ("camera", "world")
 WONDER3D_SYSTEMS = ("front", "self")
 INTEGRATION_METHODS = ("bilateral", "poisson")
 SURFACE_FORMATS = ("exr", "npy", "png", "ply", "obj", "glb")
+MESH_FORMATS = ("glb", "obj", "ply")
+OTHER_MESHES = (".stl", ".off", ".gltf", ".fbx", ".dae", ".3mf", ".usd", ".usdz")
+"""Endings of mesh files that nobody means as the name of a folder; they are refused."""
 READERS = (
     "hypersim", "interiorverse", "vkitti", "sintel", "replica", "ken_burns", "objaverse", "folder", "shards",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from stablenormal.models.devices import DTYPES
 def convert(
     yoso: Annotated[str, typer.Option(help="Released YOSO: a hub id or a folder.")],
     refiner: Annotated[str, typer.Option(help="Released refiner: a hub id or a folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the model.")],
     base: Annotated[
         str | None, typer.Option(help="Where the autoencoder and text encoder are, if not in the other two.")
     ] = None,

@@ -5,9 +5,19 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from stablenormal.cli.choices import existing
+from stablenormal.cli.choices import MESH_FORMATS, existing, listed, one_of
 from stablenormal.cli.image_progress import loading
-from stablenormal.cli.options import Device, FilePart, Layer, Mode, Model, Offline, Seed
+from stablenormal.cli.options import (
+    Device,
+    FilePart,
+    Layer,
+    MeshOutput,
+    Mode,
+    Model,
+    Offline,
+    Seed,
+    mesh_path,
+)
 
 if TYPE_CHECKING:
     from stablenormal.sampling import modes
@@ -15,7 +25,16 @@ if TYPE_CHECKING:
 
 def mesh(
     photo: Annotated[Path, typer.Argument(help="The photograph.", callback=existing())],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The mesh: .glb, .obj or .ply.")],
+    output: MeshOutput,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            show_default="glb",
+            help=f"Kind of mesh: {listed(MESH_FORMATS)}.",
+            callback=one_of(MESH_FORMATS),
+        ),
+    ] = None,
     layer: Layer = None,
     part: FilePart = None,
     mask: Annotated[
@@ -40,6 +59,7 @@ def mesh(
     """Turn a photograph into a textured mesh, and a picture of it from seven sides."""
     from rich.console import Console
 
+    target = mesh_path(output, photo.stem, format, "glb")
     console = Console(stderr=True)
     with loading(console):
         from stablenormal.app.integrate import CameraChoice, photograph_to_mesh
@@ -48,7 +68,7 @@ def mesh(
     with console.status("Normals, depth, mesh"):
         report = photograph_to_mesh(
             photo,
-            output,
+            target,
             IntegrationSettings(k=k),
             CameraChoice(matrix=intrinsics, fov_deg=fov, orthographic=orthographic),
             mask=mask,

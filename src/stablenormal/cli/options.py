@@ -7,15 +7,46 @@ import typer
 
 from stablenormal.cli import choices
 from stablenormal.cli.choices import existing, one_of
+from stablenormal.errors import SettingError
 from stablenormal.io.map_formats import MAP_FORMATS
 from stablenormal.sampling.modes import MODES
 
 if TYPE_CHECKING:
     from stablenormal.app.model_settings import ModelSettings
 
+MESH_ENDINGS = tuple(f".{name}" for name in choices.MESH_FORMATS)
+
 MODEL_HELP = "'small', a model folder, or a hub id."
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the results.")]
+
+MeshOutput = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", help=f"Folder of the results; or the mesh in it, {choices.listed(MESH_ENDINGS)}."
+    ),
+]
+
+
+def mesh_path(output: Path, name: str, format: str | None, default: str) -> Path:
+    """The mesh file that a command writes.
+
+    Args:
+        output: what `-o` says: a folder, or a file by its ending.
+        name: of the mesh in a folder, without ending.
+        format: ending without its dot, if one was asked for.
+        default: otherwise.
+
+    Raises:
+        SettingError: if a file of another ending was named than asked for.
+    """
+    ending = output.suffix.lower()
+    if output.is_dir() or ending not in (*MESH_ENDINGS, *choices.OTHER_MESHES):
+        return output / f"{name}.{format or default}"
+    if format is not None and ending != f".{format}":
+        raise SettingError(f"--format: {format}, but -o names {output}; leave one of them out")
+    return output
+
 
 # How a model is run.
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]

@@ -18,7 +18,9 @@ _SIGNALLED = 128  # a shell's exit code for a process that a signal ended is thi
 def train(
     part: Annotated[str, typer.Argument(help=listed(TRAINED_PARTS), callback=one_of(TRAINED_PARTS, "part"))],
     config: Annotated[Path, typer.Argument(help="YAML file, as in configs/", callback=existing())],
-    out: Annotated[Path, typer.Option("-o", "--out", help="run folder; the same folder resumes")],
+    out: Annotated[
+        Path, typer.Option("-o", "--output", "--out", help="Folder of the run; the same folder resumes.")
+    ],
     stop_after: Annotated[
         int | None, typer.Option(help="stop with a checkpoint after this many steps in all")
     ] = None,
@@ -100,7 +102,7 @@ def _duration(seconds: float) -> str:
 
 
 def pack(
-    out: Annotated[Path, typer.Option("-o", "--out", help="target folder")],
+    out: Annotated[Path, typer.Option("-o", "--output", "--out", help="Folder of the arrays.")],
     count: Annotated[int, typer.Option(help="how many samples", min=1)],
     roots: Annotated[
         list[Path] | None, typer.Argument(metavar="ROOT...", help="folders of the set, one after another")

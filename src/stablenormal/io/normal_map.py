@@ -13,7 +13,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 FRAME_KEY = "stablenormal:frame"
 ROTATION_KEY = "stablenormal:camera_to_world"
+
+_OWN_RECORDS = frozenset([FRAME_KEY, ROTATION_KEY, "values", "shape", "type", "name", "view"])
+"""Written anew with every file: the frame, and what EXR and the JSON beside an NPY say of themselves."""
 
 LENGTH_TOLERANCE = 1e-3
 """How far from one a vector to be written may be; more is a mistake of the caller, not rounding."""
@@ -76,6 +79,12 @@ class NormalMap:
     """The frame that the file is in; `normals` are converted already."""
     valid: npt.NDArray[np.bool_]
     """(H, W)."""
+    format: str = "npy"
+    """Kind of the file, a name in `io.map_formats.MAP_FORMATS`."""
+    camera_to_world: npt.NDArray[np.float64] | None = None
+    """Rotation (3, 3) of the OpenGL camera, of a file in the frame `world`."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What else the file says, text by name."""
 
 
 def write_normal_map(
@@ -84,6 +93,7 @@ def write_normal_map(
     frame: str = "opengl",
     format: str = "png16",
     camera_to_world: npt.ArrayLike | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> None:
     """Write a normal map, completely or not at all, with its frame recorded in or beside it.
 
@@ -94,6 +104,7 @@ def write_normal_map(
         format: "png16", "png8", "exr" or "npy".
         camera_to_world: rotation (3, 3) of the OpenGL camera; needed by the frame `world`, an error with
             any other.
+        texts: what else the file shall say, such as `NormalMap.texts`.
 
     Raises:
         NormalMapError: if the shape is not (H, W, 3), or a vector is not finite or neither unit length nor
@@ -110,7 +121,7 @@ def write_normal_map(
     rotation = None if camera_to_world is None else np.asarray(camera_to_world, dtype=np.float64)
     turn = None if rotation is None else torch.from_numpy(rotation)
     converted = convert_frame(_to_tensor(path, normals), "opengl", frame, turn)
-    record = {FRAME_KEY: frame}
+    record = {**(texts or {}), FRAME_KEY: frame}
     if rotation is not None:
         record[ROTATION_KEY] = json.dumps(rotation.tolist())
     write(path, _exact_length(converted), record)
@@ -122,6 +133,7 @@ def read_normal_map(
     mask: npt.NDArray[np.bool_] | None = None,
     any_length: bool = False,
     choice: Choice = UNSAID,
+    camera_to_world: Tensor | None = None,
 ) -> NormalMap:
     """Read a normal map into the OpenGL camera frame.
 
@@ -132,6 +144,7 @@ def read_normal_map(
         mask: (H, W), False where whatever the file holds is no normal; None is everywhere valid.
         any_length: take vectors of other lengths too, as image generators write them, and normalise them.
         choice: which layer and part of an EXR; by default the one that is named after normals.
+        camera_to_world: rotation (3, 3) of the OpenGL camera, for files in the frame `world` without one.
 
     Raises:
         ImageShapeError: if the mask has another size.
@@ -140,7 +153,7 @@ def read_normal_map(
         FrameError: if the frame is missing, unknown, or contradicts the file.
     """
     path = Path(path)
-    stored = read_stored_normals(path, frame, choice=choice)
+    stored = read_stored_normals(path, frame, camera_to_world, choice)
     vectors = _masked(path, stored.vectors, mask)
     _check_finite(path, vectors)
     length = vector_length(vectors)
@@ -151,7 +164,15 @@ def read_normal_map(
         _check_length(path, length[valid], _READ_TOLERANCES[stored.bits])
     known = torch.where(valid, vectors, torch.zeros_like(vectors))
     normals = convert_frame(known, stored.frame, "opengl", stored.camera_to_world)
-    return NormalMap(_to_numpy(_exact_length(normals)), stored.frame, valid[0, 0].numpy())
+    turn = stored.camera_to_world
+    return NormalMap(
+        _to_numpy(_exact_length(normals)),
+        stored.frame,
+        valid[0, 0].numpy(),
+        f"png{stored.bits}" if path.suffix.lower() == ".png" else path.suffix.lower()[1:],
+        None if turn is None else turn.double().numpy(),
+        stored.texts,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +187,8 @@ class StoredNormals:
     """Rotation (3, 3) that the file records; only with the frame `world`."""
     bits: int
     """Per channel: 8, 16 or 32."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What else the file says, text by name."""
 
 
 def read_stored_normals(
@@ -196,7 +219,8 @@ def read_stored_normals(
     declared = _declared_frame(path, record, frame)
     if declared != "world" or camera_to_world is None:
         camera_to_world = _recorded_rotation(path, record, declared)
-    return StoredNormals(vectors, declared, camera_to_world, bits)
+    others = {name: text for name, text in record.items() if name not in _OWN_RECORDS}
+    return StoredNormals(vectors, declared, camera_to_world, bits, others)
 
 
 def _masked(path: Path, vectors: Tensor, mask: npt.NDArray[np.bool_] | None) -> Tensor:
@@ -237,9 +261,13 @@ def _to_tensor(path: Path, normals: npt.NDArray[np.float32]) -> Tensor:
 def _exact_length(vectors: Tensor) -> Tensor:
     """Unit length to the last bit that float32 has, from what is within tolerance."""
     exact = torch.empty_like(vectors)
-    for some, result in zip(vectors.split(_ROWS, dim=2), exact.split(_ROWS, dim=2), strict=True):
+    for some, result in zip(_by_rows(vectors), _by_rows(exact), strict=True):
         result.copy_(unit_length(some.double()))
     return exact
+
+
+def _by_rows(vectors: Tensor) -> list[Tensor]:
+    return [vectors[:, :, first : first + _ROWS] for first in range(0, vectors.shape[2], _ROWS)]
 
 
 def _to_numpy(vectors: Tensor) -> npt.NDArray[np.float32]:
@@ -247,9 +275,7 @@ def _to_numpy(vectors: Tensor) -> npt.NDArray[np.float32]:
 
 
 def _codes(vectors: Tensor, encode: Callable[[Tensor], Tensor]) -> png.Pixels:
-    pixels: png.Pixels = np.concatenate(
-        [channels_last(encode(some)[0]) for some in vectors.split(_ROWS, dim=2)]
-    )
+    pixels: png.Pixels = np.concatenate([channels_last(encode(some)[0]) for some in _by_rows(vectors)])
     return pixels
 
 
