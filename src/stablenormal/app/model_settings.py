@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablenormal.errors import SettingError
 from stablenormal.models.devices import DEVICES, DTYPES
@@ -109,8 +109,18 @@ class ModelSettings(LoadSettings):
         }
 
 
-def load_estimator(settings: ModelSettings) -> "tuple[Callable[[Tensor, int], Tensor], str]":
-    """A model as a function of image and seed, and the hash of its weights.
+class Estimator(NamedTuple):
+    """A model as it is measured."""
+
+    estimate: "Callable[[Tensor, int], Tensor]"
+    """From an image (3, H, W) and a seed to normals (3, H, W)."""
+    weight_hash: str
+    same_for_every_seed: str | None
+    """Why nothing is random, in one line; None where a seed counts."""
+
+
+def load_estimator(settings: ModelSettings) -> Estimator:
+    """A model as a function of image and seed.
 
     Member k of an ensemble has the seed `seed + k`.
 
@@ -122,4 +132,14 @@ def load_estimator(settings: ModelSettings) -> "tuple[Callable[[Tensor, int], Te
     def estimate(image: "Tensor", seed: int) -> "Tensor":
         return pipeline([image], seed=seed, **settings.call).normals[0]
 
-    return estimate, pipeline.weight_hash
+    start = pipeline.spec.start
+    same = None
+    if settings.mode == "turbo" and start != "noise":
+        same = (
+            f"turbo mode of this model starts from {_STARTS[start]}, which no seed changes: every seed gives "
+            "the same normals; use full mode for the spread of the refinement"
+        )
+    return Estimator(estimate, pipeline.weight_hash, same)
+
+
+_STARTS = {"zeros": "zeros", "image_latent": "the image's own latent"}

@@ -10,6 +10,9 @@ from stablenormal.cli.choices import existing, one_of
 from stablenormal.cli.image_progress import image_progress, loading
 from stablenormal.io.map_formats import MAP_FORMATS
 
+DEFAULT_MODEL = "small"
+"""What is scored where neither a model nor predictions are given, as in `variance`."""
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,7 +27,10 @@ def evaluate(
     ],
     root: Annotated[Path, typer.Option(help="Folder of the set.", callback=existing("folder"))],
     output: options.Output,
-    model: Annotated[str | None, typer.Option(show_default=False, help=options.MODEL_HELP)] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(show_default="small, without --predictions", help=options.MODEL_HELP),
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -73,11 +79,13 @@ def evaluate(
 
     from stablenormal.errors import DataError, SettingError
 
+    if model is None and predictions is None:
+        model = DEFAULT_MODEL
     if model is None and (unused := options.given(context, *options.MODEL_OPTIONS)):
         raise SettingError(f"--{unused[0].replace('_', '-')} is for --model; leave it out with --predictions")
     if predictions is not None and not predictions.is_dir():
         raise DataError(f"--predictions: {predictions}: no such folder; check the path")
-    estimator = None if model is None else options.model_settings(context)
+    estimator = None if model is None else options.model_settings(context, model)
     console = Console(stderr=True)
     with loading(console):
         from stablenormal.app.evaluate import EvaluateSettings
@@ -103,22 +111,21 @@ def evaluate(
 
 def _show(console: "Console", report: "EvaluateReport") -> None:
     """The summary table, warnings, and where everything is."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     from stablenormal.app.evaluate import METRIC_NAMES, summary_rows
+    from stablenormal.cli.tables import Column, show_table
 
-    screen = Console(soft_wrap=False)
+    screen = Console()
     summary = report.summary
     rows = summary_rows(summary)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for row in rows:
-        table.add_column(row[0], justify="right")
-    for place, name in enumerate(("pixels", *METRIC_NAMES), start=1):
-        table.add_row(name, *(row[place] for row in rows))
-    screen.print(table)
+    show_table(
+        [Column(""), *(Column(row[0], right=True) for row in rows)],
+        [
+            (name, *(row[place] for row in rows))
+            for place, name in enumerate(("pixels", *METRIC_NAMES), start=1)
+        ],
+    )
     screen.print(
         f"protocol {summary.protocol}, {summary.images} images in {report.seconds:.1f} s; degrees, and "
         "shares in %",

@@ -138,11 +138,17 @@ def model_options(context: typer.Context) -> dict[str, Any]:
     return {name: context.params[name] for name in ("model", *MODEL_OPTIONS)}
 
 
-def model_settings(context: typer.Context) -> "ModelSettings":
-    """The settings of the model that a command runs."""
+def model_settings(context: typer.Context, model: str | None = None) -> "ModelSettings":
+    """The settings of the model that a command runs.
+
+    Args:
+        context: of the command.
+        model: in place of its own option.
+    """
     from stablenormal.app.model_settings import ModelSettings
 
-    return ModelSettings(**model_options(context))  # which checks them
+    given = model_options(context)
+    return ModelSettings(**given if model is None else {**given, "model": model})  # which checks them
 
 
 def given(context: typer.Context, *names: str) -> list[str]:

@@ -11,6 +11,8 @@ from stablenormal.cli.image_progress import image_progress, loading
 from stablenormal.io.image_files import list_images
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stablenormal.app.variance import VarianceReport
 
 
@@ -71,25 +73,19 @@ def variance(
     )
     with image_progress(console, "Seeds") as (start, advance):
         report = run(output, settings, on_start=start, on_image=lambda result: advance())
-    _show(report, seeds)
+    _show(console, report, seeds)
 
 
-def _show(report: "VarianceReport", seeds: int) -> None:
+def _show(console: "Console", report: "VarianceReport", seeds: int) -> None:
     """The summary table, the paper's number, and where everything is."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     from stablenormal.app.variance import summary_rows
+    from stablenormal.cli.tables import Column, show_table
 
-    screen = Console(soft_wrap=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("spread in degrees", overflow="fold")
-    for name in ("pixels", "mean", "95th percentile"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in summary_rows(report.summary):
-        table.add_row(*row)
-    screen.print(table)
+    screen = Console()
+    numbers = (Column(name, right=True) for name in ("pixels", "mean", "95th percentile"))
+    show_table([Column("spread in degrees"), *numbers], summary_rows(report.summary))
     screen.print(f"{seeds} seeds, {report.summary.images} images in {report.seconds:.1f} s", highlight=False)
     if report.summary.error_variance is not None:
         screen.print(
@@ -98,5 +94,7 @@ def _show(report: "VarianceReport", seeds: int) -> None:
         )
     if report.page_problem is not None:
         screen.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     for label, path in (("page:  ", report.page), ("record:", report.record), ("images:", report.table)):
         screen.print(f"{label} {path}", markup=False, highlight=False, soft_wrap=True)
