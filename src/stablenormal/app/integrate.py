@@ -295,7 +295,8 @@ def photograph_to_mesh(
         seed=seed,
     )
     normals = channels_last(predicted.normals[0])  # (H, W, 3)
-    result = integrate_normals(normals, intrinsics, valid, settings, photograph=rgb)
+    guide = rgb if valid.all() else None  # a cut-out brings its outline; inside, edges are often patterns
+    result = integrate_normals(normals, intrinsics, valid, settings, photograph=guide)
     mesh = relief_mesh(result, normals, intrinsics, far)
     with folder.writing([*planned, turntable]):
         files = write_mesh(output, mesh, photograph.rgb)

@@ -27,7 +27,7 @@ JUMP_SLOPES = 3.0
 
 STEEPEST_PX = 12.0
 """An edge that gains more pixels of depth than this is cut whatever the normals say: it is seen at less than
-five degrees, where half a degree of error moves the next vertex by a tenth of the depth gained so far."""
+five degrees, where half a degree of error changes the gain by a tenth."""
 
 FAR = 2.5
 """Default of the farthest depth, as a multiple of the median: rooms end at two medians, but a ground that
