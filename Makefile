@@ -1,5 +1,6 @@
 # make run    environment, then normals of the bundled photographs (or INPUT=path) in out/
 # make test   environment, then every check that the project has
+# make docs   environment, then the manual in docs/_build/html
 # make clean  remove what the two made
 
 PYTHON ?= python3
@@ -12,12 +13,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Libraries of the operating system that the tests need: OpenGL without a screen for the renderer, a browser for the page.
 APT := libegl1 libgl1 libgl1-mesa-dri libegl-mesa0 libgles2 chromium fonts-dejavu-core
 
-.PHONY: run test environment check-style check-types check-rooms check-tests check-docs system-libraries clean
+.PHONY: run test docs environment check-style check-types check-rooms check-tests system-libraries clean
 
 run: $(VENV)/.installed
 	$(BIN)/stablenormal predict $(INPUT) -o $(OUT) --mode $(MODE)
 
-test: system-libraries check-style check-types check-rooms check-tests check-docs
+test: system-libraries check-style check-types check-rooms check-tests
 	@echo "make test: all checks passed"
 
 environment: $(VENV)/.installed-for-tests
@@ -52,8 +53,9 @@ check-rooms: environment
 check-tests: environment system-libraries
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-check-docs: environment
+docs: environment
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "make docs: open docs/_build/html/index.html"
 
 system-libraries:
 	@command -v apt-get >/dev/null || { echo "make test: no apt-get here; the tests of the renderer and the page need: $(APT)"; exit 0; }; \
@@ -69,4 +71,4 @@ system-libraries:
 	    || echo "make test: $$package cannot be installed; the tests that need it are skipped"; done
 
 clean:
-	rm -rf $(VENV) $(OUT) docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OUT) docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

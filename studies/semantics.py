@@ -25,7 +25,6 @@ import torch
 
 from runs.evidence import parse, write_record
 from stablenormal.io.interruption import Interruption
-from stablenormal.models.architecture import SMALL
 from stablenormal.models.building import build_injector, build_semantic_encoder
 from stablenormal.models.loading import save_components, weight_hash
 from stablenormal.pipelines.stable_normal import StableNormal
@@ -34,6 +33,7 @@ from stablenormal.training.parts.catalogue import settings_class
 from stablenormal.training.run import train
 from stablenormal.training.settings import Stage
 from studies.claims.networks import rival_components
+from studies.claims.plan import STUDIED
 
 MUON: dict[str, Any] = {"optimiser": "muon", "muon_learning_rate": 0.02}
 REFINER: dict[str, Any] = {
@@ -148,11 +148,11 @@ def _fresh_base(options: argparse.Namespace) -> Path:
         return folder
     components = StableNormal.from_pretrained(options.base, device="cpu", dtype="float32").components
     torch.manual_seed(_SEED)
-    encoder = build_semantic_encoder(SMALL.semantic, components.spec.semantic_input_size)
+    encoder = build_semantic_encoder(STUDIED.semantic, components.spec.semantic_input_size)
     quieten_semantic_encoder(encoder)
     components.semantic_encoder, components.feature_upsampler = encoder, None
     components.refiner.injector = build_injector(
-        components.refiner.unet, components.spec, encoder.channels, SMALL.injector_channels
+        components.refiner.unet, components.spec, encoder.channels, STUDIED.injector_channels
     )
     return save_components(components, folder, torch.float32)
 
@@ -162,7 +162,7 @@ def _with_fresh_refiner(base: Path, folder: Path) -> Path:
     if folder.exists():
         return folder
     components = StableNormal.from_pretrained(base, device="cpu", dtype="float32").components
-    components.refiner = rival_components(components, SMALL, "guided", _SEED).refiner
+    components.refiner = rival_components(components, STUDIED, "guided", _SEED).refiner
     components.spec = replace(components.spec, t_plus=401, steps=10)
     return save_components(components, folder, torch.float32)
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stablenormal.applications.multi_view_prior import normal_prior_loss
+    from stablenormal.applications.normal_integration import integrate_normals
+    from stablenormal.applications.quick import enhance, mesh
     from stablenormal.errors import StableNormalError
     from stablenormal.geometry.camera import Intrinsics
+    from stablenormal.geometry.normal_map import NormalMap
     from stablenormal.geometry.normals import angular_error_deg, convert_frame
     from stablenormal.io.image import Photograph, read_image
-    from stablenormal.io.normal_map import NormalMap, read_normal_map, write_normal_map
+    from stablenormal.io.normal_map import read_normal_map, write_normal_map
     from stablenormal.pipelines import NormalsOutput, StableNormal
     from stablenormal.pipelines.quick import predict
 
@@ -28,6 +31,9 @@ __all__ = [
     "__version__",
     "angular_error_deg",
     "convert_frame",
+    "enhance",
+    "integrate_normals",
+    "mesh",
     "normal_prior_loss",
     "predict",
     "read_image",
@@ -37,13 +43,16 @@ __all__ = [
 
 _HOMES = {
     "Intrinsics": "stablenormal.geometry.camera",
-    "NormalMap": "stablenormal.io.normal_map",
+    "NormalMap": "stablenormal.geometry.normal_map",
     "NormalsOutput": "stablenormal.pipelines",
     "Photograph": "stablenormal.io.image",
     "StableNormal": "stablenormal.pipelines",
     "StableNormalError": "stablenormal.errors",
     "angular_error_deg": "stablenormal.geometry.normals",
     "convert_frame": "stablenormal.geometry.normals",
+    "enhance": "stablenormal.applications.quick",
+    "integrate_normals": "stablenormal.applications.normal_integration",
+    "mesh": "stablenormal.applications.quick",
     "normal_prior_loss": "stablenormal.applications.multi_view_prior",
     "predict": "stablenormal.pipelines.quick",
     "read_image": "stablenormal.io.image",

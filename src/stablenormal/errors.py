@@ -12,8 +12,30 @@ StableNormalError
 ├── DataError               a training sample, shard or data set that is broken (ValueError)
 └── SceneError              posed photographs that are broken or do not fit     (ValueError)
 
-A message is one line: which file or argument, what is wrong with it, what to do.
+A message is one line: which file or argument, what is wrong with it, what to do. It calls an argument by
+`argument`, so that a program in front of the library can have it called as its own users do.
 """
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_spelling: Callable[[str], str] = "`{}`".format
+
+
+def argument(name: str) -> str:
+    """An argument's name as messages write it: in backticks, unless `arguments_spelled` says otherwise."""
+    return _spelling(name)
+
+
+@contextmanager
+def arguments_spelled(spelling: Callable[[str], str]) -> Iterator[None]:
+    """While the block runs, messages write arguments in the way of a program that runs the library."""
+    global _spelling
+    before, _spelling = _spelling, spelling
+    try:
+        yield
+    finally:
+        _spelling = before
 
 
 class StableNormalError(Exception):

@@ -151,7 +151,8 @@ def _summary(
         for name in measurements
     }
     return {
-        "command": "python -m studies.claims OUT --corpus PACKED --heldout PACKED --pairs DIR --docs docs",
+        "command": "python -m studies.claims OUT --model SMALL --corpus PACKED --heldout PACKED --pairs DIR "
+        "--docs docs",
         "commits": sorted({run["commit"] for run in every_run}),
         "settings": {key: every_run[0]["settings"][key] for key in shared} if every_run else {},
         "runs": {"measured": len(every_run), "planned": _planned(every_run)},

@@ -3,12 +3,50 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stablenormal.models.architecture import (
+    TOY,
+    Architecture,
+    AutoencoderShape,
+    DenoiserShape,
+    SemanticShape,
+)
 from studies.claims.statistics import Claim, Comparison
 
 LAMBDAS = (0.0, 0.2, 0.4, 0.6, 1.0)
 LEVELS = (1, 101, 201, 401, 601, 801)
 STEPS = (1, 2, 5, 10, 20)
 PAPER_LAMBDA, PAPER_LEVEL, PAPER_STEPS = 0.4, 401, 10
+
+_DENOISER = DenoiserShape(
+    block_out_channels=(64, 96, 160),
+    cross_attention=(False, False, True),
+    attention_heads=(2, 3, 5),
+    layers_per_block=1,
+    cross_attention_dim=64,
+    norm_groups=16,
+    text_tokens=2,
+    rgb_embedding_channels=(1,),
+)
+
+STUDIED = Architecture(
+    autoencoder=AutoencoderShape(
+        latent_channels=16,
+        patch=4,
+        block_out_channels=(64, 96),
+        layers_per_block=1,
+        mid_attention=False,
+        norm_groups=2,
+        scaling_factor=1.0,
+    ),
+    yoso=_DENOISER,
+    refiner=_DENOISER,
+    semantic=SemanticShape(width=192, depth=6, heads=3, patch_size=14, position_size=224),
+)
+"""Shapes of the published study's networks: those of `small` when it ran, whatever `small` has since. Its
+frozen parts came from the weights of that time, src/stablenormal/weights/small in commit 3a09254."""
+
+ARCHITECTURES = {"small": STUDIED, "toy": TOY}
+"""Of the fresh networks, by the name of the model that gives the frozen parts."""
 
 
 @dataclass(frozen=True)

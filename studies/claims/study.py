@@ -42,7 +42,6 @@ from stablenormal.errors import DataError
 from stablenormal.evaluation.pairs import Pair, read_pairs
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.interruption import Interruption
-from stablenormal.models.architecture import SMALL, TOY
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.spec import Start
 from stablenormal.pipelines.noise import NoiseSource
@@ -59,11 +58,10 @@ from stablenormal.training.settings_file import write_settings
 from studies.claims import page
 from studies.claims.measuring import Measuring, measuring
 from studies.claims.networks import rival_components
-from studies.claims.plan import BUDGETS, NETWORKS, ROWS, Budget, Network, Row
+from studies.claims.plan import ARCHITECTURES, BUDGETS, NETWORKS, ROWS, Budget, Network, Row
 from studies.claims.rivals import RIVALS, Rival
 from studies.claims.training import rival_training
 
-ARCHITECTURES = {"small": SMALL, "toy": TOY}
 OPTIMISER: dict[str, Any] = {"optimiser": "muon", "learning_rate": 3e-3, "muon_learning_rate": 0.02}
 LOG = logging.getLogger("study")
 
@@ -114,6 +112,12 @@ class Study:
         if self.base.spec.name not in ARCHITECTURES:
             raise DataError(f"{options.model}: give a model named {' or '.join(ARCHITECTURES)}")
         self.architecture = ARCHITECTURES[self.base.spec.name]
+        if self.base.condition_channels != self.architecture.condition_channels:
+            raise DataError(
+                f"{options.model}: photographs become {self.base.condition_channels} channels, those of the "
+                f"study {self.architecture.condition_channels}; take src/stablenormal/weights/small "
+                "from commit 3a09254"
+            )
         self.corpus, self.heldout = open_corpus(options.corpus), open_corpus(options.heldout)
         self.corpus_folders = (str(options.corpus), str(options.heldout))
         self.pairs: list[Pair] = list(read_pairs(options.pairs)) if options.pairs else []
@@ -363,15 +367,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--heldout", type=Path, help="packed corpus of other scenes")
     parser.add_argument("--pairs", type=Path, help="NAME_rgb.jpg beside NAME_normal.png; measured only")
     parser.add_argument("--budget", choices=list(BUDGETS), default="small")
-    parser.add_argument("--model", default="small", help="gives the frozen autoencoder and semantic encoder")
+    parser.add_argument("--model", help="gives the frozen autoencoder and encoders; see plan.STUDIED")
     parser.add_argument("--docs", type=Path, help="folder in which claims.md and its pictures are written")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 takes all")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds of this process; all by default")
     parser.add_argument("--page-only", action="store_true", help="write the page of what is there")
     options = parse(parser, arguments, unless="page_only")
     options.records = options.records or options.out
-    if not options.page_only and (options.corpus is None or options.heldout is None):
-        parser.error("--corpus and --heldout are needed")
+    if not options.page_only and None in (options.corpus, options.heldout, options.model):
+        parser.error("--corpus, --heldout and --model are needed")
     if not options.page_only and options.records.is_file():
         parser.error(f"{options.records}: an archive takes no new results; unpack it, or add --page-only")
     return options

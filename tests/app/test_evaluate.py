@@ -87,8 +87,8 @@ def test_worst_and_best_are_chosen(tmp_path: Path) -> None:
 def test_the_wrong_frame_is_a_warning_on_the_page(tmp_path: Path) -> None:
     report = evaluate(tmp_path, replace(SETTINGS, frame="dsine"))
     (warning,) = report.warnings
-    assert "--frame opengl" in warning
-    assert "--frame opengl" in report.page.read_text(encoding="utf-8")
+    assert "`frame` opengl" in warning
+    assert "`frame` opengl" in report.page.read_text(encoding="utf-8")
     assert json.loads(report.record.read_text(encoding="utf-8"))["warnings"] == [warning]
 
 

@@ -86,7 +86,7 @@ def test_files_are_in_the_frame_that_was_asked_for(
     other = np.load(tmp_path / frame / "a_normal.npy")
     expected = convert_frame(torch.from_numpy(opengl).permute(2, 0, 1)[None], "opengl", frame)
     assert np.abs(other - expected[0].permute(1, 2, 0).numpy()).max() < 1e-6
-    assert read_normal_map(tmp_path / frame / "a_normal.npy").frame == frame
+    assert read_normal_map(tmp_path / frame / "a_normal.npy").stored_frame == frame
 
 
 def test_every_network_option_changes_the_result(

@@ -57,7 +57,7 @@ def test_frame_mask_and_size_stay(
     code, files, _ = command(pair[0], "--image", pair[1], "-o", tmp_path / "out", "--format", format)
     assert code == 0
     found = read_normal_map(files[0])
-    assert found.frame == "directx"
+    assert found.stored_frame == "directx"
     assert np.array_equal(found.valid, (ball() != 0).any(axis=-1))
 
 

@@ -84,7 +84,7 @@ def test_priors_of_a_scene(
     assert code == 0, err
     assert printed.strip() == str(out / "run.json")
     found = read_normal_map(out / "normals/3_normal.png")
-    assert found.frame == "world"
+    assert found.stored_frame == "world"
     assert np.array_equal(found.valid, read_normal_map(scene / "normals/3_normal.png").valid)
     assert (out / "masks/3_mask.png").is_file() and (out / "confidence/3_confidence.png").is_file()
     score = json.loads((out / "consistency.json").read_text())
@@ -102,7 +102,7 @@ def test_priors_of_a_scene(
     code, _, err = run(capsys, *words, "--space", "camera", "--skip-existing")
     assert code == 0, err
     assert err.count("computed again, as its earlier result is of another space") == 6
-    assert read_normal_map(out / "normals/3_normal.png").frame != "world"
+    assert read_normal_map(out / "normals/3_normal.png").stored_frame != "world"
 
 
 @pytest.mark.parametrize("layout", ["2dgs", "nerfstudio", "dn-splatter"])

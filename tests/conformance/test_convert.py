@@ -60,11 +60,11 @@ def test_opens_no_socket_offline(repositories, tmp_path, monkeypatch):
 
 @one_recording
 def test_remote_code_needs_the_flag(repositories, tmp_path):
-    with pytest.raises(ModelError, match=r"standin_\w+\.py: .*trust-remote-code"):
+    with pytest.raises(ModelError, match=r"standin_\w+\.py: .*trust_remote_code"):
         convert(repositories, tmp_path / "joined", trust_remote_code=False)
     assert not (tmp_path / "joined").exists()
     convert(repositories, tmp_path / "joined")
-    with pytest.raises(ModelError, match="trust-remote-code"):
+    with pytest.raises(ModelError, match="trust_remote_code"):
         load_components(tmp_path / "joined")
 
 
@@ -81,14 +81,14 @@ def test_wrong_keys_are_named(repositories, tmp_path):
 @one_recording
 def test_a_missing_part_points_at_base(repositories, tmp_path):
     (repositories[1] / "vae").rename(tmp_path / "vae")
-    with pytest.raises(ModelError, match=r"vae: .*--base"):
+    with pytest.raises(ModelError, match=r"vae: .*`base`"):
         convert(repositories, tmp_path / "joined")
     convert(repositories, tmp_path / "joined", base=str(tmp_path))
 
 
 def test_unknown_generation(recording, repositories, tmp_path):
     yoso = repositories[0].rename(tmp_path / "mine")
-    with pytest.raises(ModelError, match="--generation"):
+    with pytest.raises(ModelError, match="`generation`"):
         convert((yoso, repositories[1]), tmp_path / "joined")
     with pytest.raises(SettingError, match=r"before-v1\.5"):
         convert((yoso, repositories[1]), tmp_path / "joined", generation="v9")

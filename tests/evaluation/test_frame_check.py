@@ -28,7 +28,7 @@ def test_the_right_frame_is_named(truth, declared, actual) -> None:
         assert warning is None
     else:
         assert f"read as frame {declared}" in warning
-        assert f"as {actual} they" in warning and f"--frame {actual}" in warning
+        assert f"as {actual} they" in warning and f"`frame` {actual}" in warning
     assert check.mean_errors()[actual] == pytest.approx(0, abs=1e-3)
     assert len(check.mean_errors()) == 8
 

@@ -168,4 +168,4 @@ def test_the_summary_carries_the_frame_warning():
     evaluator = Evaluator(PROTOCOLS["dsine"], "directx")
     for pair, prediction in _random_pairs():
         evaluator.add(pair, prediction * torch.tensor([1.0, -1.0, 1.0])[:, None, None])
-    assert "--frame opengl" in evaluator.summary().frame_warning
+    assert "`frame` opengl" in evaluator.summary().frame_warning

@@ -78,7 +78,7 @@ class TestExr:
 
     @pytest.mark.parametrize(
         ("choice", "message"),
-        [(Choice(), "2 pictures .* left; part right; choose one with --layer or --part"),
+        [(Choice(), "2 pictures .* left; part right; choose one with `layer` or `part`"),
          (Choice(part="middle"), "no such layer or part, but part left; part right")],
     )  # fmt: skip
     def test_what_nobody_can_guess_is_asked(self, tmp_path: Path, choice: Choice, message: str) -> None:
@@ -120,7 +120,7 @@ class TestExr:
 class TestTiff:
     def test_pages_are_asked_and_overviews_are_not(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "two.tif", np.stack([255 - PICTURE, PICTURE]), photometric="rgb")
-        with pytest.raises(ImageReadError, match="2 pages; choose one with --part 1 to --part 2"):
+        with pytest.raises(ImageReadError, match="2 pages; choose one with `part` 1 to 2"):
             decode(tmp_path / "two.tif")
         assert off(tmp_path / "two.tif", part="2") < 1e-6
         with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
@@ -191,5 +191,5 @@ def test_frames_of_an_animation(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert decode(tmp_path / "a.gif").rgb.mean() < 0.1
     assert "2 frames, read the first" in caplog.text
     assert decode(tmp_path / "a.gif", Choice(part="2")).rgb.mean() > 0.7
-    with pytest.raises(ImageReadError, match="--part 1 to --part 2"):
+    with pytest.raises(ImageReadError, match="`part` 1 to 2"):
         decode(tmp_path / "a.gif", Choice(part="3"))

@@ -48,7 +48,7 @@ class TestRoundTrip:
         self, tmp_path: Path, normals: Any, format: str, bound_deg: float, frame: str
     ) -> None:
         back = read_normal_map(write(tmp_path, normals, format, frame))
-        assert back.frame == frame
+        assert back.stored_frame == frame
         assert back.normals.dtype == np.float32 and back.normals.shape == normals.shape
         assert np.array_equal(back.valid, (normals != 0).any(2))
         assert (back.normals[~back.valid] == 0).all()
@@ -179,7 +179,7 @@ class TestReading:
         ):
             read_normal_map(path)
         back = read_normal_map(path, frame="opencv")
-        assert back.frame == "opencv"
+        assert back.stored_frame == "opencv"
         assert np.abs(back.normals - normals * [1, -1, -1]).max() < 1e-6
 
     def test_a_file_with_an_unknown_frame(self, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ class TestReading:
 
     def test_a_frame_that_contradicts_the_file(self, tmp_path: Path, normals: Any) -> None:
         path = write(tmp_path, normals, "exr", "dsine")
-        assert read_normal_map(path, frame="dsine").frame == "dsine"
+        assert read_normal_map(path, frame="dsine").stored_frame == "dsine"
         with pytest.raises(FrameError, match="records frame 'dsine', not 'opengl'"):
             read_normal_map(path, frame="opengl")
 

@@ -23,7 +23,7 @@ def test_a_result_replaces_an_earlier_one_of_ours(tmp_path: Path) -> None:
 
 def test_a_file_of_somebody_else_stays(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("theirs")
-    with pytest.raises(OutputError, match=r"a\.txt: was not made by this program.*--output"):
+    with pytest.raises(OutputError, match=r"a\.txt: was not made by this program.*`output`"):
         write(OutputFolder(tmp_path), "a.txt")
     assert (tmp_path / "a.txt").read_text() == "theirs"
 
@@ -40,8 +40,8 @@ def test_an_input_stays_even_if_it_is_ours(tmp_path: Path, link: bool) -> None:
     path = write(OutputFolder(tmp_path / "out"), "a.txt")
     read = tmp_path / "other name"
     read.symlink_to(path)
-    with pytest.raises(OutputError, match="is an input of this run.*--out "):
-        write(OutputFolder(tmp_path / "out", [read if link else path, None], option="--out"), "a.txt", "new")
+    with pytest.raises(OutputError, match="is an input of this run.*`out` "):
+        write(OutputFolder(tmp_path / "out", [read if link else path, None], chosen_by="out"), "a.txt", "new")
     assert path.read_text() == "ours"
 
 
@@ -108,6 +108,6 @@ def test_finding_out_whether_it_can_be_written_leaves_nothing(tmp_path: Path) ->
 def test_a_folder_that_is_read_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "model/unet").mkdir(parents=True)
     for place in (tmp_path / "model", tmp_path):
-        with pytest.raises(OutputError, match="would replace .* is read; give --output"):
+        with pytest.raises(OutputError, match="would replace .* is read; give `output`"):
             refuse_replacing(place, [tmp_path / "model"])
     refuse_replacing(tmp_path / "model/new", [tmp_path / "model"])

@@ -48,7 +48,7 @@ def written(folder: Path, layout: str, space: str) -> Path:
 @pytest.mark.parametrize("space", ["camera", "world"])
 def test_plain_maps_know_their_frame(tmp_path: Path, space: str) -> None:
     found = read_normal_map(written(tmp_path, "plain", space))
-    assert found.frame == {"camera": "opengl", "world": "world"}[space]
+    assert found.stored_frame == {"camera": "opengl", "world": "world"}[space]
     assert np.allclose(found.normals, normals(), atol=2e-4)
 
 

@@ -28,7 +28,9 @@ class TestShapes:
         encoded = model.encode_image(image)
         assert encoded.latent.shape == (2, 4, 4, 6)
         assert encoded.condition.shape == (2, 8, 4, 6)
-        assert [tuple(guide.shape) for guide in encoded.guides] == [(2, 4, 16, 24), (2, 8, 8, 12)]
+        assert [tuple(guide.shape) for guide in encoded.guides] == [
+            (2, 4, 16, 24), (2, 8, 8, 12), (2, 8, 4, 6)
+        ]  # fmt: skip
         assert encoded.semantic.shape == (2, 12, 2, 3)  # patches of 14 px, the nearest whole numbers
 
     def test_sides_that_do_not_divide_are_refused(self, model):
@@ -62,7 +64,7 @@ class TestGuides:
         plain = decode(model.autoencoder, encoded.latent)
         torch.testing.assert_close(decode(model.autoencoder, encoded.latent, encoded.guides), plain)
 
-    @pytest.mark.parametrize("which", [0, 1])
+    @pytest.mark.parametrize("which", [0, 1, 2])
     def test_each_guide_changes_what_is_decoded(self, model, image, which):
         encoded = model.encode_image(image)
         guides = [torch.zeros_like(guide) for guide in encoded.guides]
@@ -72,7 +74,7 @@ class TestGuides:
 
     def test_a_missing_guide_is_refused(self, model, image):
         encoded = model.encode_image(image)
-        with pytest.raises(ImageShapeError, match="1 guides for 2"):
+        with pytest.raises(ImageShapeError, match="1 guides for 3"):
             decode(model.autoencoder, encoded.latent, encoded.guides[:1])
 
 
@@ -110,7 +112,7 @@ class TestInAModel:
     def test_a_decoder_of_other_channels_is_refused(self, model, tmp_path):
         shape = replace(TOY_WITH_TOKENS.autoencoder, block_out_channels=(4, 8, 8))
         model.autoencoder = build_autoencoder(shape)
-        with pytest.raises(ModelError, match=r"\[4, 8\] channels, the autoencoder has \[8, 8\]"):
+        with pytest.raises(ModelError, match=r"\[4, 8, 8\] channels, the autoencoder has \[8, 8, 8\]"):
             check_fit(model, tmp_path)
 
     def test_an_unknown_kind_of_encoder_is_refused(self, model, tmp_path):

@@ -41,7 +41,7 @@ class TestFiles:
     def test_the_ending_says_the_format(self, vectors, ending, tmp_path):
         path = of(vectors).save(tmp_path / f"normals{ending}", frame="directx")
         found = read_normal_map(path)
-        assert found.frame == "directx"
+        assert found.stored_frame == "directx"
         assert np.abs(found.normals - of(vectors).numpy()).max() < 1e-4
 
     def test_eight_bits_where_asked(self, vectors, tmp_path):

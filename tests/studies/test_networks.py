@@ -3,9 +3,10 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from stablenormal.errors import SettingError
-from stablenormal.models.architecture import SD21, SMALL, SMALL_SPEC, TOY
+from stablenormal.models.architecture import SD21, SMALL_SPEC, TOY
 from stablenormal.models.building import build_components, build_unet
 from studies.claims.networks import ConcatenatingDenoiser, build_concatenating_denoiser
+from studies.claims.plan import STUDIED
 
 
 class TestConcatenatingDenoiser:
@@ -31,7 +32,7 @@ class TestConcatenatingDenoiser:
         with pytest.raises(SettingError, match="expected 4"):
             ConcatenatingDenoiser(unet, torch.zeros(1, 2, 8))
 
-    @pytest.mark.parametrize("architecture", [SMALL, SD21], ids=["small", "sd21"])
+    @pytest.mark.parametrize("architecture", [STUDIED, SD21], ids=["studied", "sd21"])
     @pytest.mark.parametrize("noisy_latent", [True, False])
     def test_has_the_parameters_of_the_guided_one_within_a_tenth(self, architecture, noisy_latent):
         with torch.device("meta"):

@@ -1,11 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from stablenormal.data.packed import open_corpus
-from stablenormal.models.architecture import SMALL, SMALL_SPEC, TOY, TOY_SPEC
+from stablenormal.models.architecture import SMALL_SPEC, TOY, TOY_SPEC
 from stablenormal.models.building import build_components
 from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.training.loop import fit
@@ -13,8 +14,12 @@ from stablenormal.training.parallel import Processes
 from stablenormal.training.samples import divide_step
 from stablenormal.training.settings import Stage
 from studies.claims.networks import rival_components
+from studies.claims.plan import NETWORKS, STUDIED
+from studies.claims.records import read_records
 from studies.claims.rivals import RIVALS
 from studies.claims.training import rival_training
+
+PUBLISHED = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +61,24 @@ class TestEqualCompute:
             return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
         with torch.device("meta"):
-            ours = build_components(SMALL, SMALL_SPEC)
-            rival = rival_components(ours, SMALL, RIVALS[name].network, seed=0)
+            ours = build_components(STUDIED, SMALL_SPEC)
+            rival = rival_components(ours, STUDIED, RIVALS[name].network, seed=0)
         for trained in (ours.yoso, ours.refiner):
             assert abs(count(rival.yoso) / count(trained) - 1) < 0.1
+
+    def test_parameters_are_those_of_the_published_networks(self):
+        records = read_records(PUBLISHED / "results/study.tar.xz")
+        for place in (place for place in records if place.startswith("networks/")):
+            network = NETWORKS[place.removeprefix("networks/").rpartition("-s")[0]]
+            with torch.device("meta"):
+                base = build_components(STUDIED, SMALL_SPEC)
+                kind = RIVALS[network.rival].network if network.rival else "guided"
+                components = rival_components(base, STUDIED, kind, seed=0)
+            if not network.semantics:
+                components.refiner.injector = None
+            trained = components.refiner if network.kind == "refiner" else components.yoso
+            parameters = sum(p.numel() for p in trained.parameters() if p.requires_grad)
+            assert parameters == records[place]["parameters"], place
 
     def test_all_see_the_same_samples_in_the_same_order(self, base, corpus_folder, tmp_path):
         orders = {}

@@ -6,8 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from stablenormal.errors import DataError
+from stablenormal.models.architecture import TOY_SPEC, TOY_WITH_TOKENS
+from stablenormal.models.building import build_components
+from stablenormal.models.loading import save_components
 
 PUBLISHED = Path(__file__).parents[2]
 NETWORKS = ("yoso", "refiner", "feed-forward", "marigold")
@@ -135,6 +139,14 @@ def test_a_file_that_is_no_archive_is_refused(study, arguments, tmp_path, capsys
         pass
     with pytest.raises(DataError, match="holds no result"):
         study.main([*arguments, "--records", str(path), "--page-only"])
+
+
+def test_a_model_of_other_shapes_is_refused(study, arguments, tmp_path):
+    components = build_components(TOY_WITH_TOKENS, TOY_SPEC)
+    save_components(components, tmp_path / "tokens", torch.float32)
+    arguments[arguments.index("--model") + 1] = str(tmp_path / "tokens")
+    with pytest.raises(DataError, match="tokens: photographs become 8 channels.* 4; take .* commit 3a09254"):
+        study.main(arguments)
 
 
 def test_changed_files_are_refused_where_something_is_measured(study, arguments, tmp_path, monkeypatch):

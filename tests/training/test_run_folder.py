@@ -19,7 +19,7 @@ def test_a_settings_file_of_the_user_stays(tmp_path: Path) -> None:
     _keep_settings(settings, tmp_path)  # the run's folder is where the user's file lies
     assert own.read_text().startswith("# mine")
     own.write_text("someone: else\n")
-    with pytest.raises(OutputError, match=r"config\.yaml: was not made by this program.*--out"):
+    with pytest.raises(OutputError, match=r"config\.yaml: was not made by this program.*`out`"):
         _keep_settings(settings, tmp_path)
     assert own.read_text() == "someone: else\n"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from stablenormal.data.mixture import SourceConfig
 from stablenormal.errors import SettingError
@@ -46,6 +47,22 @@ def test_every_part_is_read_back_as_what_it_was(kind, tmp_path):
     write_settings(settings, tmp_path / "c.yaml")
     found = read_settings(tmp_path / "c.yaml", settings.part)
     assert found == settings and type(found) is kind
+
+
+def test_a_file_of_a_version_with_one_list_of_settings_says_what_to_do(tmp_path):
+    """Earlier run folders hold a `config.yaml` with the settings of all parts."""
+    content = {"part": "yoso"}
+    for kind in KINDS:
+        write_settings(settings_of(kind), tmp_path / "c.yaml")
+        content = yaml.safe_load((tmp_path / "c.yaml").read_text()) | content
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SettingError, match=r"c\.yaml: is of an earlier version.* a new run folder"):
+        read_settings(tmp_path / "c.yaml", "yoso")
+    for name in {field.name for field in dataclasses.fields(SelfDistillationSettings)} - SHARED:
+        content.pop(name, None)  # which makes it no whole list
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SettingError, match="part 'yoso' has no setting"):
+        read_settings(tmp_path / "c.yaml", "yoso")
 
 
 REQUIRED = "base: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: 1, batch: 1}]\n"
@@ -151,7 +168,10 @@ OTHER_VALUES = {
     "jitter_zoom": 2.0,
 }
 """Where a larger number, another word or the opposite will not do."""
-NEED_OTHERS = ("sources", "tokens", "train_image_encoder", "image_encoder_channels", "edge_weight")
+NEED_OTHERS = (
+    "sources", "tokens", "train_image_encoder", "image_encoder_channels", "edge_weight", "transformer_blocks",
+)  # fmt: skip
+OF_THE_MACHINE = ("loader_threads",)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +180,8 @@ NEED_OTHERS = ("sources", "tokens", "train_image_encoder", "image_encoder_channe
         (kind, field.name)
         for kind in KINDS
         for field in dataclasses.fields(kind)
-        if field.name not in NEED_OTHERS and (kind is YosoSettings or field.name not in SHARED)
+        if field.name not in (*NEED_OTHERS, *OF_THE_MACHINE)
+        and (kind is YosoSettings or field.name not in SHARED)
     ],
 )
 def test_fingerprint_changes_with_every_field(kind, field):
@@ -172,8 +193,15 @@ def test_fingerprint_changes_with_every_field(kind, field):
     assert settings.fingerprint() == dataclasses.replace(settings).fingerprint()
 
 
+@pytest.mark.parametrize("field", OF_THE_MACHINE)
+def test_a_run_may_go_on_where_the_machine_is_another(field):
+    settings = settings_of(YosoSettings)
+    other = dataclasses.replace(settings, **{field: getattr(settings, field) + 1})
+    assert settings.fingerprint() == other.fingerprint()
+
+
 def test_every_part_has_a_fingerprint_of_its_own():
-    assert len({settings_of(kind).fingerprint() for kind in KINDS}) == len(KINDS) == 7
+    assert len({settings_of(kind).fingerprint() for kind in KINDS}) == len(KINDS) == 8
 
 
 def test_fingerprint_changes_with_fields_that_need_others():

@@ -202,7 +202,7 @@ def _enhance_file(
     require_size(
         photo_path, photograph.valid.shape, map_path, coarse.valid.shape, "resize one to the other first"
     )
-    if coarse.frame == "world":
+    if coarse.stored_frame == "world":
         raise SettingError(f"{map_path}: is in world space; turn it into its camera's frame first")
     normals = np.where(photograph.valid[..., None], coarse.normals, 0)
     result = enhance(
@@ -217,7 +217,7 @@ def _enhance_file(
     path = pair.result(folder, settings.format)
     refined = channels_last(result.normals[0])  # (H, W, 3)
     with folder.writing(normal_map_files(path, settings.format)):
-        write_normal_map(path, refined, coarse.frame, settings.format)
+        write_normal_map(path, refined, coarse.stored_frame or "opengl", settings.format)
     return path
 
 

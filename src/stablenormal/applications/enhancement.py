@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.errors import ImageShapeError, SettingError, argument
 from stablenormal.geometry.coarse_normals import blur_width_px
 from stablenormal.geometry.normal_detail import detail_on
 from stablenormal.geometry.normals import unit_length, valid_mask
@@ -40,7 +40,7 @@ def t_plus_of_strength(strength: float) -> int:
         SettingError: if the strength is out of range.
     """
     if not 0 <= strength <= 1:
-        raise SettingError(f"--strength: {strength} is out of range; choose one from 0 to 1")
+        raise SettingError(f"{argument('strength')}: {strength} is out of range; choose one from 0 to 1")
     return 1 + round(strength * (TRAIN_TIMESTEPS - 2))
 
 
@@ -147,7 +147,7 @@ def right_side(maps: dict[str, Tensor]) -> int:
     if shares[best] < 0.5:
         raise SettingError(
             "most normals face away from their cameras; they are not in the front view's frame: try "
-            "--wonder3d self, or another --frame"
+            f"{argument('wonder3d')} self, or another {argument('frame')}"
         )
     return best
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_fill_holes
 
-from stablenormal.errors import SettingError
+from stablenormal.errors import SettingError, argument
 
 Flags = npt.NDArray[np.bool_]
 
@@ -53,7 +53,9 @@ def foreground(rgb: npt.NDArray[np.float32]) -> Flags:
     inside = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     found = _rounded(binary_fill_holes(_largest(inside)), (width, height))
     if found.sum() < SMALLEST_SHARE * found.size:
-        raise SettingError("no object stands out from the border of the photograph; give --mask a file")
+        raise SettingError(
+            f"no object stands out from the border of the photograph; give {argument('mask')} a file"
+        )
     return found
 
 

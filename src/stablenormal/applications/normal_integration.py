@@ -31,6 +31,7 @@ from stablenormal.applications.laplacian_solver import LaplacianSolver
 from stablenormal.applications.pixel_graph import Flags, Floats, PixelGraph
 from stablenormal.errors import ImageShapeError, NormalMapError, SettingError
 from stablenormal.geometry.camera import Intrinsics, pixel_rays
+from stablenormal.geometry.normal_map import NormalMap, opengl_vectors
 
 Method = Literal["bilateral", "poisson"]
 
@@ -141,7 +142,7 @@ class _Trust:
 
 
 def integrate_normals(
-    normals: npt.NDArray[np.floating],
+    normals: npt.NDArray[np.floating] | NormalMap,
     intrinsics: Intrinsics | None = None,
     mask: Flags | None = None,
     settings: IntegrationSettings | None = None,
@@ -151,7 +152,7 @@ def integrate_normals(
     """Depth of the surface that has these normals.
 
     Args:
-        normals: (H, W, 3), OpenGL camera, unit length; zero vectors are outside.
+        normals: (H, W, 3) or a `NormalMap`, OpenGL camera, unit length; zero vectors are outside.
         intrinsics: of the camera; None is an orthographic one.
         mask: (H, W), where to integrate; None is wherever there is a normal.
         settings: how; None is the paper's way.
@@ -160,11 +161,12 @@ def integrate_normals(
         photograph: (H, W, 3) in [0, 1], sRGB coded, to whose edges tears shall keep; for predicted normals.
 
     Raises:
+        FrameError: if the map is in another frame.
         ImageShapeError: if sizes differ.
         NormalMapError: if normals are NaN or not unit length, there are none in the mask, or most face away.
         SettingError: if the prior is unknown everywhere in the mask.
     """
-    settings = settings or IntegrationSettings()
+    settings, normals = settings or IntegrationSettings(), opengl_vectors(normals)
     inside = _checked_mask(normals, intrinsics, mask)
     graph = PixelGraph.of(inside)
     edges = _edges(graph, normals, intrinsics)

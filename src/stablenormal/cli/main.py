@@ -14,13 +14,14 @@ from stablenormal.cli.enhance import enhance
 from stablenormal.cli.evaluate import evaluate
 from stablenormal.cli.integrate import integrate
 from stablenormal.cli.mesh import mesh
-from stablenormal.cli.one_line_errors import one_line_errors
+from stablenormal.cli.one_line_errors import as_option, one_line_errors
 from stablenormal.cli.predict import predict
 from stablenormal.cli.priors import priors
 from stablenormal.cli.reconstruct import reconstruct
 from stablenormal.cli.synth import synth
 from stablenormal.cli.train import pack, train
 from stablenormal.cli.variance import variance
+from stablenormal.errors import arguments_spelled
 
 DEBUG_NOTE = "--debug, anywhere, shows the traceback of an error."
 
@@ -58,11 +59,13 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def stablenormal(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Surface normals from photographs."""
+    context.with_resource(arguments_spelled(as_option))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

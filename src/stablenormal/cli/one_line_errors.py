@@ -1,4 +1,4 @@
-"""How a command ends when something is wrong: one line, and an exit code."""
+"""How a command ends when something is wrong: one line that speaks of its options, and an exit code."""
 
 import sys
 from collections.abc import Iterator
@@ -24,6 +24,11 @@ def one_line_errors(debug: bool) -> Iterator[None]:
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
+
+
+def as_option(name: str) -> str:
+    """An argument of the library as the option of the commands that sets it."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _one_line(error: Exception) -> str:

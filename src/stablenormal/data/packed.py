@@ -16,6 +16,9 @@ from stablenormal.io.output_folder import OutputFolder
 
 _NORMAL_SCALE = 32767.0
 _ARRAYS = ("images", "normals", "labels")
+_FOCAL = "focal_lengths"
+_OFF_CENTRE = 0.02
+"""Share of the side by which a principal point may miss the middle, and by which pixels may be no squares."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class PackedCorpus:
         normals_coded: (N, S, S, 3) int16, normal x 32767 in the OpenGL frame, zero where invalid.
         labels: (N, S, S) uint8 class ids.
         kinds: (N,) the scene kind of each sample.
+        focal_lengths: (N,) float32, over the side of the image; None in corpora of earlier versions.
     """
 
     images: NDArray[np.uint8]
     normals_coded: NDArray[np.int16]
     labels: NDArray[np.uint8]
     kinds: tuple[str, ...]
+    focal_lengths: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -66,8 +71,8 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
         DataError: if a sample has another size, or fewer than `count` arrive.
         OutputError: if the disk has no space for them, or files there are not of an earlier corpus.
     """
-    written = OutputFolder(folder, option="--out")
-    index, arrays = folder / "corpus.json", [folder / f"{name}.npy" for name in _ARRAYS]
+    written = OutputFolder(folder, chosen_by="out")
+    index, arrays = folder / "corpus.json", [folder / f"{name}.npy" for name in (*_ARRAYS, _FOCAL)]
     if not (_is_corpus(index) or written.made(index)):
         written.check([index, *arrays])
     for file in (index, *arrays):  # of an earlier corpus
@@ -90,7 +95,7 @@ def _is_corpus(index: Path) -> bool:
 
 
 def _pack(samples: Iterable[Sample], folder: Path, count: int) -> PackedCorpus:
-    kinds: list[str] = []
+    kinds, focal = list[str](), list[float]()
     images = normals = labels = None
     for sample in samples:
         size = sample.image.shape[0]
@@ -104,14 +109,25 @@ def _pack(samples: Iterable[Sample], folder: Path, count: int) -> PackedCorpus:
         normals[len(kinds)] = np.round(sample.normals * _NORMAL_SCALE)
         labels[len(kinds)] = sample.labels
         kinds.append(str(sample.meta.get("kind", "")))
+        focal.append(_focal_length(sample))
         if len(kinds) == count:
             break
     if images is None or normals is None or labels is None or len(kinds) < count:
         raise DataError(f"{folder}: wanted {count} samples, the source gave {len(kinds)}")
     for array in (images, normals, labels):
         array.flush()
+    np.save(folder / f"{_FOCAL}.npy", np.array(focal, np.float32))
     (folder / "corpus.json").write_text(json.dumps({"count": count, "kinds": kinds}))
     return open_corpus(folder)
+
+
+def _focal_length(sample: Sample) -> float:
+    """Over the image's side, of a camera whose axis meets the middle of the picture; NaN of another one."""
+    camera, side = sample.intrinsics, sample.image.shape[0]
+    off = max(abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5))
+    if off > _OFF_CENTRE or abs(camera.fx / camera.fy - 1) > _OFF_CENTRE:
+        return float("nan")
+    return float(camera.fx / side)
 
 
 def open_corpus(folder: Path) -> PackedCorpus:
@@ -123,10 +139,13 @@ def open_corpus(folder: Path) -> PackedCorpus:
     try:
         kinds = json.loads((folder / "corpus.json").read_text())["kinds"]
         images, normals, labels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
+        has_focal = (folder / f"{_FOCAL}.npy").is_file()
+        focal_lengths = np.load(folder / f"{_FOCAL}.npy") if has_focal else None
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"{folder}: not a packed corpus ({error}); write it with `stablenormal pack`"
         ) from error
-    if not len(kinds) == len(images) == len(normals) == len(labels):
+    lengths = [len(array) for array in (images, normals, labels, focal_lengths) if array is not None]
+    if any(length != len(kinds) for length in lengths):
         raise DataError(f"{folder}: its arrays differ in length; pack it again")
-    return PackedCorpus(images, normals, labels, tuple(kinds))
+    return PackedCorpus(images, normals, labels, tuple(kinds), focal_lengths)

@@ -139,7 +139,7 @@ def _pair_up(
 ) -> list[Entry]:
     """Each photograph with its normals; nothing may be left over."""
     if not photographs:
-        raise DataError(f"{root}: found no {wanted}; check the folder and --benchmark")
+        raise DataError(f"{root}: found no {wanted}; check the folder and the benchmark's name")
     top = Path(commonpath([path.parent for path in photographs]))
     left_over = set(truths)
     entries: dict[str, Entry] = {}

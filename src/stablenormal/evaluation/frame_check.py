@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from stablenormal.errors import argument
 from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, angular_error_deg, axes_name
 
 MUCH_BETTER_SHARE = 0.75
@@ -73,5 +74,5 @@ class FrameCheck:
 
 def _way_out(best: str) -> str:
     if best in FRAMES:
-        return f"if that is so, give --frame {best}"
+        return f"if that is so, give {argument('frame')} {best}"
     return "no frame has these axes: flip their signs in the files, or check the frame of the ground truth"

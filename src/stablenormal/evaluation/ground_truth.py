@@ -94,7 +94,7 @@ def _dequantised(path: Path, kind: type[np.uint8] | type[np.uint16]) -> Normals:
         raise DataError(
             f"{path}: this set's normals are {np.dtype(kind).name} with 3 channels, this file is "
             f"{codes.dtype.name} "
-            f"{codes.shape}; check --benchmark and the file"
+            f"{codes.shape}; check the benchmark's name and the file"
         )
     planes = channels_first(codes.astype(np.int32))[None]  # (1, 3, H, W)
     return channels_last(dequantise(planes, int(np.iinfo(kind).max))[0])

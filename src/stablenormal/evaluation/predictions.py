@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stablenormal.errors import NormalMapError, SettingError
+from stablenormal.errors import NormalMapError, SettingError, argument
 from stablenormal.evaluation.pairs import Entry
 from stablenormal.geometry.layout import channels_first
 from stablenormal.io import png
@@ -32,7 +32,7 @@ class Predictions:
     """Normal maps in the folder that belong to no image of the set."""
 
 
-def find_predictions(folder: Path, entries: Sequence[Entry], kind: str | None = None) -> Predictions:
+def find_predictions(folder: Path, entries: Sequence[Entry], format: str | None = None) -> Predictions:
     """Find one prediction for every image, before any is read.
 
     Folders count from the set's root, or from the folder that all its photographs share. The image
@@ -42,26 +42,25 @@ def find_predictions(folder: Path, entries: Sequence[Entry], kind: str | None = 
     Args:
         folder: where the predictions are.
         entries: the images.
-        kind: take files of this kind only; by default of any, if all have the same.
+        format: take files of this kind only; by default of any, if all have the same.
 
     Raises:
-        SettingError: if the kind does not exist.
+        SettingError: if there is no such kind.
         NormalMapError: if the folder or a prediction is missing, an image has several, one is of a wrong bit
             depth, or it is the ground truth itself.
     """
-    if kind is not None and kind not in KINDS:
-        raise SettingError(f"no format '{kind}'; choose one of {', '.join(KINDS)}")
+    if format is not None and format not in KINDS:
+        raise SettingError(f"no format '{format}'; choose one of {', '.join(KINDS)}")
     if not folder.is_dir():
         raise NormalMapError(f"{folder}: no such folder; give the one that holds the predictions")
-    paths = {entry.name: _find(folder, entry, kind) for entry in entries}
+    paths = {entry.name: _find(folder, entry, format) for entry in entries}
     kinds = {path: _kind(path) for path in paths.values()}
     first = next(iter(kinds.values()))
     for path, found in kinds.items():
-        if found != (kind or first):
+        if found != (format or first):
             raise NormalMapError(
-                f"{path}: is {found}, {'expected' if kind else 'but the predictions before it are'} "
-                f"{kind or first}; "
-                "make all predictions of a set the same way"
+                f"{path}: is {found}, {'expected' if format else 'but the predictions before it are'} "
+                f"{format or first}; make all predictions of a set the same way"
             )
     there = [path for path in files_below(folder) if path.suffix.lower() == KINDS[first]]
     return Predictions(folder, first, paths, len({*there} - {*paths.values()}))
@@ -109,7 +108,9 @@ def _find(folder: Path, entry: Entry, kind: str | None) -> Path:
     if not found:
         other = [path for path in places if path.is_file()]
         if other:
-            raise NormalMapError(f"{other[0]}: is {_kind(other[0])}, not {kind}; give the right --format")
+            raise NormalMapError(
+                f"{other[0]}: is {_kind(other[0])}, not {kind}; give the right {argument('format')}"
+            )
         raise NormalMapError(
             f"{folder / name.parent / name.name}_normal{next(iter(endings))}: missing; every image of the "
             "set needs a "
@@ -117,7 +118,8 @@ def _find(folder: Path, entry: Entry, kind: str | None) -> Path:
         )
     if len(found) > 1:
         raise NormalMapError(
-            f"{found[1]}: a second prediction besides {found[0].name}; take one away or give --format"
+            f"{found[1]}: a second prediction besides {found[0].name}; take one away or give "
+            f"{argument('format')}"
         )
     if found[0].resolve() in (entry.truth.resolve(), entry.photograph.resolve()):
         raise NormalMapError(

@@ -6,6 +6,8 @@ Unless a name says otherwise the frame is the OpenGL camera: x right, y up, z to
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError
 from stablenormal.geometry.camera import check_rotation
+from stablenormal.geometry.layout import channels_first, channels_last
+from stablenormal.geometry.normal_map import NormalMap
 
 FRAMES: dict[str, tuple[int, int, int] | None] = {
     "opengl": (1, 1, 1),
@@ -150,22 +154,64 @@ def dequantise(codes: Tensor, highest: int) -> Tensor:
     return torch.where(coded, values / highest * 2 - 1, torch.zeros_like(values))
 
 
-def convert_frame(normals: Tensor, source: str, target: str, camera_to_world: Tensor | None = None) -> Tensor:
+@overload
+def convert_frame(
+    normals: Tensor, source: str, target: str, camera_to_world: Tensor | None = None
+) -> Tensor: ...
+
+
+@overload
+def convert_frame(
+    normals: npt.NDArray[np.floating],
+    source: str,
+    target: str,
+    camera_to_world: Tensor | npt.NDArray[np.floating] | None = None,
+) -> npt.NDArray[np.float32]: ...
+
+
+@overload
+def convert_frame(
+    normals: NormalMap,
+    source: str,
+    target: str,
+    camera_to_world: Tensor | npt.NDArray[np.floating] | None = None,
+) -> NormalMap: ...
+
+
+def convert_frame(
+    normals: Tensor | npt.NDArray[np.floating] | NormalMap,
+    source: str,
+    target: str,
+    camera_to_world: Tensor | npt.NDArray[np.floating] | None = None,
+) -> Tensor | npt.NDArray[np.float32] | NormalMap:
     """Express normals in another coordinate frame; pixels stay where they are.
 
     Args:
-        normals: (B, 3, H, W) in frame `source`.
+        normals: in frame `source`: a tensor (B, 3, H, W), an array (H, W, 3), or a `NormalMap`.
         source: a name in `FRAMES`.
         target: a name in `FRAMES`.
         camera_to_world: rotation (3, 3) or (B, 3, 3) from the OpenGL camera to the world; only for `world`.
 
     Returns:
-        Normals (B, 3, H, W) in frame `target`.
+        The same kind, in frame `target`.
 
     Raises:
-        FrameError: if a name is unknown, or `world` is asked for without a rotation.
-        ImageShapeError: if the shape is not (B, 3, H, W).
+        FrameError: if a name is unknown, `world` is asked for without a rotation, or a map says that it is
+            in another frame than `source`.
+        ImageShapeError: if the shape is another.
     """
+    if isinstance(normals, NormalMap):
+        if normals.frame != source:
+            raise FrameError(
+                f"the map's vectors are in frame '{normals.frame}', not '{source}'; give the one they are in"
+            )
+        turned = convert_frame(normals.normals, source, target, camera_to_world)
+        return replace(normals, normals=turned, frame=target)
+    if isinstance(camera_to_world, np.ndarray):
+        camera_to_world = torch.from_numpy(camera_to_world)
+    if isinstance(normals, np.ndarray):
+        planes = convert_frame(_planes(normals), source, target, camera_to_world)
+        return cast(npt.NDArray[np.float32], channels_last(planes[0]))
     _check_shape(normals)
     check_frame(source)
     check_frame(target)
@@ -242,21 +288,44 @@ def resize_normals(normals: Tensor, size: tuple[int, int], valid: Tensor | None 
     return _interpolate_valid(normals, valid, sample)
 
 
-def angular_error_deg(prediction: Tensor, target: Tensor) -> Tensor:
+@overload
+def angular_error_deg(prediction: Tensor, target: Tensor) -> Tensor: ...
+
+
+@overload
+def angular_error_deg(
+    prediction: npt.NDArray[np.floating] | NormalMap, target: npt.NDArray[np.floating] | NormalMap
+) -> npt.NDArray[np.float32]: ...
+
+
+def angular_error_deg(
+    prediction: Tensor | npt.NDArray[np.floating] | NormalMap,
+    target: Tensor | npt.NDArray[np.floating] | NormalMap,
+) -> Tensor | npt.NDArray[np.float32]:
     """Angle between two normal maps, per pixel, by `atan2(|a x b|, a . b)`: exact near 0 and 180 degrees.
 
     Args:
-        prediction: normals (B, 3, H, W), any length.
-        target: normals (B, 3, H, W) in the same camera frame.
+        prediction: normals of any length: a tensor (B, 3, H, W), an array (H, W, 3), or a `NormalMap`.
+        target: normals in the same camera frame; a tensor with a tensor, an array or a map with either.
 
     Returns:
-        Angles (B, H, W) in degrees, in [0, 180], in float32 or better. A zero vector has no direction: its
-        angle counts as 90 with no gradient, so that an empty prediction is not a perfect one; mask with
-        `valid_mask`. The gradient is finite everywhere, also at 0 and 180 degrees.
+        Angles, a tensor (B, H, W) or an array (H, W), in degrees, in [0, 180], in float32 or better. A zero
+        vector has no direction: its angle counts as 90 with no gradient, so that an empty prediction is not a
+        perfect one; mask with `valid_mask`. The gradient is finite everywhere, also at 0 and 180 degrees.
 
     Raises:
-        ImageShapeError: if the shapes differ or the channel count is not 3.
+        FrameError: if two maps are in different frames.
+        ImageShapeError: if the shapes differ, the channel count is not 3, or one alone is a tensor.
     """
+    if not isinstance(prediction, Tensor) and not isinstance(target, Tensor):
+        _check_one_frame(prediction, target)
+        one, other = (_planes(np.asarray(normals)) for normals in (prediction, target))
+        return cast(npt.NDArray[np.float32], angular_error_deg(one, other)[0].numpy())
+    if not (isinstance(prediction, Tensor) and isinstance(target, Tensor)):
+        raise ImageShapeError(
+            "expected two tensors (B, 3, H, W), or two of arrays (H, W, 3) and maps; got one of each: turn "
+            "the tensor into an array with .permute(0, 2, 3, 1)[0].numpy()"
+        )
     if prediction.shape != target.shape:
         raise ImageShapeError(
             f"expected two (B, 3, H, W) maps of one shape, got {tuple(prediction.shape)} and "
@@ -318,6 +387,25 @@ def _rotate_vectors(normals: Tensor, rotation: Tensor) -> Tensor:
 
 def _scale_components(normals: Tensor, signs: tuple[int, int, int]) -> Tensor:
     return normals * normals.new_tensor(signs)[None, :, None, None]
+
+
+def _planes(normals: npt.NDArray[np.floating]) -> Tensor:
+    """(1, 3, H, W) of an array (H, W, 3)."""
+    if normals.dtype.kind != "f":
+        raise ImageShapeError(f"expected floats, got an array of {normals.dtype}; decode colours first")
+    if normals.ndim != 3 or normals.shape[2] != 3:
+        hint = "; channels come last: array.transpose(1, 2, 0)" if normals.shape[:1] == (3,) else ""
+        raise ImageShapeError(f"expected normals (H, W, 3), got an array {normals.shape}{hint}")
+    return channels_first(normals)[None]
+
+
+def _check_one_frame(*maps: npt.NDArray[np.floating] | NormalMap) -> None:
+    """Maps that say their frames must agree; of an array nobody knows."""
+    frames = list(dict.fromkeys(one.frame for one in maps if isinstance(one, NormalMap)))
+    if len(frames) > 1:
+        raise FrameError(
+            f"the maps are in frames '{frames[0]}' and '{frames[1]}'; convert one with convert_frame first"
+        )
 
 
 def _check_shape(normals: Tensor) -> None:

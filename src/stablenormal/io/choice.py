@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user says of files that hold more than one picture: options `--layer` and `--part`."""
+    """What the user says of files that hold more than one picture."""
 
     layer: str | None = None
     """Layer of an EXR, the part of its channels' names before the last dot: `ViewLayer.Normal`."""

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from stablenormal.errors import ImageReadError
+from stablenormal.errors import ImageReadError, argument
 from stablenormal.io import exr, png
 from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.io.colour import png_to_srgb, primaries_to_rec709, profile_to_srgb, srgb_coded
@@ -144,12 +144,14 @@ def _choose_frame(path: Path, picture: Image.Image, choice: Choice) -> None:
     if choice.part is not None and frames > 1:
         picture.seek(_chosen_number(path, choice, frames, "frames") - 1)
     elif frames > 1:
-        logger.warning("%s: holds %d frames, read the first; --part chooses another", path, frames)
+        logger.warning(
+            "%s: holds %d frames, read the first; %s chooses another", path, frames, argument("part")
+        )
 
 
 def _chosen_number(path: Path, choice: Choice, count: int, what: str) -> int:
     if choice.part is None or not choice.part.isdecimal() or not 1 <= int(choice.part) <= count:
-        raise ImageReadError(f"{path}: has {count} {what}; choose one with --part 1 to --part {count}")
+        raise ImageReadError(f"{path}: has {count} {what}; choose one with {argument('part')} 1 to {count}")
     return int(choice.part)
 
 
@@ -268,7 +270,7 @@ def _chosen_page(path: Path, file: tifffile.TiffFile, choice: Choice) -> Any:
         return pictures[_chosen_number(path, choice, len(pictures), "pages") - 1]
     if len(pictures) > 1:
         raise ImageReadError(
-            f"{path}: has {len(pictures)} pages; choose one with --part 1 to --part {len(pictures)}, "
+            f"{path}: has {len(pictures)} pages; choose one with {argument('part')} 1 to {len(pictures)}, "
             "or save it as a file of its own"
         )
     return pictures[0]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import OpenEXR
 
+from stablenormal.errors import argument
 from stablenormal.io.choice import UNSAID, Choice
 
 SIGNATURE = b"\x76\x2f\x31\x01"
@@ -141,12 +142,14 @@ def find_picture(
     listed = "; ".join(dict.fromkeys(one.words(several) for one in everything))
     wanted = [one for one in everything if _is_chosen(one, choice)]
     if not wanted:
-        raise ValueError(f"has no such layer or part, but {listed}; change --layer or --part")
+        raise ValueError(
+            f"has no such layer or part, but {listed}; change {argument('layer')} or {argument('part')}"
+        )
     chosen = _most_likely(wanted, [one.known_as(several) for one in wanted], likely)
     if len(chosen) > 1:
         raise ValueError(
-            f"holds {len(chosen)} pictures that may be meant: {listed}; choose one with --layer"
-            f"{' or --part' if several else ''}"
+            f"holds {len(chosen)} pictures that may be meant: {listed}; choose one with {argument('layer')}"
+            f"{' or ' + argument('part') if several else ''}"
         )
     one = chosen[0]
     channels, header = read(path, one.part)

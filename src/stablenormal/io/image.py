@@ -19,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stablenormal.errors import ImageReadError, ImageShapeError, OutputError, SettingError, StableNormalError
+from stablenormal.errors import (
+    ImageReadError,
+    ImageShapeError,
+    OutputError,
+    SettingError,
+    StableNormalError,
+    argument,
+)
 from stablenormal.geometry.camera import Intrinsics, focal_px_from_exif
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.choice import UNSAID, Choice
@@ -161,7 +168,7 @@ def require_pixels(valid: Flags, photograph: Path) -> None:
     if not valid.any():
         raise SettingError(
             f"{photograph}: the mask leaves no pixel, so there is no valid pixel; check it, or leave out "
-            "--mask: what counts is bright and opaque, so masks of 0 and 1 must become 0 and 255"
+            f"{argument('mask')}: what counts is bright and opaque, so masks of 0 and 1 must become 0 and 255"
         )
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError, NormalMapError, SettingError
 from stablenormal.geometry.layout import channels_first, channels_last
+from stablenormal.geometry.normal_map import NormalMap, opengl_vectors
 from stablenormal.geometry.normals import (
     FRAMES,
     check_frame,
@@ -62,21 +63,9 @@ _DAMAGED_SHARE = 0.01
 """Share of the valid vectors that may be off before the map is refused: edges of resized maps are."""
 
 
-@dataclass(frozen=True, eq=False)
-class NormalMap:
-    """A normal map from a file."""
-
-    normals: npt.NDArray[np.float32]
-    """(H, W, 3), OpenGL camera, unit length, zero where invalid."""
-    frame: str
-    """The frame that the file is in; `normals` are converted already."""
-    valid: npt.NDArray[np.bool_]
-    """(H, W)."""
-
-
 def write_normal_map(
     path: Path | str,
-    normals: npt.NDArray[np.float32],
+    normals: npt.NDArray[np.float32] | NormalMap,
     frame: str = "opengl",
     format: str = "png16",
     camera_to_world: npt.ArrayLike | None = None,
@@ -85,7 +74,7 @@ def write_normal_map(
 
     Args:
         path: the file; its ending must be the one of `format`.
-        normals: (H, W, 3), OpenGL camera, unit length or exactly zero (invalid).
+        normals: (H, W, 3) or a `NormalMap`, OpenGL camera, unit length or exactly zero (invalid).
         frame: frame to convert to, a name in `geometry.normals.FRAMES`.
         format: "png16", "png8", "exr" or "npy".
         camera_to_world: rotation (3, 3) of the OpenGL camera; needed by the frame `world`, an error with
@@ -94,7 +83,7 @@ def write_normal_map(
     Raises:
         NormalMapError: if the shape is not (H, W, 3), or a vector is not finite or neither unit length nor
             zero.
-        FrameError: if the frame does not exist or lacks its rotation.
+        FrameError: if the frame does not exist or lacks its rotation, or the map is in another one.
         SettingError: if the format does not exist or the ending is that of another one.
         OutputError: if the file cannot be written.
     """
@@ -105,7 +94,7 @@ def write_normal_map(
         raise FrameError(f"camera_to_world is only for frame 'world', not '{frame}'; leave it out")
     rotation = None if camera_to_world is None else np.asarray(camera_to_world, dtype=np.float64)
     turn = None if rotation is None else torch.from_numpy(rotation)
-    converted = convert_frame(_to_tensor(path, normals), "opengl", frame, turn)
+    converted = convert_frame(_to_tensor(path, opengl_vectors(normals)), "opengl", frame, turn)
     record = {FRAME_KEY: frame}
     if rotation is not None:
         record[ROTATION_KEY] = json.dumps(rotation.tolist())
@@ -152,7 +141,7 @@ def read_normal_map(
         _check_length(path, length[valid], _READ_TOLERANCES[stored.bits])
     known = torch.where(valid, vectors, torch.zeros_like(vectors))
     normals = convert_frame(known, stored.frame, "opengl", stored.camera_to_world)
-    return NormalMap(_to_numpy(_exact_length(normals)), stored.frame, valid[0, 0].numpy())
+    return NormalMap(_to_numpy(_exact_length(normals)), valid[0, 0].numpy(), stored_frame=stored.frame)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +210,7 @@ def _chosen_format(path: Path, format: str) -> "Callable[[Path, Tensor, Mapping[
     return write
 
 
-def _to_tensor(path: Path, normals: npt.NDArray[np.float32]) -> Tensor:
+def _to_tensor(path: Path, normals: npt.NDArray[np.floating]) -> Tensor:
     if normals.ndim != 3 or normals.shape[2] != 3 or not normals.size:
         raise NormalMapError(f"{path}: expected normals (H, W, 3), got shape {normals.shape}; transpose them")
     vectors = channels_first(np.array(normals, dtype=np.float32))[None]  # (1, 3, H, W)

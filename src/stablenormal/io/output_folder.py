@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
-from stablenormal.errors import OutputError
+from stablenormal.errors import OutputError, argument
 from stablenormal.io.atomic import reason
 
 RECORD_NAME = ".stablenormal.jsonl"
@@ -30,15 +30,15 @@ class OutputFolder:
     Every command asks one of these before it writes.
     """
 
-    def __init__(self, root: Path, reads: Iterable[Path | None] = (), option: str = "--output") -> None:
+    def __init__(self, root: Path, reads: Iterable[Path | None] = (), chosen_by: str = "output") -> None:
         """Remember what is read.
 
         Args:
             root: the folder; it need not exist yet.
             reads: files of this run's input; those that are missing and None are left out.
-            option: what the user changes to write elsewhere, for errors.
+            chosen_by: the argument of the caller that says where, for errors.
         """
-        self.root, self._option = root, option
+        self.root, self._chosen_by = root, chosen_by
         self._reads: dict[tuple[int, int], Path] = {}
         self._records: dict[Path, dict[str, str | None]] = {}
         self.reads(reads)
@@ -65,7 +65,7 @@ class OutputFolder:
         """Refuse files that may not be written; asked for before the work begins.
 
         Raises:
-            OutputError: naming the first one, and the option that helps.
+            OutputError: naming the first one, and the argument that helps.
         """
         for file in files:
             self._check(file)
@@ -123,7 +123,7 @@ class OutputFolder:
     def _check(self, file: Path) -> None:
         if not file.exists() and not file.is_symlink():
             return
-        instead = f"give {self._option} another place"
+        instead = f"give {argument(self._chosen_by)} another place"
         read = self._reads.get(_identity(file) or (0, 0))
         if read is not None:
             alias = "" if _same(read, file) else f" (as {read})"
@@ -190,14 +190,16 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.abspath(one) == os.path.abspath(other)
 
 
-def refuse_replacing(output: Path, inputs: Iterable[Path], option: str = "--output") -> None:
+def refuse_replacing(output: Path, inputs: Iterable[Path], chosen_by: str = "output") -> None:
     """Refuse a folder that is replaced as a whole where it is or holds a folder that is read.
 
     Raises:
-        OutputError: naming both, and the option that helps.
+        OutputError: naming both, and the argument that helps.
     """
     place = output.resolve()
     for folder in inputs:
         read = folder.resolve()
         if read.is_relative_to(place):
-            raise OutputError(f"{output}: would replace {folder}, which is read; give {option} another place")
+            raise OutputError(
+                f"{output}: would replace {folder}, which is read; give {argument(chosen_by)} another place"
+            )

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stablenormal.errors import SettingError
+from stablenormal.errors import SettingError, argument
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import convert_frame, encode_8bit
 from stablenormal.geometry.posed import PosedCamera
@@ -76,7 +76,7 @@ def check_layout(layout: str, space: str | None) -> str:
     if chosen not in LAYOUTS[layout].spaces:
         raise SettingError(
             f"layout {layout} has normals in {' or '.join(LAYOUTS[layout].spaces)} space, not '{chosen}'; "
-            "change --space or --layout"
+            f"change {argument('space')} or {argument('layout')}"
         )
     return chosen
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from stablenormal.errors import SceneError
+from stablenormal.errors import SceneError, argument
 from stablenormal.io.colmap import colmap_folder, read_colmap
 from stablenormal.io.scene import PosedScene
 from stablenormal.io.transforms_json import read_transforms, transforms_file
@@ -48,7 +48,7 @@ def _with_present_images(scene: PosedScene) -> PosedScene:
             raise SceneError(f"{scene.path}: {first} and {view.image} share a name; rename one of them")
         names[view.name.lower()] = view.image
     missing = tuple(
-        f"{view.image}: no such image, named by {scene.path}; put it there or give --images"
+        f"{view.image}: no such image, named by {scene.path}; put it there or give {argument('images')}"
         for view in scene.views
         if not view.image.is_file()
     )

@@ -51,22 +51,22 @@ def decode(autoencoder: AutoencoderKL, latent: Tensor, guides: Sequence[Tensor] 
         autoencoder: any diffusers `AutoencoderKL`.
         latent: what `encode` gives, or what a denoiser predicts.
         guides: features of the photograph, finest first, which are added to what enters each of the decoder's
-            levels but its coarsest, so that edges of the normals fall on edges of the photograph; or nothing.
+            levels, so that edges of the normals fall on edges of the photograph; or nothing.
 
     Raises:
-        ImageShapeError: if there are guides, and not one for each of those levels.
+        ImageShapeError: if there are guides, and not one for each level.
     """
     latent = latent / float(autoencoder.config.scaling_factor)
     if not guides:
         decoded = autoencoder.decode(latent).sample
     else:
         decoder = autoencoder.decoder
-        if len(guides) != len(decoder.up_blocks) - 1:
-            raise ImageShapeError(f"got {len(guides)} guides for {len(decoder.up_blocks) - 1} decoder levels")
+        if len(guides) != len(decoder.up_blocks):
+            raise ImageShapeError(f"got {len(guides)} guides for {len(decoder.up_blocks)} decoder levels")
         mixed = latent if autoencoder.post_quant_conv is None else autoencoder.post_quant_conv(latent)
         hidden = decoder.mid_block(decoder.conv_in(mixed))
-        for block, guide in zip(decoder.up_blocks, (None, *reversed(guides)), strict=True):
-            hidden = block(hidden if guide is None else hidden + guide)
+        for block, guide in zip(decoder.up_blocks, reversed(guides), strict=True):
+            hidden = block(hidden + guide)
         decoded = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(hidden)))
     return functional.pixel_shuffle(decoded, patch_size(autoencoder))
 

@@ -1,6 +1,6 @@
 """Build models of any `Architecture` from scratch: `small`, `sd21` and the tests' `toy` alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
@@ -24,6 +24,7 @@ from stablenormal.models.autoencoder import encode, patch_size
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
+from stablenormal.models.field_of_view import FieldOfViewHead, seen_features
 from stablenormal.models.image_encoder import EncodedImage, ImageEncoder
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
@@ -54,6 +55,8 @@ class ModelComponents:
     """Brings those features to the latent's size where the spec's alignment says so."""
     image_encoder: ImageEncoder | TokenImageEncoder | None = None
     """Encodes photographs; En does where there is none."""
+    field_of_view: FieldOfViewHead | None = None
+    """Estimates the camera's field of view; not every model can."""
 
     def parts(self) -> dict[str, nn.Module]:
         """The trained parts by name."""
@@ -67,6 +70,8 @@ class ModelComponents:
             parts["feature_upsampler"] = self.feature_upsampler
         if self.image_encoder is not None:
             parts["image_encoder"] = self.image_encoder
+        if self.field_of_view is not None:
+            parts["field_of_view"] = self.field_of_view
         return parts
 
     @property
@@ -96,6 +101,17 @@ class ModelComponents:
         encoder = self.image_encoder
         latent = encode(self.autoencoder, image) if encoder is None else encoder(image)
         return EncodedImage(latent, latent)
+
+    def focal_length(self, image: Tensor) -> Tensor:
+        """Focal lengths (B,) over the longer side, estimated of whole photographs (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            SettingError: if the model has no such part.
+        """
+        if self.field_of_view is None or not isinstance(self.semantic_encoder, SemanticEncoder):
+            raise SettingError(f"model {self.spec.name!r} cannot estimate the field of view; give it")
+        logarithms: Tensor = self.field_of_view(seen_features(self.semantic_encoder, image))
+        return logarithms.exp()
 
     def semantic_features(self, image: Tensor, encoded: EncodedImage) -> Tensor:
         """Features of an image (B, 3, H, W) in [-1, 1], as the refiner takes them.
@@ -247,6 +263,11 @@ def build_image_encoder(
         )
 
 
+def decoder_inputs(block_out_channels: Sequence[int]) -> tuple[int, ...]:
+    """Channels of what enters each of a decoder's levels, finest first: those of the next coarser level."""
+    return (*block_out_channels[1:], block_out_channels[-1])
+
+
 def build_token_image_encoder(
     shape: ImageEncoderShape, autoencoder: AutoencoderShape, token_channels: int
 ) -> TokenImageEncoder:
@@ -257,7 +278,6 @@ def build_token_image_encoder(
         autoencoder: whose latents it gives and whose decoder it guides.
         token_channels: width of the semantic encoder.
     """
-    finest = autoencoder.block_out_channels
     return TokenImageEncoder(
         latent_channels=autoencoder.latent_channels,
         condition_channels=shape.condition_channels,
@@ -265,7 +285,7 @@ def build_token_image_encoder(
         layers=shape.layers,
         token_width=shape.token_width,
         stem_channels=shape.stem_channels,
-        guide_channels=finest[1:],  # what enters the decoder's levels: the next coarser one's channels
+        guide_channels=decoder_inputs(autoencoder.block_out_channels),
         norm_num_groups=shape.norm_groups,
     )
 

@@ -22,7 +22,8 @@ class EncodedImage(NamedTuple):
     condition: Tensor
     """What the condition encoders f take, (B, C, H / 8, W / 8); the latent itself in the paper."""
     guides: tuple[Tensor, ...] = ()
-    """What De adds to its features, finest first: (B, c, H / 2, W / 2), (B, d, H / 4, W / 4); or none."""
+    """What De adds to what enters its levels, finest first: (B, c, H / 2, W / 2) to (B, d, H / 8, W / 8); or
+    none."""
     semantic: Tensor | None = None
     """Features of the semantic encoder (B, C, g, k), where the same pass gave them."""
 

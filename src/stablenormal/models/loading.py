@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.errors import ModelError, OutputError, SettingError
-from stablenormal.models.building import ModelComponents
+from stablenormal.models.building import ModelComponents, decoder_inputs
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
+from stablenormal.models.field_of_view import FieldOfViewHead
 from stablenormal.models.image_encoder import ImageEncoder
 from stablenormal.models.remote_code import (
     RemoteInjector,
@@ -55,10 +56,12 @@ LAYOUT = {
 }
 UPSAMPLER_FOLDER = "feature_upsampler"
 IMAGE_ENCODER_FOLDER = "image_encoder"
+FIELD_OF_VIEW_FOLDER = "field_of_view"
 # Parts that not every model has: folder -> what may lie in it.
 _OPTIONAL: dict[str, dict[str, Callable[..., nn.Module]]] = {
     UPSAMPLER_FOLDER: {"FeatureUpsampler": FeatureUpsampler},
     IMAGE_ENCODER_FOLDER: {"ImageEncoder": ImageEncoder, "TokenImageEncoder": TokenImageEncoder},
+    FIELD_OF_VIEW_FOLDER: {"FieldOfViewHead": FieldOfViewHead},
 }
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _INJECTORS: dict[str, Callable[..., nn.Module]] = {
@@ -159,6 +162,9 @@ def load_components(
         ),
         image_encoder=_load_optional(
             folder / IMAGE_ENCODER_FOLDER, dtype, IMAGE_ENCODER_FOLDER in read_json(folder / INDEX_FILE)
+        ),
+        field_of_view=_load_optional(
+            folder / FIELD_OF_VIEW_FOLDER, dtype, FIELD_OF_VIEW_FOLDER in read_json(folder / INDEX_FILE)
         ),
     )
     check_fit(components, folder)
@@ -291,6 +297,7 @@ def _write_folder(components: ModelComponents, folder: Path, dtype: torch.dtype)
     optional = {
         UPSAMPLER_FOLDER: components.feature_upsampler,
         IMAGE_ENCODER_FOLDER: components.image_encoder,
+        FIELD_OF_VIEW_FOLDER: components.field_of_view,
     }
     for name, part in optional.items():
         if part is not None:
@@ -346,7 +353,9 @@ def _write_injector(injector: nn.Module | None, folder: Path, dtype: torch.dtype
 
 
 def _write_optional(
-    part: FeatureUpsampler | ImageEncoder | TokenImageEncoder, folder: Path, dtype: torch.dtype
+    part: FeatureUpsampler | ImageEncoder | TokenImageEncoder | FieldOfViewHead,
+    folder: Path,
+    dtype: torch.dtype,
 ) -> None:
     folder.mkdir()
     config = {"_class_name": type(part).__name__, **part.config}
@@ -489,12 +498,17 @@ def check_fit(components: ModelComponents, folder: Path) -> None:
             )
         if isinstance(components.image_encoder, TokenImageEncoder):
             _check_tokens(components.image_encoder, components, folder)
-    upsampler, encoder = components.feature_upsampler, components.semantic_encoder
-    if upsampler is not None and isinstance(encoder, SemanticEncoder):
-        channels = int(upsampler.config["channels"])
+    encoder = components.semantic_encoder
+    readers = {
+        "feature upsampler": components.feature_upsampler, "field of view's head": components.field_of_view,
+    }  # fmt: skip
+    for name, reader in readers.items():
+        if reader is None or not isinstance(encoder, SemanticEncoder):
+            continue
+        channels = int(reader.config["channels"])
         if channels != encoder.channels:
             raise ModelError(
-                f"{folder}: the feature upsampler takes {channels} channels, the semantic encoder gives "
+                f"{folder}: the {name} takes {channels} channels, the semantic encoder gives "
                 f"{encoder.channels}; the folder mixes two models"
             )
 
@@ -515,7 +529,7 @@ def _check_tokens(encoder: TokenImageEncoder, components: ModelComponents, folde
             f"{folder}: the image encoder takes tokens of layer {max(encoder.layers)}, the semantic encoder "
             f"has {depth}; the folder mixes two models"
         )
-    levels = list(components.autoencoder.config.block_out_channels)[1:]
+    levels = list(decoder_inputs(components.autoencoder.config.block_out_channels))
     if list(encoder.config["guide_channels"]) != levels:
         raise ModelError(
             f"{folder}: the image encoder guides decoder levels of {encoder.config['guide_channels']} "

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from stablenormal.errors import ModelError, SettingError
+from stablenormal.errors import ModelError, SettingError, argument
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
@@ -90,7 +90,8 @@ def detect_generation(yoso_name: str, yoso: Path) -> Generation:
         if found := _VERSION.search(text.rsplit("/", 1)[-1]):
             return "v1.5" if (int(found[1]), int(found[2])) >= (1, 5) else "before-v1.5"
     raise ModelError(
-        f"{yoso_name}: its name has no version such as v0-3; give --generation before-v1.5 or v1.5"
+        f"{yoso_name}: its name has no version such as v0-3; give "
+        f"{argument('generation')} before-v1.5 or v1.5"
     )
 
 
@@ -155,7 +156,7 @@ def _semantic_encoder(
         return _remote(folders.refiner, SEMANTIC_FOLDER, dtype, variant, trust_remote_code)
     if folders.semantic is None:
         raise ModelError(
-            f"{folders.refiner}: brings no semantic encoder ({SEMANTIC_FOLDER}); give one with --semantic"
+            f"{folders.refiner}: brings no semantic encoder ({SEMANTIC_FOLDER}); give {argument('semantic')}"
         )
     return load_dinov2(folders.semantic, spec.semantic_input_size, dtype)
 
@@ -219,4 +220,4 @@ def _find(component: str, folders: Iterable[Path], file: str = CONFIG_FILE) -> P
         if (folder / component / file).is_file():
             return folder / component
     places = ", ".join(str(folder) for folder in folders)
-    raise ModelError(f"{component}: in none of {places}; give a base that has it with --base")
+    raise ModelError(f"{component}: in none of {places}; give a {argument('base')} that has it")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stablenormal.errors import ModelError
+from stablenormal.errors import ModelError, argument
 from stablenormal.models.semantic_injector import align
 from stablenormal.models.spec import read_json
 
@@ -100,7 +100,8 @@ def load_remote(
     """
     if not trust_remote_code:
         raise ModelError(
-            f"{code}: these weights bring Python code; read it, then allow it (--trust-remote-code)"
+            f"{code}: these weights bring Python code; read it, then allow it "
+            f"({argument('trust_remote_code')})"
         )
     specification = importlib.util.spec_from_file_location(f"stablenormal_remote_{code.stem}", code)
     if specification is None or specification.loader is None or not code.is_file():

@@ -134,6 +134,18 @@ class SemanticEncoder(nn.Module):
         normed = [as_map(functional.layer_norm(tokens, tokens.shape[-1:])) for tokens in chosen]
         return normed, as_map(output.last_hidden_state)
 
+    def tune(self, blocks: int) -> None:
+        """Let the last `blocks` layers take gradients; with all of them, the patches' embedding too.
+
+        The final norm stays, as `layers` gives the last layer's features without it too.
+        """
+        layers = list(self.network.encoder.layer)
+        for layer in layers[max(0, len(layers) - blocks) :]:
+            layer.requires_grad_(True)
+        if blocks >= len(layers):
+            for name, parameter in self.network.embeddings.named_parameters():
+                parameter.requires_grad_(name != "mask_token")  # which stands for patches that are hidden
+
     def weight_hash(self) -> str:
         """SHA-256 of the network's weights."""
         digest = hashlib.sha256()

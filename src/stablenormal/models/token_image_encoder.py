@@ -27,7 +27,7 @@ class TokenImageEncoder(nn.Module):
         layers: numbers, from 1, of its layers that are given.
         token_width: channels of the blocks on the tokens' grid.
         stem_channels: channels of the stem at 1/2, 1/4 and 1/8 of the image's size.
-        guide_channels: channels of De's features at 1/2 and 1/4.
+        guide_channels: channels of De's features at 1/2, 1/4 and 1/8.
         norm_num_groups: groups of each group normalisation.
     """
 
@@ -68,7 +68,8 @@ class TokenImageEncoder(nn.Module):
         self.fused = _Block(token_width + eighth, condition_channels, groups)
         self.latent = nn.Conv2d(condition_channels, latent_channels, 1)
         self.guides = nn.ModuleList(
-            nn.Conv2d(given, wanted, 1) for given, wanted in zip((half, quarter), guide_channels, strict=True)
+            nn.Conv2d(given, wanted, 1)
+            for given, wanted in zip((half, quarter, condition_channels), guide_channels, strict=True)
         )
         for guide in self.guides.parameters():  # De begins as it was without them
             nn.init.zeros_(guide)
@@ -104,8 +105,8 @@ class TokenImageEncoder(nn.Module):
             semantic, size=eighth.shape[2:], mode="bilinear", align_corners=False
         )
         condition = self.fused(torch.cat([semantic, eighth], dim=1))
-        guides = (self.guides[0](half), self.guides[1](quarter))
-        return EncodedImage(self.latent(condition), condition, guides)
+        seen = zip(self.guides, (half, quarter, condition), strict=True)
+        return EncodedImage(self.latent(condition), condition, tuple(guide(one) for guide, one in seen))
 
 
 class _Block(nn.Module):

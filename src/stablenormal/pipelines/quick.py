@@ -32,9 +32,10 @@ def predict(
     Raises:
         StableNormalError: as `StableNormal.from_pretrained` and `StableNormal.__call__`.
     """
-    return _loaded(str(model), device, dtype, offline)(images, **options)
+    return loaded(str(model), device, dtype, offline)(images, **options)
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, device: str | None, dtype: str | None, offline: bool) -> StableNormal:
+def loaded(model: str, device: str | None, dtype: str | None, offline: bool) -> StableNormal:
+    """The pipeline of a model; the last one is kept."""
     return StableNormal.from_pretrained(model, device=device, dtype=dtype, offline=offline)

@@ -170,11 +170,12 @@ class TrainingRun:
         self.part, self.settings, self.processes = part, settings, processes
         self.step, self.folder = 0, folder
         self._stage_index, self._samples, self._stage_start = -1, 0, 0
+        self._shares = dict[int, list[StepSamples]]()
         self._pace, self._losses, self._figures = _Pace(), list[float](), dict[str, float]()
         self._step_module = _Step(part)
         self._distributed = processes.distribute(self._step_module)
         self._parameters = [p for p in part.module.parameters() if p.requires_grad]
-        self._optimisers = _optimisers(part.module, settings, processes)
+        self._optimisers = _optimisers(part, settings, processes)
         self._peaks = [
             [float(group["lr"]) for group in optimiser.param_groups] for optimiser in self._optimisers
         ]
@@ -206,18 +207,7 @@ class TrainingRun:
         for optimiser, peaks in zip(self._optimisers, self._peaks, strict=True):
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
-        index = epoch_indices(
-            settings.seed + stage_index, self.step - self._stage_start, stage.batch, self._samples
-        )
-        shares = divide_step(
-            index,
-            settings.seed,
-            self.step,
-            self.processes.rank,
-            self.processes.count,
-            settings.accumulate,
-            self.processes.device,
-        )
+        shares = self._next_shares(stage_index, stage)
         self.part.module.train()
         for optimiser in self._optimisers:
             optimiser.zero_grad(set_to_none=True)
@@ -236,6 +226,31 @@ class TrainingRun:
         self._pace.images += stage.batch
         self._losses.append(loss)
         self._figures = means
+
+    def _next_shares(self, stage_index: int, stage: Stage) -> list[StepSamples]:
+        """What this process computes in the current step; later steps of the stage are announced."""
+        settings = self.settings
+        last = min(self.step + 2 * settings.loader_threads, self._stage_start + stage.steps - 1)
+        for step in range(self.step, last + 1):
+            if step in self._shares:
+                continue
+            index = epoch_indices(
+                settings.seed + stage_index, step - self._stage_start, stage.batch, self._samples
+            )
+            shares = divide_step(
+                index,
+                settings.seed,
+                step,
+                self.processes.rank,
+                self.processes.count,
+                settings.accumulate,
+                self.processes.device,
+            )
+            self._shares[step] = shares
+            if settings.loader_threads:
+                for share in shares:
+                    self.part.announce(stage, share)
+        return self._shares.pop(self.step)
 
     def _refuse_infinite(self, what: str, value: float) -> None:
         if math.isfinite(value):
@@ -342,17 +357,24 @@ class TrainingRun:
 
 
 def _optimisers(
-    module: nn.Module, settings: TrainingSettings, processes: Processes
+    part: PartTraining, settings: TrainingSettings, processes: Processes
 ) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the matrices and AdamW for the rest."""
-    matrices, others = split_parameters(module)
+    """AdamW for everything, or Muon for the matrices and AdamW for the rest and for slower parts."""
+    slower: list[dict[str, Any]] = [
+        {"params": [p for p in module.parameters() if p.requires_grad], "lr": rate}
+        for module, rate in part.slower()
+    ]
+    set_aside = {id(p) for group in slower for p in group["params"]}
+    matrices, others = split_parameters(part.module)
     if settings.optimiser == "adamw":
-        matrices, others = [], [p for p in module.parameters() if p.requires_grad]
+        matrices, others = [], [p for p in part.module.parameters() if p.requires_grad]
+    matrices, others = ([p for p in chosen if id(p) not in set_aside] for chosen in (matrices, others))
+    groups: list[dict[str, Any]] = [group for group in [{"params": others}, *slower] if group["params"]]
     built: list[torch.optim.Optimizer] = []
-    if others:
+    if groups:
         built.append(
             torch.optim.AdamW(
-                others,
+                groups,
                 lr=settings.learning_rate,
                 betas=_BETAS,
                 weight_decay=settings.weight_decay,

@@ -44,9 +44,16 @@ class PartTraining(ABC):
         the whole batch, however it is divided.
         """
 
+    def announce(self, stage: Stage, samples: StepSamples) -> None:  # noqa: B027
+        """Told early which samples `loss` will soon be given, so that others can read them meanwhile."""
+
     @abstractmethod
     def validate(self) -> Validation:
         """Figures and pictures of held-out scenes, with the weights that are in the module now."""
+
+    def slower(self) -> tuple[tuple[nn.Module, float], ...]:
+        """Parts that AdamW trains at a peak learning rate of their own, as pretrained ones need."""
+        return ()
 
     def after_step(self, step: int, total_steps: int) -> None:  # noqa: B027
         """What must follow the optimiser's step, before the next one."""

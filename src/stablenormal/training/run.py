@@ -97,7 +97,7 @@ def _keep_settings(settings: TrainingSettings, out: Path) -> None:
             return  # it may be the very file that the user gave
     except SettingError:
         pass  # another kind of file, which is looked after below
-    with OutputFolder(out, option="--out").writing([path]):
+    with OutputFolder(out, chosen_by="out").writing([path]):
         write_settings(settings, path)
 
 

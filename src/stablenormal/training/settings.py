@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from stablenormal.models.building import ModelComponents
     from stablenormal.training.part import PartTraining
 
+_OF_THE_MACHINE = ("loader_threads",)
+"""Settings that decide how fast a training is and not what it gives; a run may go on with others."""
+
 Decay = Literal["cosine", "exponential", "constant"]
 Optimiser = Literal["adamw", "muon"]
 
@@ -71,7 +74,7 @@ class TrainingSettings(ABC):
     """Image sizes in order."""
     sources: tuple[SourceConfig, ...] = ()
     """Weighted training sets that are read as they are, in place of `data`: reader, root, weight, keep and
-    options of each. A packed mixture (`stablenormal pack --mixture`) is faster to read."""
+    options of each. A packed mixture (`stablenormal pack` makes one of a mixture too) is faster to read."""
     tokens: tuple[str, ...] = ()
     """Folders that `stablenormal data tokens` wrote, in place of `data`. Denoisers whose photographs are
     encoded from tokens read the tokens, which must be of the transformer of `base`; others the images."""
@@ -104,6 +107,9 @@ class TrainingSettings(ABC):
     """Compute features again in the backward pass instead of keeping them: less memory, more time."""
     shard: bool = False
     """With several processes, divide weights and optimiser state among them (FSDP), as sd21 needs."""
+    loader_threads: int = 0
+    """Denoisers, in stages without a cache: threads that read and augment the next batches while the network
+    works on this one, as a GPU needs; 0 does one after the other. Changes nothing in the result."""
     seed: int = 0
     """Decides data order, augmentation, noise and new weights."""
     validate_every: int = 500
@@ -129,7 +135,7 @@ class TrainingSettings(ABC):
                 f"variants: of a stage's latent cache, which part {self.part!r} does not have; leave it out"
             )
         refuse_outside_unit_interval(self, "ema_decay", "final_fraction")
-        refuse_negative(self, "pictures", "seed", "warmup_steps")
+        refuse_negative(self, "pictures", "seed", "warmup_steps", "loader_threads")
         refuse_unknown(self, decay=Decay, optimiser=Optimiser)
         refuse_below(self, 1, "accumulate", "validate_every", "checkpoint_every", "validation_images")
         refuse_below(self, 16, "source_size")
@@ -189,7 +195,9 @@ class TrainingSettings(ABC):
         """
         values = asdict(self)
         chosen: dict[str, Any] = {
-            field.name: values[field.name] for field in fields(self) if values[field.name] != field.default
+            field.name: values[field.name]
+            for field in fields(self)
+            if values[field.name] != field.default and field.name not in _OF_THE_MACHINE
         }
         return hashlib.sha256(json.dumps(chosen | dict(self.keys), sort_keys=True).encode()).hexdigest()[:16]
 

@@ -30,6 +30,11 @@ def read_settings(path: Path, part: str | None = None) -> TrainingSettings:
     if part is not None:
         catalogue.check_part(part)
     content = _read_yaml(path)
+    if catalogue.is_of_every_part(content):
+        raise SettingError(
+            f"{path}: is of an earlier version, which kept the settings of all parts in one file; its "
+            "checkpoints do not go on here: give the file that the training began with, and a new run folder"
+        )
     try:
         kind = catalogue.settings_class(content)
         if part is not None and kind.keys["part"] != part:

@@ -182,5 +182,5 @@ def test_what_a_user_chooses() -> None:
     default = ReconstructionSettings().iterations
     assert chosen_settings(resolutions="16,32,64,128").iterations == (*default, default[-1])
     assert chosen_settings(resolutions="16", iterations="5", seed=2).iterations == (5,)
-    with pytest.raises(SettingError, match="--iterations a,b"):
+    with pytest.raises(SettingError, match="`iterations` a,b"):
         chosen_settings(iterations="a,b")

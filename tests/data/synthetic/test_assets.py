@@ -267,6 +267,11 @@ def test_broken_prepared_files_get_one_line(prepared: Path, tmp_path: Path) -> N
     broken.write_bytes(prepared.read_bytes()[:500])
     with pytest.raises(DataError, match="x.assets: cannot be read as prepared models"):
         load_bank(broken)
+    with np.load(prepared) as stored:
+        np.savez_compressed(tmp_path / "half", **{name: stored[name] for name in stored if name != "axes"})
+    (tmp_path / "half.npz").rename(tmp_path / "half.assets")
+    with pytest.raises(DataError, match="half.assets: cannot be read as prepared models .*axes.*delete it"):
+        load_bank(tmp_path / "half.assets")
     with pytest.raises(DataError, match=r"gone.assets: cannot be read|does not exist"):
         prepared_bank([tmp_path / "gone.assets"])
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from stablenormal.applications.multi_view_prior import PAPER_WEIGHT
-from stablenormal.errors import SettingError
+from stablenormal.errors import SettingError, argument
 
 LONGEST_STEP = 0.66
 """In grid spacings: four samples that are looked up together must lie within a cell of their middle."""
@@ -131,4 +131,6 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise SettingError(f"--{name} {text}: expected numbers with commas, such as 32,64,128") from None
+        raise SettingError(
+            f"{argument(name)} {text}: expected numbers with commas, such as 32,64,128"
+        ) from None

@@ -1,10 +1,11 @@
 """Readers by name."""
 
 import difflib
-import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from stablenormal.data.readers.conventions import CONVENTIONS
 from stablenormal.data.readers.folder import Folder
 from stablenormal.data.readers.hypersim import Hypersim
 from stablenormal.data.readers.interiorverse import InteriorVerse
@@ -44,17 +45,21 @@ def open_source(reader: str, root: Path | str, keep: Path | str | None = None, *
         hint = f"did you mean '{near[0]}'? There are" if near else "choose one of"
         raise SettingError(f"unknown reader '{reader}'; {hint} {', '.join(READERS)}")
     source = READERS[reader]
-    known = {
-        name: parameter.annotation
-        for name, parameter in inspect.signature(source.__init__).parameters.items()
-        if name not in ("self", "root", "keep")
-    }
+    known = _options(source)
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean '{near[0]}'? It" if near else "it"
             raise SettingError(f"{reader} has no option '{name}'; {hint} has {', '.join(known) or 'none'}")
-    return source(root, keep, **{name: _typed(name, value, known[name]) for name, value in options.items()})
+    typed = {name: _typed(name, value, known[name]) for name, value in options.items()}
+    return source(Path(root), None if keep is None else Path(keep), **typed)
+
+
+def _options(source: type[Source[Any]]) -> dict[str, Any]:
+    """What may be said of a set beside its place, with the type of each; derived normals have no frame."""
+    derived = CONVENTIONS[source.reader].derived
+    elsewhere = {"root", "keep", "frame"} if derived else {"root", "keep"}
+    return {option.name: option.type for option in fields(source) if option.name not in elsewhere}
 
 
 def _typed(name: str, value: Any, kind: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stablenormal.data.readers.source import (
+    Entry,
     Source,
     View,
     first_existing,
@@ -39,29 +40,31 @@ class Pair:
     intrinsics: Path | None = None
 
 
-class Folder(Source[Path]):
-    """Pairs of a plain folder.
+@dataclass(eq=False, kw_only=True)
+class PairSource(Source[Entry]):
+    """A set of pictures and normals in `io`'s own formats; `frame` is of those maps that do not say it."""
 
-    Args:
-        root: the folder, searched with all folders below.
-        keep: keep-list.
-        frame: frame of normal maps that do not say it themselves.
-        depth_scale: unit of depth files that do not say it themselves.
-    """
+    depth_scale: float | None = None
+    """Metres per unit of depth files that do not say it themselves."""
+
+    def read_pair(self, pair: Pair) -> View:
+        """Read one picture with its normals and what else there is."""
+        image, opaque = picture(pair.image)
+        vectors = stored_vectors(pair.normals, self.frame)
+        valid = surface_flags(vectors, opaque, pair.mask)
+        intrinsics = None
+        if pair.intrinsics is not None:
+            intrinsics = read_camera_matrix(pair.intrinsics, image.shape[1], image.shape[0])
+        depth = None if pair.depth is None else read_depth_map(pair.depth, self.depth_scale)
+        return View(image=image, vectors=vectors, valid=valid, depth=depth, intrinsics=intrinsics)
+
+
+@dataclass(eq=False, kw_only=True)
+class Folder(PairSource[Path]):
+    """Pairs of a plain folder, searched with all folders below."""
 
     reader = "folder"
     layout = "**/NAME_rgb.jpg (or any picture) with NAME_normal.png, .exr or .npy"
-
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        frame: str | None = None,
-        *,
-        depth_scale: float | None = None,
-    ) -> None:
-        self._depth_scale = depth_scale
-        super().__init__(root, keep, frame)
 
     def find(self, root: Path) -> dict[str, Path]:
         """Every `NAME_rgb.*` that is a picture."""
@@ -88,22 +91,4 @@ class Folder(Source[Path]):
         pair = Pair(
             entry, normals, mask, beside("depth", DEPTH_SUFFIXES), beside("intrinsics", MATRIX_SUFFIXES)
         )
-        return read_pair(pair, self.frame, self._depth_scale)
-
-
-def read_pair(pair: Pair, frame: str | None, depth_scale: float | None) -> View:
-    """Read one picture with its normals and what else there is.
-
-    Args:
-        pair: the files.
-        frame: frame of a normal map that does not say it itself.
-        depth_scale: unit of a depth file that does not say it itself.
-    """
-    image, opaque = picture(pair.image)
-    vectors = stored_vectors(pair.normals, frame)
-    valid = surface_flags(vectors, opaque, pair.mask)
-    intrinsics = None
-    if pair.intrinsics is not None:
-        intrinsics = read_camera_matrix(pair.intrinsics, image.shape[1], image.shape[0])
-    depth = None if pair.depth is None else read_depth_map(pair.depth, depth_scale)
-    return View(image=image, vectors=vectors, valid=valid, depth=depth, intrinsics=intrinsics)
+        return self.read_pair(pair)

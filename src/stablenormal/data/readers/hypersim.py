@@ -89,40 +89,29 @@ class _Frame:
         return self.images / f"scene_{self.camera}_final_hdf5" / f"frame.{self.number}.color.hdf5"
 
 
+@dataclass(eq=False, kw_only=True)
 class Hypersim(Source[_Frame]):
-    """Hypersim.
-
-    Args:
-        root: folder with the scenes, `ai_VVV_NNN`.
-        keep: keep-list.
-        frame: frame of the normals, if not the release's.
-        bump: take `normal_bump_cam`, the shading normals with bump maps, in place of `normal_cam`.
-        split: `train`, `val` or `test` of the split table.
-        cameras: the table of cameras, if it lies elsewhere.
-    """
+    """Hypersim; its root is the folder with the scenes, `ai_VVV_NNN`."""
 
     reader = "hypersim"
     layout = "ai_*/images/scene_cam_*_final_hdf5/frame.*.color.hdf5"
 
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        frame: str | None = None,
-        *,
-        bump: bool = False,
-        split: str | None = None,
-        cameras: Path | str | None = None,
-    ) -> None:
-        self._bump, self._split = bump, split
-        root = Path(root)
-        table = Path(cameras) if cameras else first_existing(*(root / name for name in _TABLES))
+    bump: bool = False
+    """Take `normal_bump_cam`, the shading normals with bump maps, in place of `normal_cam`."""
+    split: str | None = None
+    """`train`, `val` or `test` of the split table."""
+    cameras: Path | str | None = None
+    """The table of cameras, if it lies elsewhere."""
+
+    def prepare(self) -> None:
+        """Read the table of cameras."""
+        usual = first_existing(*(self.root / name for name in _TABLES))
+        table = Path(self.cameras) if self.cameras else usual
         self._cameras = _read_cameras(table) if table else {}
-        super().__init__(root, keep, frame)
 
     def find(self, root: Path) -> dict[str, _Frame]:
         """Frames of every scene and camera; of the split if one was asked for."""
-        listed = _read_split(root / _SPLIT, self._split)
+        listed = _read_split(root / _SPLIT, self.split)
         found = {}
         for color in sorted(root.glob("*/images/scene_cam_*_final_hdf5/frame.*.color.hdf5")):
             scene, camera = color.parents[2].name, color.parent.name[len("scene_") : -len("_final_hdf5")]
@@ -136,7 +125,7 @@ class Hypersim(Source[_Frame]):
         """Tone map the colours, turn the normals to the image plane, and the distances to depth."""
         entities = _array(entry.geometry("render_entity_id"))
         linear, valid = _array(entry.color).astype(np.float32), entities != -1
-        vectors = _array(entry.geometry("normal_bump_cam" if self._bump else "normal_cam"))
+        vectors = _array(entry.geometry("normal_bump_cam" if self.bump else "normal_cam"))
         distance = _array(entry.geometry("depth_meters")).astype(np.float32)
         height, width = linear.shape[:2]
         camera = self._camera(entry.scene, width, height)

@@ -8,10 +8,11 @@ Also there, and not read: `000_albedo.exr`, `000_material.exr`. The two releases
 `io.decode` does with every linear picture.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from stablenormal.data.readers.source import (
-    Source,
+    MeasuredSource,
     View,
     first_existing,
     picture,
@@ -19,35 +20,18 @@ from stablenormal.data.readers.source import (
     surface_flags,
 )
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.search import files_below
 
 
-class InteriorVerse(Source[Path]):
-    """InteriorVerse.
-
-    Args:
-        root: folder with the scenes.
-        keep: keep-list.
-        frame: frame of the normals, if not the declared one.
-        fov_deg: horizontal field of view.
-        depth_unit_m: metres per unit of the depth files.
-    """
+@dataclass(eq=False, kw_only=True)
+class InteriorVerse(MeasuredSource[Path]):
+    """InteriorVerse; its root is the folder with the scenes."""
 
     reader = "interiorverse"
     layout = "*/*_im.exr"
 
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        frame: str | None = None,
-        *,
-        fov_deg: float = 85.0,
-        depth_unit_m: float | None = None,
-    ) -> None:
-        self._fov_deg, self._depth_unit_m = fov_deg, depth_unit_m or self.convention.depth_unit_m
-        super().__init__(root, keep, frame)
+    fov_deg: float = 85.0
+    """Horizontal field of view."""
 
     def find(self, root: Path) -> dict[str, Path]:
         """Every `*_im.exr`, without that ending."""
@@ -60,12 +44,11 @@ class InteriorVerse(Source[Path]):
         image, opaque = picture(Path(f"{entry}_im.exr"))
         vectors = stored_vectors(Path(f"{entry}_normal.exr"), self.frame)
         mask = first_existing(Path(f"{entry}_mask.png"), Path(f"{entry}_mask.exr"))
-        depth = first_existing(Path(f"{entry}_depth.exr"))
         return View(
             image=image,
             vectors=vectors,
             valid=surface_flags(vectors, opaque, mask),
-            depth=None if depth is None else read_depth_map(depth, self._depth_unit_m),
-            intrinsics=Intrinsics.from_fov(self._fov_deg, image.shape[1], image.shape[0]),
+            depth=self.depth(first_existing(Path(f"{entry}_depth.exr"))),
+            intrinsics=Intrinsics.from_fov(self.fov_deg, image.shape[1], image.shape[0]),
             meta={"scene": entry.parent.name},
         )

@@ -9,42 +9,25 @@ for the view.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stablenormal.data.readers.source import Source, View, first_existing, picture, stored_vectors
+from stablenormal.data.readers.source import MeasuredSource, View, first_existing, picture, stored_vectors
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.search import files_below
 
 _FOV_KEYS = ("fltFov", "fov", "fov_deg")
 
 
-class KenBurns(Source[Path]):
-    """3D Ken Burns.
-
-    Args:
-        root: folder of the unpacked archives.
-        keep: keep-list.
-        frame: frame of the normals, if not the declared one.
-        depth_unit_m: metres per unit of the depth files.
-    """
+@dataclass(eq=False, kw_only=True)
+class KenBurns(MeasuredSource[Path]):
+    """3D Ken Burns; its root is the folder of the unpacked archives."""
 
     reader = "ken_burns"
     layout = "**/*-image.png"
-
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        frame: str | None = None,
-        *,
-        depth_unit_m: float | None = None,
-    ) -> None:
-        self._depth_unit_m = depth_unit_m or self.convention.depth_unit_m
-        super().__init__(root, keep, frame)
 
     def find(self, root: Path) -> dict[str, Path]:
         """Every `*-image.png`, without that ending."""
@@ -56,12 +39,11 @@ class KenBurns(Source[Path]):
         """Picture, normals, depth and field of view."""
         image, _ = picture(Path(f"{entry}-image.png"))
         vectors = stored_vectors(Path(f"{entry}-normal.exr"), self.frame)
-        depth = first_existing(Path(f"{entry}-depth.exr"))
         return View(
             image=image,
             vectors=vectors,
             valid=np.ones(vectors.shape[:2], np.bool_),
-            depth=None if depth is None else read_depth_map(depth, self._depth_unit_m),
+            depth=self.depth(first_existing(Path(f"{entry}-depth.exr"))),
             intrinsics=_intrinsics(entry, image.shape[1], image.shape[0]),
             meta={"scene": entry.parent.name},
         )

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 
 from stablenormal.data.readers.source import (
-    Source,
+    MeasuredSource,
     View,
     first_existing,
     picture,
@@ -33,7 +33,6 @@ from stablenormal.data.readers.source import (
 )
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.search import files_below
 
 _IMAGE_ENDINGS = ("", ".png", ".jpg", ".webp")
@@ -50,29 +49,12 @@ class _Frame:
     """What all frames of the file share."""
 
 
-class Objaverse(Source[_Frame]):
-    """Object renders.
-
-    Args:
-        root: folder that is searched for `transforms*.json`.
-        keep: keep-list.
-        frame: frame of the normals, if not `world`.
-        depth_unit_m: metres per unit of the depth files.
-    """
+@dataclass(eq=False, kw_only=True)
+class Objaverse(MeasuredSource[_Frame]):
+    """Object renders; their root is searched for `transforms*.json`."""
 
     reader = "objaverse"
     layout = "**/transforms*.json with frames"
-
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        frame: str | None = None,
-        *,
-        depth_unit_m: float | None = None,
-    ) -> None:
-        self._depth_unit_m = depth_unit_m or self.convention.depth_unit_m
-        super().__init__(root, keep, frame)
 
     def find(self, root: Path) -> dict[str, _Frame]:
         """Every frame of every `transforms*.json`."""
@@ -97,12 +79,11 @@ class Objaverse(Source[_Frame]):
         rotation = _rotation(entry) if self.frame == "world" else None
         turn = None if rotation is None else torch.from_numpy(rotation)
         vectors = stored_vectors(self._normals(entry), self.frame, turn)
-        depth = _named(entry, "depth", (".exr", ".npy"))
         return View(
             image=image,
             vectors=vectors,
             valid=surface_flags(vectors, opaque, None),
-            depth=None if depth is None else read_depth_map(depth, self._depth_unit_m),
+            depth=self.depth(_named(entry, "depth", (".exr", ".npy"))),
             intrinsics=_intrinsics(entry, image.shape[1], image.shape[0]),
             meta={"scene": entry.folder.name, "kind": "object"},
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stablenormal.data.readers.source import (
-    Source,
+    MeasuredSource,
     View,
     first_existing,
     picture,
@@ -26,7 +26,6 @@ from stablenormal.data.readers.source import (
     surface_flags,
 )
 from stablenormal.geometry.camera import Intrinsics
-from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.search import files_below
 
 _UNKNOWN_CODE = 65535
@@ -43,31 +42,15 @@ class _Point:
         return self.root / folder / below
 
 
-class Replica(Source[_Point]):
-    """Replica-style renders.
-
-    Args:
-        root: folder with `rgb`, `normal` and so on.
-        keep: keep-list.
-        frame: frame of the normals, if not the declared one.
-        fov_deg: field of view of pictures without a `point_info`.
-        depth_unit_m: metres per unit of the depth files.
-    """
+@dataclass(eq=False, kw_only=True)
+class Replica(MeasuredSource[_Point]):
+    """Replica-style renders; their root is the folder with `rgb`, `normal` and so on."""
 
     reader = "replica"
     layout = "rgb/**/*_domain_rgb.png"
 
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        frame: str | None = None,
-        *,
-        fov_deg: float | None = None,
-        depth_unit_m: float | None = None,
-    ) -> None:
-        self._fov_deg, self._depth_unit_m = fov_deg, depth_unit_m or self.convention.depth_unit_m
-        super().__init__(root, keep, frame)
+    fov_deg: float | None = None
+    """Field of view of pictures without a `point_info`."""
 
     def find(self, root: Path) -> dict[str, _Point]:
         """Every picture below `rgb`."""
@@ -85,11 +68,9 @@ class Replica(Source[_Point]):
         mask = first_existing(
             *(entry.file("mask_valid", domain) for domain in ("depth_zbuffer", "mask_valid"))
         )
-        depth_file = first_existing(entry.file("depth_zbuffer", "depth_zbuffer"))
-        depth = None
-        if depth_file:
-            depth = read_depth_map(depth_file, self._depth_unit_m)
-            depth[depth >= np.float32(_UNKNOWN_CODE * self._depth_unit_m)] = 0
+        depth = self.depth(first_existing(entry.file("depth_zbuffer", "depth_zbuffer")))
+        if depth is not None:
+            depth[depth >= np.float32(_UNKNOWN_CODE * self.unit_m())] = 0
         return View(
             image=image,
             vectors=vectors,
@@ -101,7 +82,7 @@ class Replica(Source[_Point]):
 
     def _intrinsics(self, entry: _Point, width: int, height: int) -> Intrinsics | None:
         facts = first_existing(entry.file("point_info", "point_info", ".json"))
-        fov_deg = self._fov_deg
+        fov_deg = self.fov_deg
         if facts:
             fov_deg = math.degrees(float(json.loads(facts.read_text())["field_of_view_rads"]))
         return None if fov_deg is None else Intrinsics.from_fov(fov_deg, width, height)

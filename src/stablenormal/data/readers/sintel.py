@@ -39,39 +39,30 @@ class _Frame:
     name: str
 
 
+@dataclass(eq=False, kw_only=True)
 class Sintel(Source[_Frame]):
-    """MPI Sintel.
-
-    Args:
-        root: folder that holds `training`.
-        keep: keep-list.
-        rendering: `final` (blur, haze) or `clean`.
-        window: side in pixels of the plane fits.
-        far: depth from which on there is only sky and backdrop.
-    """
+    """MPI Sintel; its root is the folder that holds `training`."""
 
     reader = "sintel"
     layout = "training/final/*/frame_*.png"
 
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        *,
-        rendering: str = "final",
-        window: int = 5,
-        far: float = 1000.0,
-    ) -> None:
-        if rendering not in PASSES:
-            raise SettingError(f"Sintel has no pass '{rendering}'; choose one of {', '.join(PASSES)}")
-        if window < 3 or window % 2 == 0:
-            raise SettingError(f"Sintel's window is {window}; choose an odd number of 3 or more")
-        self._rendering, self._window, self._far = rendering, window, far
-        super().__init__(root, keep)
+    rendering: str = "final"
+    """`final` (blur, haze) or `clean`."""
+    window: int = 5
+    """Side in pixels of the plane fits."""
+    far: float = 1000.0
+    """Depth from which on there is only sky and backdrop."""
+
+    def prepare(self) -> None:
+        """Refuse what is no pass, and a window without a middle."""
+        if self.rendering not in PASSES:
+            raise SettingError(f"Sintel has no pass '{self.rendering}'; choose one of {', '.join(PASSES)}")
+        if self.window < 3 or self.window % 2 == 0:
+            raise SettingError(f"Sintel's window is {self.window}; choose an odd number of 3 or more")
 
     def find(self, root: Path) -> dict[str, _Frame]:
         """Every frame of every clip."""
-        images = sorted((root / "training" / self._rendering).glob("*/frame_*.png"))
+        images = sorted((root / "training" / self.rendering).glob("*/frame_*.png"))
         return {
             f"{path.parent.name}/{path.stem}": _Frame(path, path.parent.name, path.stem) for path in images
         }
@@ -80,11 +71,11 @@ class Sintel(Source[_Frame]):
         """Fit planes to the depth."""
         image, _ = picture(entry.image)
         depth = read_dpt(self._file(entry, "depth", ".dpt"))
-        depth = np.where(np.isfinite(depth) & (depth > 0) & (depth < self._far), depth, 0).astype(np.float32)
+        depth = np.where(np.isfinite(depth) & (depth > 0) & (depth < self.far), depth, 0).astype(np.float32)
         height, width = depth.shape
         matrix = read_cam(self._file(entry, "camdata_left", ".cam"))
         intrinsics = Intrinsics.from_matrix(matrix, width, height, self.convention.pixel_centre)
-        vectors = derived_vectors(depth, intrinsics, self._window)
+        vectors = derived_vectors(depth, intrinsics, self.window)
         return View(
             image=image,
             vectors=vectors,

@@ -19,6 +19,7 @@ from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.depth import depth_from_distance, normals_from_depth
 from stablenormal.geometry.layout import channels_last
 from stablenormal.geometry.normals import FRAMES, check_frame, convert_frame
+from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.image import read_image, read_mask
 from stablenormal.io.normal_map import NO_DIRECTION, read_stored_normals
 
@@ -54,17 +55,16 @@ class View:
     """For `Sample.meta`; `tilt_deg` and `skew` say how far the camera is from a pinhole one."""
 
 
+@dataclass(eq=False)
 class Source(ABC, Generic[Entry]):
     """A set on disk, read one view at a time; made by listing files, without reading them.
 
-    Args:
-        root: folder of the set.
-        keep: file of `keep_list`; views that it does not name are left out.
-        frame: frame of the stored normals, if it is not the set's declared one.
+    A reader's options are the fields that its class adds, by keyword; it needs no constructor of its own.
 
     Raises:
         DataError: if nothing of the set's layout is below `root`, or the keep-list does not fit it.
         FrameError: if the frame does not exist.
+        SettingError: if an option is out of range.
     """
 
     reader: ClassVar[str]
@@ -72,25 +72,40 @@ class Source(ABC, Generic[Entry]):
     layout: ClassVar[str]
     """Files that are looked for, for messages."""
 
-    def __init__(self, root: Path | str, keep: Path | str | None = None, frame: str | None = None) -> None:
-        self.root = Path(root)
-        if frame is not None:
+    root: Path
+    """Folder of the set."""
+    keep: Path | None = None
+    """File of `keep_list`; views that it does not name are left out."""
+    frame: str | None = None
+    """Frame of the stored normals, if it is not the set's declared one."""
+
+    def __post_init__(self) -> None:
+        if self.frame is not None:
             if self.convention.derived:
                 raise SettingError(
                     f"{self.reader}: its normals come from depth, there is no frame; leave it out"
                 )
-            check_frame(frame)
-        self.frame = frame or self.convention.frame
+            check_frame(self.frame)
+        self.frame = self.frame or self.convention.frame
+        self.prepare()
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; give the folder of the set")
         entries = self.find(self.root)
         if not entries:
             raise DataError(f"{self.root}: holds nothing of {self.reader}; looked for {self.layout}")
-        if keep is not None:
-            entries = {key: entries[key] for key in read_keep_list(Path(keep), self.reader, entries)}
+        if self.keep is not None:
+            entries = {key: entries[key] for key in read_keep_list(self.keep, self.reader, entries)}
         self._entries = entries
         self.keys = tuple(entries)
         """Name of every view, stable between runs."""
+
+    def prepare(self) -> None:  # noqa: B027 (most readers have nothing to do here)
+        """Check the options and read the set's tables, before its files are listed.
+
+        Raises:
+            SettingError: naming an option and what it may be.
+            DataError: if a table is damaged.
+        """
 
     @property
     def convention(self) -> Convention:
@@ -137,6 +152,22 @@ class Source(ABC, Generic[Entry]):
         """
         key = self.keys[index]
         return to_sample(self.view(index), self.reader, key, f"{self.root}, {key}")
+
+
+@dataclass(eq=False, kw_only=True)
+class MeasuredSource(Source[Entry]):
+    """A set that stores depth along the axis, in a unit that the set declares or the user knows better."""
+
+    depth_unit_m: float | None = None
+    """Metres per unit of the depth files, if it is not the set's declared one."""
+
+    def unit_m(self) -> float:
+        """Metres per unit of the depth files."""
+        return self.depth_unit_m or self.convention.depth_unit_m
+
+    def depth(self, file: Path | None) -> Depth | None:
+        """Depth (H, W) of a file in metres; of none, none."""
+        return None if file is None else read_depth_map(file, self.unit_m())
 
 
 def surface_flags(vectors: Vectors, opaque: Flags, mask: Path | None) -> Flags:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stablenormal.data.readers.folder import MATRIX_SUFFIXES, NORMAL_SUFFIXES, Pair, read_pair
-from stablenormal.data.readers.source import Source, View
+from stablenormal.data.readers.folder import MATRIX_SUFFIXES, NORMAL_SUFFIXES, Pair, PairSource
+from stablenormal.data.readers.source import View
 from stablenormal.data.sample import Sample
 from stablenormal.data.shards import decode_sample, is_ours, list_shards, require_end, stored_normals
 from stablenormal.errors import DataError, StableNormalError
@@ -47,29 +47,12 @@ class _Record:
         return f"{self.shard}, {self.key}"
 
 
-class TarShards(Source[_Record]):
-    """Shards of a folder.
-
-    Args:
-        root: folder of `*.tar`.
-        keep: keep-list.
-        frame: frame of normal maps of others that do not say it themselves.
-        depth_scale: unit of depth members of others that do not say it themselves.
-    """
+@dataclass(eq=False, kw_only=True)
+class TarShards(PairSource[_Record]):
+    """Shards of a folder, `*.tar`."""
 
     reader = "shards"
     layout = "*.tar"
-
-    def __init__(
-        self,
-        root: Path | str,
-        keep: Path | str | None = None,
-        frame: str | None = None,
-        *,
-        depth_scale: float | None = None,
-    ) -> None:
-        self._depth_scale = depth_scale
-        super().__init__(root, keep, frame)
 
     def find(self, root: Path) -> dict[str, _Record]:
         """Every key of every shard; a shard that is cut short ends with a record that says so."""
@@ -121,7 +104,7 @@ class TarShards(Source[_Record]):
                 image, normals, member(("mask.png",)), member(_DEPTH_MEMBERS), member(_MATRIX_MEMBERS)
             )
             try:
-                return read_pair(pair, self.frame, self._depth_scale)
+                return self.read_pair(pair)
             except StableNormalError as error:
                 raise DataError(str(error).replace(f"{folder}/", f"{entry.where}.")) from error
 

@@ -47,24 +47,17 @@ class _Frame:
     number: str
 
 
+@dataclass(eq=False, kw_only=True)
 class VirtualKitti(Source[_Frame]):
-    """Virtual KITTI 2.
-
-    Args:
-        root: folder with `Scene01` and so on, or with the archives' folders.
-        keep: keep-list.
-        window: side in pixels of the plane fits; larger is smoother against the steps of 1 cm.
-        far_m: depth beyond which a centimetre and a pixel say nothing of the surface.
-    """
+    """Virtual KITTI 2; its root is the folder with `Scene01` and so on, or with the archives' folders."""
 
     reader = "vkitti"
     layout = "Scene*/*/frames/rgb/Camera_*/rgb_*.jpg"
 
-    def __init__(
-        self, root: Path | str, keep: Path | str | None = None, *, window: int = 7, far_m: float = 200.0
-    ) -> None:
-        self._window, self._far_m = window, far_m
-        super().__init__(root, keep)
+    window: int = 7
+    """Side in pixels of the plane fits; larger is smoother against the steps of 1 cm."""
+    far_m: float = 200.0
+    """Depth beyond which a centimetre and a pixel say nothing of the surface."""
 
     def find(self, root: Path) -> dict[str, _Frame]:
         """Every picture of every scene, weather and camera."""
@@ -82,10 +75,10 @@ class VirtualKitti(Source[_Frame]):
         depth = read_depth_map(
             self._file(entry, "depth", f"depth_{entry.number}.png"), self.convention.depth_unit_m
         )
-        depth = np.where(depth < self._far_m, depth, 0).astype(np.float32)
+        depth = np.where(depth < self.far_m, depth, 0).astype(np.float32)
         height, width = depth.shape
         intrinsics = self._intrinsics(entry, width, height)
-        vectors = derived_vectors(depth, intrinsics, self._window)
+        vectors = derived_vectors(depth, intrinsics, self.window)
         return View(
             image=image,
             vectors=vectors,

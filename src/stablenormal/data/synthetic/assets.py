@@ -502,6 +502,13 @@ def load_bank(path: Path) -> AssetBank:
         DataError: if the file cannot be read or another version made it.
     """
     about, _ = _read_header(path)
+    try:
+        return _read_bank(path, about)
+    except Exception as error:  # numpy, zipfile and OpenCV raise many kinds on broken files
+        raise DataError(f"{path}: cannot be read as prepared models ({error}); delete it") from None
+
+
+def _read_bank(path: Path, about: dict[str, Any]) -> AssetBank:
     with path.open("rb") as stream, np.load(stream) as stored:
         bounds, axes = stored["bounds"], stored["axes"]
         own_uv = _summed(stored["uv"], np.int32).astype(np.float32) / UV_STEPS

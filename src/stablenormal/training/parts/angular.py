@@ -17,9 +17,10 @@ from stablenormal.data.packed import PackedCorpus
 from stablenormal.errors import SettingError
 from stablenormal.models.building import ModelComponents, build_image_encoder
 from stablenormal.models.image_encoder import ImageEncoder
+from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.token_image_encoder import TokenImageEncoder
 from stablenormal.sampling.one_step import Start, one_step
-from stablenormal.training.base import trainable
+from stablenormal.training.base import frozen_copy, trainable
 from stablenormal.training.fresh_weights import quieten_blocks
 from stablenormal.training.latent_cache import Extra, LatentCache
 from stablenormal.training.objectives import masked_mean_square
@@ -57,6 +58,12 @@ class AngularSettings(DecodedAngleSettings):
     En has; with none the base's goes on, or one that begins as En."""
     image_encoder_layers: int = 1
     """Residual blocks of each level of a fresh image encoder."""
+    transformer_blocks: int = 0
+    """With `train_image_encoder`: last blocks of the transformer that are tuned too, where its tokens encode
+    photographs; as many as it has, or more, tune all of it. Needs stages with variants: 0, as stored tokens
+    are those of the frozen one."""
+    transformer_learning_rate: float = 5e-5
+    """Peak learning rate of those blocks, by AdamW: pretrained weights bear small steps only."""
     latent_weight: float = 0.1
     """Weight of the mean square error of the latent, which keeps it where the decoder works."""
 
@@ -64,11 +71,21 @@ class AngularSettings(DecodedAngleSettings):
         super().__post_init__()
         refuse_outside_unit_interval(self, "shrinkage")
         refuse_negative(self, "latent_weight")
+        refuse_negative(self, "transformer_blocks")
         refuse_below(self, 1, "image_encoder_layers")
         refuse_unknown(self, start=Start)
         if self.train_image_encoder and not self.tokens and any(stage.variants for stage in self.stages):
             raise SettingError(
                 "train_image_encoder: give every stage variants: 0, as a cache keeps old latents"
+            )
+        if self.transformer_blocks and (self.tokens or not self.train_image_encoder):
+            raise SettingError(
+                "transformer_blocks: set train_image_encoder, and give data or sources in place of tokens, "
+                "which a frozen transformer made"
+            )
+        if self.transformer_learning_rate <= 0:
+            raise SettingError(
+                f"transformer_learning_rate is {self.transformer_learning_rate}; it must be positive"
             )
         channels = self.image_encoder_channels
         if any(not isinstance(count, int) or count < 1 for count in channels):
@@ -93,6 +110,7 @@ class AngularSettings(DecodedAngleSettings):
             spec=replace(components.spec, start=self.start),
             autoencoder=autoencoder,
             image_encoder=image_encoder,
+            semantic_encoder=self._transformer(components),
             yoso=trainable_denoiser(components.yoso, self.gradient_checkpointing),
         )
 
@@ -114,6 +132,17 @@ class AngularSettings(DecodedAngleSettings):
         )
         quieten_blocks(encoder)
         return encoder
+
+    def _transformer(self, components: ModelComponents) -> nn.Module:
+        """The semantic encoder, whose last blocks take gradients where asked."""
+        encoder = components.semantic_encoder
+        if not self.transformer_blocks:
+            return encoder
+        if not isinstance(encoder, SemanticEncoder) or not components.guides_decoder:
+            raise SettingError(f"transformer_blocks: {self.base} encodes photographs without a transformer")
+        tuned = frozen_copy(encoder)
+        tuned.tune(self.transformer_blocks)
+        return tuned
 
     def training(
         self, components: ModelComponents, corpus: Corpus, heldout: PackedCorpus, folder: Path
@@ -142,11 +171,19 @@ class AngularTraining(DenoiserTraining[AngularSettings]):
             tuned["post_quant_conv"] = components.autoencoder.post_quant_conv
         if settings.train_image_encoder and components.image_encoder is not None:
             tuned["image_encoder"] = components.image_encoder
+        if settings.transformer_blocks:
+            tuned["transformer"] = components.semantic_encoder
         if tuned:
             module = nn.ModuleDict({"denoiser": module, **tuned})
         super().__init__(settings, components, module, corpus, heldout, caches)
         self.tunes_image = settings.train_image_encoder
         self.needs_x0 = settings.latent_weight > 0
+
+    def slower(self) -> tuple[tuple[nn.Module, float], ...]:
+        """The transformer's tuned blocks."""
+        if not self.settings.transformer_blocks:
+            return ()
+        return ((self.components.semantic_encoder, self.settings.transformer_learning_rate),)
 
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Mean angle, plus a little of the latent's mean square error."""

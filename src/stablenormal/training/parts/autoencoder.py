@@ -9,18 +9,33 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
+from stablenormal.errors import SettingError
 from stablenormal.geometry.normals import unit_length, valid_mask
-from stablenormal.models.autoencoder import decode, encode, posterior
+from stablenormal.models.autoencoder import decode, encode, posterior, reduction
 from stablenormal.models.building import ModelComponents
+from stablenormal.models.image_encoder import EncodedImage
+from stablenormal.models.latent_scale import scale_latents
+from stablenormal.sampling.one_step import one_step
 from stablenormal.training.augmentation import in_native_frame, load_batch
 from stablenormal.training.base import trainable
-from stablenormal.training.objectives import angular_loss, kl_divergence, reconstruction_loss
+from stablenormal.training.objectives import (
+    angular_loss,
+    kl_divergence,
+    masked_mean_square,
+    reconstruction_loss,
+)
 from stablenormal.training.part import PartTraining, Validation
 from stablenormal.training.samples import StepSamples
-from stablenormal.training.settings import Stage, TrainingSettings, refuse_outside_unit_interval
+from stablenormal.training.settings import (
+    Stage,
+    TrainingSettings,
+    refuse_negative,
+    refuse_outside_unit_interval,
+)
 from stablenormal.training.validation import (
     figures_of,
     heldout_batches,
@@ -47,10 +62,20 @@ class AutoencoderSettings(TrainingSettings):
     """Share of normal maps in a batch; the rest are photographs."""
     freeze_encoder: bool = False
     """Train the decoder alone; latents, and what was trained on them, stay as they are."""
+    freeze_decoder: bool = False
+    """Train the encoder alone, so that the decoder gives back what it encodes: after a one-step network has
+    been trained through the decoder, latents of true normals are what a refiner aims at. All latents of the
+    model are scaled to unit variance afterwards, where photographs are encoded from tokens."""
+    start_weight: float = 0.0
+    """Weight of the mean square difference between the latent of the true normals and the one-step network's
+    prediction: of all latents that decode to them, one near where a refiner starts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_outside_unit_interval(self, "normals_fraction")
+        refuse_negative(self, "start_weight")
+        if self.freeze_encoder and self.freeze_decoder:
+            raise SettingError("freeze_encoder and freeze_decoder: nothing is left to train")
 
     def prepare(self, components: ModelComponents) -> ModelComponents:
         """The model with an autoencoder that takes gradients, in its decoder alone where asked."""
@@ -58,6 +83,9 @@ class AutoencoderSettings(TrainingSettings):
         if self.freeze_encoder:
             autoencoder.encoder.requires_grad_(False)
             autoencoder.quant_conv.requires_grad_(False)
+        if self.freeze_decoder:
+            autoencoder.decoder.requires_grad_(False)
+            autoencoder.post_quant_conv.requires_grad_(False)
         if self.gradient_checkpointing:
             autoencoder.enable_gradient_checkpointing()
         return replace(components, autoencoder=autoencoder)
@@ -70,7 +98,7 @@ class AutoencoderSettings(TrainingSettings):
 
 
 class AutoencoderTraining(PartTraining):
-    """En and De, with the loss of their reconstructions."""
+    """En and De, with the loss of their reconstructions; photographs guide De where the model does so."""
 
     def __init__(
         self,
@@ -102,7 +130,9 @@ class AutoencoderTraining(PartTraining):
         latents = posterior(self._autoencoder, target)
         drawn = samples.normal(*latents.mean.shape[1:])
         scale = float(self._autoencoder.config.scaling_factor)
-        decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale).float()
+        encoded = self._encoded(batch.image)
+        guides = [guide * is_normals[:, None, None, None] for guide in encoded.guides] if encoded else []
+        decoded = decode(self._autoencoder, (latents.mean + latents.std * drawn) * scale, guides).float()
         valid = valid_mask(target)
         error_normals = reconstruction_loss(decoded, target, valid) * weight * is_normals
         error_image = (decoded - target).abs().flatten(1).mean(1) * weight * ~is_normals
@@ -121,6 +151,11 @@ class AutoencoderTraining(PartTraining):
             "kl": kl,
             "sigma": latents.std,
         }
+        if encoded is not None and self._settings.start_weight:
+            cells = functional.avg_pool2d(valid[:, None].float(), reduction(self._autoencoder))
+            start = self._start_error(encoded, latents.mean * scale, cells) * weight * is_normals
+            total = total + self._settings.start_weight * start
+            figures["start"] = start
         return total.mean(), {name: float(value.detach().mean()) for name, value in figures.items()}
 
     def validate(self) -> Validation:
@@ -131,23 +166,51 @@ class AutoencoderTraining(PartTraining):
         ):
             native = in_native_frame(batch, self._spec)
             with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=self._settings.bf16):
-                latent = encode(self._autoencoder, torch.cat([native.normals, native.image]))
-                normals, photographs = decode(self._autoencoder, latent).float().chunk(2)
+                encoded = self._encoded(native.image)
+                guides = encoded.guides if encoded else ()
+                normals = decode(self._autoencoder, encode(self._autoencoder, native.normals), guides).float()
+                photographs = decode(self._autoencoder, encode(self._autoencoder, native.image)).float()
             metrics += image_metrics(normals, native.normals)
             images.append(float((photographs - batch.image).abs().mean()))
             rows += normal_rows(native, unit_length(normals))
-        figures = figures_of("reconstruction", metrics) | {"image_l1": float(np.mean(images))}
+        figures = figures_of("reconstruction", metrics)
+        if self._settings.normals_fraction < 1:
+            figures |= {"image_l1": float(np.mean(images))}
         return Validation(figures, picture_of(rows, self._settings.pictures))
 
+    def _encoded(self, image: Tensor) -> EncodedImage | None:
+        """Photographs (B, 3, H, W) as the model encodes them, without gradients, where that is needed."""
+        if not (self.components.guides_decoder or self._settings.start_weight):
+            return None
+        with torch.no_grad():
+            return self.components.encode_image(image)
+
+    def _start_error(self, encoded: EncodedImage, latent: Tensor, weight: Tensor) -> Tensor:
+        """Mean square differences (B,) of latents from the one-step network's, by cells' weights."""
+        yoso, spec = self.components.yoso, self._spec
+        with torch.no_grad():
+            start = one_step(
+                lambda x, timestep: yoso.predict(x, timestep, encoded.condition),
+                encoded.latent,
+                torch.zeros_like(encoded.latent),
+                spec.start,
+                spec.turbo_t,
+            )
+        return masked_mean_square(latent - start, weight)
+
     def finish(self) -> ModelComponents:
-        """The model, its latents scaled to unit variance; a frozen encoder keeps the scale that it has."""
-        if not self._settings.freeze_encoder:
-            self._set_scaling_factor()
+        """The model, latents of normals scaled to unit variance; a frozen encoder's keep their scale."""
+        settings = self._settings
+        if settings.freeze_decoder and self.components.guides_decoder:
+            scale_latents(self.components, 1 / self._deviation())
+        elif not (settings.freeze_encoder or settings.freeze_decoder):
+            self._autoencoder.register_to_config(scaling_factor=1.0)
+            self._autoencoder.register_to_config(scaling_factor=1 / self._deviation())
+        _LOG.info("autoencoder: scaling factor %.4f", self._autoencoder.config.scaling_factor)
         return self.components
 
-    def _set_scaling_factor(self) -> None:
-        """Latents of normals shall have unit variance over the corpus."""
-        self._autoencoder.register_to_config(scaling_factor=1.0)
+    def _deviation(self) -> float:
+        """Standard deviation of the latents of normals over the corpus."""
         count = min(_SCALING_IMAGES, len(self._corpus))
         chosen = np.linspace(0, len(self._corpus) - 1, count).astype(np.int64)
         with torch.inference_mode():
@@ -156,6 +219,4 @@ class AutoencoderTraining(PartTraining):
             )
             device = self._autoencoder.device
             latents = [encode(self._autoencoder, batch.normals.to(device)) for batch in batches]
-        factor = 1 / float(torch.stack(latents).std())
-        self._autoencoder.register_to_config(scaling_factor=factor)
-        _LOG.info("autoencoder: scaling factor %.4f", factor)
+        return float(torch.stack(latents).std())

@@ -8,6 +8,7 @@ from typing import Any
 from stablenormal.errors import SettingError
 from stablenormal.training.parts.angular import AngularSettings
 from stablenormal.training.parts.autoencoder import AutoencoderSettings
+from stablenormal.training.parts.field_of_view import FieldOfViewSettings
 from stablenormal.training.parts.refiner import RefinerSettings
 from stablenormal.training.parts.self_distillation import SelfDistillationSettings
 from stablenormal.training.parts.semantic_labels import SemanticLabelsSettings
@@ -22,6 +23,7 @@ PARTS: Mapping[str, type[TrainingSettings]] = {
     "yoso": YosoSettings,
     "refiner": RefinerSettings,
     "angular": AngularSettings,
+    "field_of_view": FieldOfViewSettings,
 }
 """The settings of each part, by its name in files and on the command line."""
 
@@ -72,6 +74,14 @@ def owners(key: str) -> list[str]:
     """The parts that have a setting of this name, in words."""
     kinds = dict.fromkeys([*PARTS.values(), *SUPERVISIONS.values()])
     return [_in_words(kind) for kind in kinds if key in {field.name for field in fields(kind)}]
+
+
+def is_of_every_part(content: Mapping[str, Any]) -> bool:
+    """Whether a file has settings of every part, as one did before each part had its own."""
+    kinds = dict.fromkeys([*PARTS.values(), *SUPERVISIONS.values()])
+    shared = {field.name for field in fields(TrainingSettings)}
+    owned = [{field.name for field in fields(kind)} - shared for kind in kinds]
+    return all(content.keys() & names for names in owned if names)
 
 
 def _in_words(kind: type[TrainingSettings]) -> str:

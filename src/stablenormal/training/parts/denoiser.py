@@ -1,5 +1,6 @@
 """What YOSO, the angular tuning and the refiner share: latents, cached or not, and validation in use."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -108,6 +109,8 @@ class DenoiserTraining(PartTraining, Generic[Own]):
         self.settings = settings
         self._corpus, self._heldout, self._caches = corpus, heldout, caches
         self._cache: LatentCache | None = None
+        self._loaders: ThreadPoolExecutor | None = None
+        self._loading = dict[int, Future[Batch]]()
         self._size: int | None = None
 
     def samples(self, stage: Stage) -> int:
@@ -139,6 +142,14 @@ class DenoiserTraining(PartTraining, Generic[Own]):
         )
         return len(self._cache)
 
+    def announce(self, stage: Stage, samples: StepSamples) -> None:
+        """Threads read and augment the samples, where that has to be done in every step."""
+        if isinstance(self._corpus, TokenCorpus) or stage.variants:
+            return
+        if self._loaders is None:
+            self._loaders = ThreadPoolExecutor(self.settings.loader_threads, "stablenormal-loader")
+        self._loading[id(samples)] = self._loaders.submit(self._load, self._corpus, stage, samples)
+
     def read(self, stage: Stage, samples: StepSamples) -> LatentBatch:
         """The samples' latents, from tokens or the cache, or encoded anew."""
         if isinstance(self._corpus, TokenCorpus):
@@ -164,7 +175,12 @@ class DenoiserTraining(PartTraining, Generic[Own]):
 
     def _fresh(self, corpus: Corpus, stage: Stage, samples: StepSamples) -> Batch:
         """The samples, augmented anew, in the model's frame."""
-        batch = load_batch(
+        announced = self._loading.pop(id(samples), None)
+        batch = self._load(corpus, stage, samples) if announced is None else announced.result()
+        return in_native_frame(batch.to(samples.device), self.components.spec)
+
+    def _load(self, corpus: Corpus, stage: Stage, samples: StepSamples) -> Batch:
+        return load_batch(
             corpus,
             samples.index,
             stage.size,
@@ -173,7 +189,6 @@ class DenoiserTraining(PartTraining, Generic[Own]):
             self.settings.roll_deg,
             self.settings.blur_px,
         )
-        return in_native_frame(batch.to(samples.device), self.components.spec)
 
     def validate(self) -> Validation:
         """Errors of the part's mode on held-out images, seen at the stage's size."""
