@@ -142,7 +142,10 @@ def stand_in(kind: Kind, seed: int, side: int) -> StandIn:
             canvas.draw_disc(middle, normal, reach, number)
     seen = np.isfinite(canvas.depth)
     return StandIn(
-        np.where(seen[..., None], canvas.normals, 0), np.where(seen, canvas.depth, 0), canvas.piece, intrinsics
+        np.where(seen[..., None], canvas.normals, 0),
+        np.where(seen, canvas.depth, 0),
+        canvas.piece,
+        intrinsics,
     )
 
 

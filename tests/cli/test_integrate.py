@@ -193,7 +193,7 @@ def test_a_large_photograph_becomes_a_mesh_of_the_resolution_asked_for(
     code, _, err = stablenormal("mesh", photo, "-o", out, "--resolution", "32", "--device", "cpu")
     assert code == 0, err
     assert 0.7 * 32 * 32 < len(trimesh.load_mesh(out).vertices) <= 32 * 32
-    for wrong, words in ((["--resolution", "2"], "resolution = 2"), (["--far", "0.5"], "far = 0.5")):
+    for wrong, words in ((["--resolution", "2"], "--resolution = 2"), (["--far", "0.5"], "--far = 0.5")):
         code, _, err = stablenormal("mesh", photo, "-o", tmp_path / "c.ply", "--device", "cpu", *wrong)
         assert code == 1
         assert words in err

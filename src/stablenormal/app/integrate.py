@@ -16,7 +16,7 @@ from stablenormal.applications.mesh_preview import render_row
 from stablenormal.applications.normal_integration import Integration, IntegrationSettings, integrate_normals
 from stablenormal.applications.relief import FAR, relief_mesh
 from stablenormal.applications.surface_mesh import surface_mesh
-from stablenormal.errors import OutputError, SettingError, StableNormalError
+from stablenormal.errors import OutputError, SettingError, StableNormalError, argument
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.mesh import TriangleMesh
@@ -121,7 +121,7 @@ def camera_line(report: SurfaceReport) -> str:
     if report.guess is not None:
         return (
             f"the photograph does not say its field of view; {fov_deg:.0f} degrees {report.guess}, "
-            "--fov sets it"
+            f"{argument('fov')} sets it"
         )
     return f"camera: field of view {fov_deg:.1f} degrees"
 
@@ -269,7 +269,9 @@ def photograph_to_mesh(
         StableNormalError: if anything does not fit; nothing is written then.
     """
     if resolution < SMALLEST_RESOLUTION:
-        raise SettingError(f"resolution = {resolution} px is too few; choose {SMALLEST_RESOLUTION} or more")
+        raise SettingError(
+            f"{argument('resolution')} = {resolution} px is too few; choose {SMALLEST_RESOLUTION} or more"
+        )
     if output.suffix.lower() not in MESH_SUFFIXES:
         raise OutputError(f"{output}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
     mask_file = None if mask in (None, "auto") else Path(mask or "")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stablenormal.applications.normal_integration import Integration
 from stablenormal.applications.surface_mesh import Flags, depth_px, facing_cosine, mesh_of_depth, slope_px
-from stablenormal.errors import SettingError
+from stablenormal.errors import SettingError, argument
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.mesh import TriangleMesh, keep_vertices, vertex_parts
 
@@ -60,7 +60,9 @@ def relief_mesh(
             a triangle.
     """
     if not far > 1:
-        raise SettingError(f"far = {far:g} leaves out half of the photograph or more; choose more than 1")
+        raise SettingError(
+            f"{argument('far')} = {far:g} leaves out half of the photograph or more; choose more than 1"
+        )
     depth = integration.depth
     inside = depth > 0
     if intrinsics is not None:
