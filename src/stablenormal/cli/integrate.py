@@ -70,7 +70,7 @@ def integrate(
 
     console = Console(stderr=True)
     with loading(console):
-        from stablenormal.app.integrate import CameraChoice
+        from stablenormal.app.integrate import CameraChoice, camera_line
         from stablenormal.app.integrate import integrate as run
         from stablenormal.applications.normal_integration import IntegrationSettings
         from stablenormal.io.choice import Choice
@@ -98,6 +98,7 @@ def integrate(
     result = report.integration
     parts = f"{result.components} part{'s' if result.components > 1 else ''}"
     console.print(f"{parts}, {len(result.energies)} solves", highlight=False)
+    console.print(camera_line(report), highlight=False, soft_wrap=True)
     if report.problem is not None:
         console.print(f"note: {report.problem}", markup=False, highlight=False, soft_wrap=True)
     for file in report.files:

@@ -49,6 +49,12 @@ def mesh(
         float | None, typer.Option(show_default="EXIF, or 45", help="Horizontal field of view in degrees.")
     ] = None,
     orthographic: Annotated[bool, typer.Option("--orthographic", help="No perspective.")] = False,
+    far: Annotated[
+        float, typer.Option(help="What is farther than so many times the median depth is left out.")
+    ] = 2.5,
+    resolution: Annotated[
+        int, typer.Option(help="Longer side of the mesh in pixels; the texture keeps the photograph's.")
+    ] = 768,
     k: Annotated[float, typer.Option(help="Sharpness of the bilateral weights.")] = 2.0,
     model: Model = "small",
     mode: Mode = "full",
@@ -62,14 +68,14 @@ def mesh(
     target = mesh_path(output, photo.stem, format, "glb")
     console = Console(stderr=True)
     with loading(console):
-        from stablenormal.app.integrate import CameraChoice, photograph_to_mesh
+        from stablenormal.app.integrate import MESH_ITERATIONS, CameraChoice, camera_line, photograph_to_mesh
         from stablenormal.applications.normal_integration import IntegrationSettings
         from stablenormal.io.choice import Choice
     with console.status("Normals, depth, mesh"):
         report = photograph_to_mesh(
             photo,
             target,
-            IntegrationSettings(k=k),
+            IntegrationSettings(k=k, iterations=MESH_ITERATIONS),
             CameraChoice(matrix=intrinsics, fov_deg=fov, orthographic=orthographic),
             mask=mask,
             model=model,
@@ -78,14 +84,10 @@ def mesh(
             device=device,
             offline=offline,
             choice=Choice(layer, part),
+            far=far,
+            resolution=resolution,
         )
-    if report.assumed_fov_deg is not None:
-        console.print(
-            f"the photograph does not say its field of view; {report.assumed_fov_deg:.0f} degrees assumed, "
-            "--fov sets it",
-            highlight=False,
-            soft_wrap=True,
-        )
+    console.print(camera_line(report), highlight=False, soft_wrap=True)
     if report.problem is not None:
         console.print(f"note: {report.problem}", markup=False, highlight=False, soft_wrap=True)
     for file in report.files:
