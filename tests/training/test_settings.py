@@ -67,12 +67,8 @@ def test_a_file_of_a_version_with_one_list_of_settings_says_what_to_do(tmp_path)
 
 def test_changes_stand_in_place_of_what_the_file_says(tmp_path):
     write_settings(CONFIG, tmp_path / "c.yaml")
-    changes = (
-        "learning_rate=2e-3",
-        "learning_rate=0.004",
-        "stages=[{size: 32, steps: 7, batch: 2}]",
-        "seed=5",
-    )
+    stages = "stages=[{size: 32, steps: 7, batch: 2}]"
+    changes = ("learning_rate=0.004", "learning_rate=2e-3", stages, "seed=5")
     found = read_settings(tmp_path / "c.yaml", "yoso", changes)
     expected = {"learning_rate": 2e-3, "stages": (Stage(32, 7, 2),), "seed": 5}
     assert found == dataclasses.replace(CONFIG, **expected)
