@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from stablenormal.errors import ModelError, SettingError
-from stablenormal.models.spec import ModelSpec, load_spec, save_spec
+from stablenormal.models.spec import ModelSpec, Quality, load_spec, save_spec
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,31 @@ def test_round_trip(tmp_path):
     assert load_spec(tmp_path) == spec != replace(spec, tau=0)
 
 
+def test_qualities_survive_the_file_and_have_usual_meanings(tmp_path):
+    measured = {"best": Quality("full", (384, 448), mirrored=True)}
+    spec = ModelSpec(name="mine", qualities=measured)
+    save_spec(spec, tmp_path)
+    assert load_spec(tmp_path) == spec
+    assert spec.quality("best") == measured["best"]
+    assert (spec.quality("fast").mode, spec.quality("normal").mode) == ("turbo", "full")
+    assert ModelSpec(name="other").quality("best").mirrored
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mode": "slow"}, "mode: 'slow'"),
+        ({"sizes": (-1,)}, "sizes: expected"),
+        ({"sizes": (True,)}, "sizes: expected"),
+        ({"sizes": (448.0,)}, "sizes: expected"),
+        ({"mirrored": 1}, "mirrored: expected"),
+    ],
+)
+def test_a_quality_that_cannot_be_is_refused(given, message):
+    with pytest.raises(SettingError, match=message):
+        Quality(**given)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -50,6 +75,10 @@ def test_round_trip(tmp_path):
         ('{"name": "x", "colour": 1}', "unknown fields colour"),
         ('{"name": "x", "steps": 0}', "steps"),
         ("{}", "name"),
+        ('{"name": "x", "qualities": {"great": {}}}', "quality: 'great' does not exist"),
+        ('{"name": "x", "qualities": {"best": {"mode": "slow"}}}', "mode: 'slow'"),
+        ('{"name": "x", "qualities": {"best": {"time": 3}}}', "time"),
+        ('{"name": "x", "qualities": [1]}', "items"),
     ],
 )
 def test_a_broken_file_is_a_model_error_that_names_it(tmp_path, content, message):

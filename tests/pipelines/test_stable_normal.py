@@ -11,6 +11,7 @@ from stablenormal.errors import ImageShapeError, ModelError, OfflineError, Setti
 from stablenormal.geometry.normals import angular_error_deg, flip_horizontal
 from stablenormal.models import denoiser
 from stablenormal.models.image_encoder import EncodedImage
+from stablenormal.models.spec import Quality
 from stablenormal.pipelines import StableNormal, processing, stable_normal
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.quick import predict
@@ -264,6 +265,66 @@ class TestEnsemble:
         assert output.uncertainty_deg[0].max() < 0.1
 
 
+class TestViews:
+    def test_sizes_and_mirrored_views_are_averaged_on_the_sphere(self, components, images):
+        model = StableNormal(replace(components, spec=replace(components.spec, start="image_latent")))
+        image = torch.nn.functional.interpolate(images[0][None], size=(32, 32))[0]
+        options = {"mode": "turbo"}
+        members = []
+        for size in (32, 16):
+            upright = model(image, processing_resolution=size, **options).normals[0]
+            turned = model(image.flip(-1), processing_resolution=size, **options).normals[0]
+            members += [upright, flip_horizontal(turned[None])[0]]
+        mean = torch.nn.functional.normalize(torch.stack(members).mean(dim=0), dim=0)
+        output = model(image, processing_resolution=(16, 32), mirrored=True, uncertainty=True, **options)
+        assert angular_error_deg(output.normals[0][None], mean[None]).max() < 0.1
+        assert (output.sizes, output.mirrored, output.processing_resolution) == ((32, 16), True, 32)
+        spread = torch.stack([angular_error_deg(m[None], mean[None])[0] for m in members]).mean(dim=0)
+        torch.testing.assert_close(output.uncertainty_deg[0], spread, atol=0.1, rtol=0)
+
+    def test_mirrored_twice_is_not_needed(self, components, images):
+        spec = replace(components.spec, start="image_latent", mirror_ensemble=True)
+        model = StableNormal(replace(components, spec=spec))
+        pair = model(images[0], mode="turbo", ensemble=2).normals[0]
+        torch.testing.assert_close(model(images[0], mode="turbo", mirrored=True).normals[0], pair)
+
+    def test_images_of_other_shapes_share_a_call(self, components, images):
+        model = StableNormal(components)
+        options = {"mode": "turbo", "processing_resolution": (16, 32), "mirrored": True}
+        together = model(list(images), batch_size=4, **options).normals
+        for one, image in zip(together, images, strict=True):
+            assert angular_error_deg(one[None], model(image, **options).normals[0][None]).max() < 0.1
+
+    def test_a_coarse_start_is_seen_at_each_size(self, components, images):
+        model = StableNormal(components)
+        coarse = torch.nn.functional.normalize(images[0] * 2 - 1, dim=0)
+        output = model(images[0], start=[coarse], processing_resolution=(16, 24), mirrored=True)
+        torch.testing.assert_close(output.normals[0].norm(dim=0), torch.ones(images[0].shape[1:]))
+
+    @pytest.mark.parametrize("name", ["fast", "normal", "best"])
+    def test_a_quality_is_what_the_spec_says(self, components, images, name):
+        said = {
+            "fast": Quality("turbo", (16,)),
+            "normal": Quality("turbo", (24,), mirrored=True),
+            "best": Quality("full", (16, 24), mirrored=True),
+        }
+        model = StableNormal(replace(components, spec=replace(components.spec, qualities=said)))
+        one = said[name]
+        given = model(images[0], mode=one.mode, processing_resolution=one.sizes, mirrored=one.mirrored)
+        found = model(images[0], quality=name)
+        assert torch.equal(found.normals[0], given.normals[0])
+        assert (found.mode, found.mirrored) == (one.mode, one.mirrored)
+        if name == "normal":
+            assert torch.equal(model(images[0]).normals[0], found.normals[0])
+
+    def test_other_arguments_go_before_a_quality(self, components, images):
+        model = StableNormal(components)
+        found = model(images[0], quality="best", mode="turbo", processing_resolution=16, mirrored=False)
+        assert torch.equal(
+            found.normals[0], model(images[0], mode="turbo", processing_resolution=16).normals[0]
+        )
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("option", "message"),
@@ -285,6 +346,9 @@ class TestRefusals:
             ({"batch_size": 0}, "batch_size: expected"),
             ({"seed": -1}, "seed: expected"),
             ({"processing_resolution": -1}, "processing_resolution: expected"),
+            ({"processing_resolution": ()}, "processing_resolution: the list is empty"),
+            ({"quality": "great"}, "quality: 'great' does not exist; choose one of fast, normal, best"),
+            ({"quality": "fast", "steps": 5}, "steps: turbo"),
             ({"valid": []}, "valid: expected one for each of 1 images, got 0"),
             ({"start": []}, "start: expected one for each of 1 images, got 0"),
         ],

@@ -1,7 +1,8 @@
 """What distinguishes one set of weights from another: the fields of `ModelSpec`."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,9 +14,44 @@ TextCondition = Literal["prompt", "zeros"]
 Refinement = Literal["hold_then_descend", "fixed_level"]
 Injection = Literal["input", "every_stage"]
 Alignment = Literal["bilinear", "upsampler"]
+Mode = Literal["full", "turbo"]
+
+QUALITIES = ("fast", "normal", "best")
+"""Names of the qualities that every model has."""
 
 SPEC_FILE = "spec.json"
 TRAIN_TIMESTEPS = 1000
+LARGEST_SIZE = 1 << 15
+"""Pixels of the longer side of a photograph that networks see."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How much is spent on a photograph: which stages run, and on which views of it.
+
+    Raises:
+        SettingError: for a mode that does not exist, or sizes that are no sizes.
+    """
+
+    mode: Mode = "full"
+    """`full`, or `turbo`: the one-step start alone."""
+    sizes: tuple[int, ...] = ()
+    """Pixels of the longer side of each view, whose normals are averaged on the sphere; none: the one size
+    of the spec."""
+    mirrored: bool = False
+    """Whether each view is seen mirrored too."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if self.mode not in get_args(Mode):
+            raise SettingError(
+                f"mode: {self.mode!r} does not exist; choose one of {', '.join(get_args(Mode))}"
+            )
+        whole = all(isinstance(size, int) and not isinstance(size, bool) for size in self.sizes)
+        if not whole or not all(0 <= size <= LARGEST_SIZE for size in self.sizes):
+            raise SettingError(f"sizes: expected whole numbers from 0 to {LARGEST_SIZE}, got {self.sizes}")
+        if not isinstance(self.mirrored, bool):
+            raise SettingError(f"mirrored: expected true or false, got {self.mirrored!r}")
 
 
 @dataclass(frozen=True)
@@ -62,6 +98,9 @@ class ModelSpec:
     mirror_ensemble: bool = False
     """Whether every second member of an ensemble sees the mirrored image. Where noise decides little, seeds
     alone say nothing about how sure an answer is."""
+    qualities: Mapping[str, Quality] = field(default_factory=dict, hash=False)
+    """What was measured to be worth its time for these weights, by names in `QUALITIES`; `quality` gives the
+    others."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -75,13 +114,25 @@ class ModelSpec:
         self._check_range("turbo_t", 0, TRAIN_TIMESTEPS - 1)
         self._check_range("steps", 1, TRAIN_TIMESTEPS)
         self._check_range("tau", 0.0, 1.0)
-        self._check_range("processing_resolution", 0, 1 << 15)
-        self._check_range("semantic_input_size", 1, 1 << 15)
-        for field in ("zero_convolutions", "predicts_change", "mirror_ensemble"):
-            if not isinstance(getattr(self, field), bool):
-                raise SettingError(f"{field}: expected true or false, got {getattr(self, field)!r}")
+        self._check_range("processing_resolution", 0, LARGEST_SIZE)
+        self._check_range("semantic_input_size", 1, LARGEST_SIZE)
+        for name in ("zero_convolutions", "predicts_change", "mirror_ensemble"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingError(f"{name}: expected true or false, got {getattr(self, name)!r}")
+        for name in self.qualities:
+            _check_quality(name)
         if not isinstance(self.name, str) or not self.name:
             raise SettingError(f"name: expected a non-empty string, got {self.name!r}")
+
+    def quality(self, name: str) -> Quality:
+        """What a quality means: as measured, or else turbo, both stages, and both stages mirrored too.
+
+        Raises:
+            SettingError: if there is none of that name.
+        """
+        _check_quality(name)
+        usual = {"fast": Quality("turbo"), "normal": Quality("full"), "best": Quality("full", mirrored=True)}
+        return self.qualities.get(name, usual[name])
 
     def _check_choice(self, field: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, field)
@@ -94,6 +145,11 @@ class ModelSpec:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or (expected is int and not isinstance(value, int)) or not low <= value <= high:
             raise SettingError(f"{field}: expected a number between {low} and {high}, got {value!r}")
+
+
+def _check_quality(name: str) -> None:
+    if name not in QUALITIES:
+        raise SettingError(f"quality: {name!r} does not exist; choose one of {', '.join(QUALITIES)}")
 
 
 def save_spec(spec: ModelSpec, folder: Path) -> None:
@@ -109,12 +165,16 @@ def load_spec(folder: Path) -> ModelSpec:
     """
     path = folder / SPEC_FILE
     values = read_json(path)
-    unknown = sorted(set(values) - {field.name for field in fields(ModelSpec)})
+    unknown = sorted(set(values) - {one.name for one in fields(ModelSpec)})
     if unknown:
         raise ModelError(f"{path}: unknown fields {', '.join(unknown)}; was it written by a newer version?")
     try:
-        return ModelSpec(**values)
-    except (SettingError, TypeError) as error:
+        qualities = {
+            name: Quality(**{**said, "sizes": tuple(said.get("sizes", ()))})
+            for name, said in values.pop("qualities", {}).items()
+        }
+        return ModelSpec(**values, qualities=qualities)
+    except (SettingError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: {error}") from error
 
 

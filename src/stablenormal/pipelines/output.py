@@ -38,9 +38,14 @@ class NormalsOutput:
     t_plus: int
     """The noise level at which the refinement started, or the timestep of the turbo call."""
     processing_resolution: int
-    """Pixels of the longer side at which the networks saw the images; 0 for their own size."""
+    """Pixels of the longer side at which the networks saw the images; 0 for their own size. Of several views
+    the largest."""
     ensemble: int
     """Members averaged."""
+    sizes: tuple[int, ...] = ()
+    """Sizes of all views."""
+    mirrored: bool = False
+    """Whether each view was seen mirrored too."""
 
     def numpy(self, index: int | None = None, frame: str = "opengl") -> NDArray[np.float32]:
         """One map as an array (H, W, 3), unit vectors or zero.

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError, SettingError
-from stablenormal.geometry.normals import flip_horizontal
+from stablenormal.geometry.normals import flip_horizontal, unit_length
 from stablenormal.io.hub import resolve_model
 from stablenormal.models.autoencoder import decode, encode, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.field_of_view import horizontal_fov_deg
 from stablenormal.models.loading import load_components, save_components, weight_hash
-from stablenormal.models.spec import ModelSpec
+from stablenormal.models.spec import Mode as Mode
+from stablenormal.models.spec import ModelSpec, Quality
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
 from stablenormal.pipelines.inputs import ImageLike, as_inputs
 from stablenormal.pipelines.noise import seeded_noise
@@ -38,7 +40,6 @@ from stablenormal.pipelines.processing import (
 )
 from stablenormal.pipelines.two_stage import Refinement, RefinementPlan, TwoStageSampler, plan_refinement
 
-Mode = Literal["full", "turbo"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 BUNDLED = "small"
 
@@ -52,7 +53,8 @@ class _Request:
     plan: RefinementPlan
     ensemble: int
     uncertainty: bool
-    processing_resolution: int
+    sizes: tuple[int, ...]
+    mirrored: bool
     batch_size: int
 
     def __post_init__(self) -> None:
@@ -60,26 +62,31 @@ class _Request:
             raise SettingError(f"mode: {self.mode!r} does not exist; choose one of {', '.join(MODES)}")
         if self.ensemble < 1:
             raise SettingError(f"ensemble: expected at least 1 member, got {self.ensemble}")
-        if self.uncertainty and self.ensemble < 2:
+        if self.uncertainty and self.ensemble * len(self.sizes) * (1 + self.mirrored) < 2:
             raise SettingError("uncertainty: needs an ensemble of at least 2 members; set ensemble too")
         if self.batch_size < 1:
             raise SettingError(f"batch_size: expected at least 1, got {self.batch_size}")
         if not 0 <= self.seed < 2**63 - self.ensemble:
             raise SettingError(f"seed: expected a number from 0 to 2^63, got {self.seed}")
-        if self.processing_resolution < 0:
+        if min(self.sizes) < 0:
             raise SettingError(
-                "processing_resolution: expected 0 (the image's own size) or more, "
-                f"got {self.processing_resolution}"
+                f"processing_resolution: expected 0 (the image's own size) or more, got {min(self.sizes)}"
             )
 
 
-@dataclass(frozen=True)
-class _Input:
-    """One image of a call, ready for the networks."""
+class _View(NamedTuple):
+    """An image of a call at one size, ready for the networks."""
 
     prepared: Prepared
-    valid: Tensor | None
     start: Tensor | None
+
+
+class _Input(NamedTuple):
+    """One image of a call."""
+
+    views: tuple[_View, ...]
+    """At each size, the largest first."""
+    valid: Tensor | None
 
 
 class StableNormal:
@@ -179,7 +186,8 @@ class StableNormal:
         self,
         images: ImageLike | Sequence[ImageLike],
         *,
-        mode: Mode = "full",
+        quality: str | None = None,
+        mode: Mode | None = None,
         seed: int = 0,
         steps: int | None = None,
         t_plus: int | None = None,
@@ -187,7 +195,8 @@ class StableNormal:
         refinement: Refinement | None = None,
         ensemble: int = 1,
         uncertainty: bool = False,
-        processing_resolution: int | None = None,
+        processing_resolution: int | Sequence[int] | None = None,
+        mirrored: bool | None = None,
         valid: Sequence[Tensor | None] | None = None,
         start: Sequence[Tensor] | None = None,
         batch_size: int = 1,
@@ -200,6 +209,8 @@ class StableNormal:
             images: one image or a list of them, each a path, a PIL image, an array (H, W, 3) of uint8 or of
                 floats in [0, 1], a `Photograph`, or a tensor (3, H, W) in [0, 1]; or a batch, a tensor
                 (B, 3, H, W) or an array (B, H, W, 3). Colours are sRGB-coded.
+            quality: `fast`, `normal` or `best`: which stages run, on which views, as the spec says; `normal`
+                where neither it nor a mode is given. The other arguments go before it.
             mode: `full` (both stages) or `turbo` (YOSO alone, one network call).
             seed: of every image's own generator; the same seed, weights and machine give the same bits.
             steps: network calls of the refinement; full mode only.
@@ -208,8 +219,10 @@ class StableNormal:
             refinement: another rule than the spec's; full mode only.
             ensemble: members with seeds `seed`, `seed + 1`, ..., averaged on the sphere; where the spec's
                 `mirror_ensemble` says so, every second one sees the mirrored image.
-            uncertainty: also return the members' mean angle to their mean; needs an ensemble of two or more.
+            uncertainty: also return the members' mean angle to their mean, over all views; needs two or more.
             processing_resolution: pixels of the longer side at which the networks see images; 0: own size.
+                Several give a view of each, averaged on the sphere.
+            mirrored: whether each view is seen mirrored too, and averaged.
             valid: for each image None or (H, W) bool; the output is the zero vector where it is False. By
                 default what is opaque in files, PIL images and photographs.
             start: for each image a coarse normal map (3, H, W), OpenGL, in place of the one-step start.
@@ -224,13 +237,14 @@ class StableNormal:
         given = as_inputs(images)
         if valid is None:
             valid = [one.valid for one in given]
+        preset = Quality(mode) if mode and quality is None else self.spec.quality(quality or "normal")
+        mode = mode or preset.mode
         if mode == "turbo":
             _refuse_in_turbo(steps=steps, t_plus=t_plus, tau=tau, refinement=refinement, start=start)
-        resolution = (
-            self.spec.processing_resolution if processing_resolution is None else processing_resolution
-        )
         plan = plan_refinement(self.spec, steps, t_plus, tau, refinement)
-        request = _Request(mode, seed, plan, ensemble, uncertainty, resolution, batch_size)
+        sizes = _largest_first(processing_resolution, preset, self.spec)
+        twice = preset.mirrored if mirrored is None else mirrored
+        request = _Request(mode, seed, plan, ensemble, uncertainty, sizes, twice, batch_size)
         inputs = self._prepare([one.image for one in given], valid, start, request)
         results: dict[int, tuple[Tensor, Tensor]] = {}
         for places in _batches(inputs, request.batch_size):
@@ -242,8 +256,10 @@ class StableNormal:
             mode=mode,
             steps=request.plan.steps if mode == "full" else 0,
             t_plus=request.plan.t_plus if mode == "full" else self.spec.turbo_t,
-            processing_resolution=request.processing_resolution,
+            processing_resolution=sizes[0],
             ensemble=ensemble,
+            sizes=sizes,
+            mirrored=twice,
         )
 
     @torch.no_grad()
@@ -325,55 +341,72 @@ class StableNormal:
         inputs = []
         for index, image in enumerate(images):
             check_image(image, f"image {index}")
-            prepared = prepare(image.to(self.device), request.processing_resolution, multiple)
             mask = None if valid is None else valid[index]
             if mask is not None and (mask.shape != image.shape[1:] or mask.dtype != torch.bool):
                 raise ImageShapeError(
                     f"valid {index}: expected bool {tuple(image.shape[1:])}, "
                     f"got {mask.dtype} {tuple(mask.shape)}"
                 )
-            coarse = None
-            if start is not None:
-                if start[index].ndim != 3 or start[index].shape[0] != 3:
-                    raise ImageShapeError(
-                        f"start {index}: expected (3, H, W), got {tuple(start[index].shape)}"
-                    )
-                coarse = prepare_start(start[index].to(self.device), prepared, self.spec.native_frame)
-            inputs.append(_Input(prepared, mask, coarse))
+            coarse = None if start is None else start[index].to(self.device)
+            if coarse is not None and (coarse.ndim != 3 or coarse.shape[0] != 3):
+                raise ImageShapeError(f"start {index}: expected (3, H, W), got {tuple(coarse.shape)}")
+            views = []
+            for size in request.sizes:
+                prepared = prepare(image.to(self.device), size, multiple)
+                native = self.spec.native_frame
+                views.append(
+                    _View(prepared, None if coarse is None else prepare_start(coarse, prepared, native))
+                )
+            inputs.append(_Input(tuple(views), mask))
         return inputs
 
     def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor]]:
-        """Encode, draw each member, decode, average, restore."""
-        mirrors = request.ensemble > 1 and self.spec.mirror_ensemble
-        samplers = [self._sampler(inputs, request)]
-        if mirrors:
-            samplers.append(self._sampler([_mirrored(one) for one in inputs], request))
+        """The members of each view, averaged at the largest one's size, and restored."""
+        members: list[list[Tensor]] = [[] for _ in inputs]
+        for number in range(len(request.sizes)):
+            views = [one.views[number] for one in inputs]
+            for place, found in enumerate(self._members(views, request)):
+                size = inputs[place].views[0].prepared.inner
+                members[place] += [vectors if number == 0 else _resized(vectors, size) for vectors in found]
+        return [self._restore(found, one, request) for found, one in zip(members, inputs, strict=True)]
+
+    def _members(self, views: Sequence[_View], request: _Request) -> list[list[Tensor]]:
+        """For each image, what each member of the ensemble gives, (1, 3, h, w), mirrored ones turned back."""
+        alternate = request.ensemble > 1 and self.spec.mirror_ensemble
+        samplers = [self._sampler(views, request)]
+        if alternate or request.mirrored:
+            samplers.append(self._sampler([_mirrored(view) for view in views], request))
+        if request.mirrored:  # each member sees both
+            calls = [(seed, side) for seed in range(request.ensemble) for side in (0, 1)]
+        else:
+            calls = [(seed, seed % len(samplers)) for seed in range(request.ensemble)]
         decoded: list[Tensor] = []
-        for member in range(request.ensemble):
-            sampler = samplers[member % len(samplers)]
-            if member >= len(samplers) and sampler.deterministic:
-                decoded.append(decoded[member % len(samplers)])
+        for number, (seed, side) in enumerate(calls):
+            sampler = samplers[side]
+            if number >= len(samplers) and sampler.deterministic:
+                decoded.append(decoded[side])
                 continue
-            latent = sampler(seeded_noise(request.seed + member, sampler.encoded.latent))
+            latent = sampler(seeded_noise(request.seed + seed, sampler.encoded.latent))
             decoded.append(
                 decode(self.components.autoencoder, latent.to(self.dtype), sampler.encoded.guides).float()
             )
         results = []
-        for index, one in enumerate(inputs):
-            members = [unpad(member[index : index + 1], one.prepared) for member in decoded]
-            if mirrors:
-                members[1::2] = [flip_horizontal(member) for member in members[1::2]]
-            results.append(self._restore(members, one, request))
+        for index, view in enumerate(views):
+            found = [unpad(member[index : index + 1], view.prepared) for member in decoded]
+            sides = [side for _, side in calls]
+            results.append(
+                [flip_horizontal(one) if side else one for one, side in zip(found, sides, strict=True)]
+            )
         return results
 
-    def _sampler(self, inputs: Sequence[_Input], request: _Request) -> OneStepSampler | TwoStageSampler:
+    def _sampler(self, views: Sequence[_View], request: _Request) -> OneStepSampler | TwoStageSampler:
         """The networks, bound to encoded images."""
         components = self.components
-        image = torch.cat([one.prepared.image for one in inputs]).to(self.dtype)
+        image = torch.cat([view.prepared.image for view in views]).to(self.dtype)
         encoded = components.encode_image(image)
         if request.mode == "turbo":
             return OneStepSampler(components, encoded)
-        coarse = [one.start.to(self.dtype) for one in inputs if one.start is not None]
+        coarse = [view.start.to(self.dtype) for view in views if view.start is not None]
         return TwoStageSampler(
             components,
             encoded,
@@ -388,16 +421,33 @@ class StableNormal:
             len(vectors) > 1 or request.mode == "turbo"
         )  # which makes unit length before the resize too
         mean = average_normals(vectors) if averaged else vectors[0]
-        normals = restore(mean, one.prepared, self.spec.native_frame, one.valid).cpu()
+        prepared = one.views[0].prepared
+        normals = restore(mean, prepared, self.spec.native_frame, one.valid).cpu()
         if not request.uncertainty:
-            return normals, torch.zeros(one.prepared.size)
-        spread = resize_to_input(spread_deg(vectors, mean)[None], one.prepared)[0, 0].cpu()
+            return normals, torch.zeros(prepared.size)
+        spread = resize_to_input(spread_deg(vectors, mean)[None], prepared)[0, 0].cpu()
         return normals, spread if one.valid is None else torch.where(one.valid.cpu(), spread, 0.0)
 
 
-def _mirrored(one: _Input) -> _Input:
-    start = None if one.start is None else mirrored_start(one.start, one.prepared)
-    return _Input(mirrored(one.prepared), one.valid, start)
+def _mirrored(view: _View) -> _View:
+    start = None if view.start is None else mirrored_start(view.start, view.prepared)
+    return _View(mirrored(view.prepared), start)
+
+
+def _resized(vectors: Tensor, size: tuple[int, int]) -> Tensor:
+    """A member of a smaller view (1, 3, h, w), at unit length, at the size of the largest."""
+    return functional.interpolate(unit_length(vectors), size=size, mode="bilinear", align_corners=False)
+
+
+def _largest_first(asked: int | Sequence[int] | None, preset: Quality, spec: ModelSpec) -> tuple[int, ...]:
+    """The sizes of a call's views; a photograph's own, 0, comes first."""
+    if asked is None:
+        sizes = preset.sizes or (spec.processing_resolution,)
+    else:
+        sizes = (asked,) if isinstance(asked, int) else tuple(asked)
+    if not sizes:
+        raise SettingError("processing_resolution: the list is empty; give at least one size")
+    return tuple(sorted(set(sizes), key=lambda size: (size > 0, -size)))
 
 
 def _refuse_in_turbo(**options: object) -> None:
@@ -408,9 +458,9 @@ def _refuse_in_turbo(**options: object) -> None:
 
 def _batches(inputs: Sequence[_Input], batch_size: int) -> list[list[int]]:
     """Places of the inputs that run together: of one size, at most `batch_size`."""
-    by_size: dict[torch.Size, list[int]] = {}
+    by_size: dict[tuple[torch.Size, ...], list[int]] = {}
     for place, one in enumerate(inputs):
-        by_size.setdefault(one.prepared.image.shape, []).append(place)
+        by_size.setdefault(tuple(view.prepared.image.shape for view in one.views), []).append(place)
     return [
         places[first : first + batch_size]
         for places in by_size.values()
