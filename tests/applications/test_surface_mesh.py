@@ -130,3 +130,16 @@ def test_a_real_integration_makes_a_mesh_that_follows_its_normals() -> None:
     found = triangle_normals(mesh)
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     assert (found @ normals[0, 0]).min() > 0.999
+
+
+def test_a_far_scrap_does_not_shrink_the_picture() -> None:
+    mesh = surface_mesh(*facing(np.ones((8, 10))))
+    scrap = TriangleMesh(
+        np.concatenate([mesh.positions, mesh.positions[:8] * np.float32(0.1) + np.float32([200, 50, -90])]),
+        np.concatenate([mesh.normals, mesh.normals[:8]]),
+        np.concatenate([mesh.uv, mesh.uv[:8]]),
+        np.concatenate(
+            [mesh.faces, len(mesh.positions) + np.int32([[0, 1, 2], [2, 3, 4], [4, 5, 6], [5, 6, 7]])]
+        ),
+    )
+    assert np.array_equal(render_turn(mesh, 30, 64), render_turn(scrap, 30, 64))

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 import trimesh
 
+import stablenormal as stablenormal_package
+from stablenormal.app.integrate import CameraChoice, camera_line, photograph_to_mesh
+from stablenormal.applications.normal_integration import IntegrationSettings
 from stablenormal.cli.main import main
 from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.image import write_image
@@ -97,7 +100,7 @@ def test_cameras_and_priors(stablenormal: Command, normal_map: Path, tmp_path: P
         (["--fov", "200"], "field of view"),
         (["--fov", "40", "--orthographic"], "exclude each other"),
         (["--orthographic", "--format", "stl"], "choose from"),
-        (["--orthographic", "--method", "magic"], "unknown method"),
+        (["--orthographic", "--method", "magic"], "--method: there is no 'magic'"),
         (["--orthographic", "--k", "-1"], "k = -1"),
         (["--orthographic", "--frame", "dsine"], "records frame"),
         (["--orthographic", "--mask", "{}/black.png"], "no normal lies inside"),
@@ -147,6 +150,54 @@ def test_a_photograph_becomes_a_mesh(
     assert {path.name for path in out.parent.iterdir()} == {"disc.glb", "disc_turntable.png", RECORD_NAME}
     assert 0.6 * 1257 < len(trimesh.load_mesh(out).vertices) < 1.3 * 1257
     assert len(printed.split()) == 2
+
+
+@pytest.mark.parametrize("name", ["figurine", "kitchen", "street"])
+def test_a_photograph_without_a_mask_is_a_mesh_of_few_whole_parts(
+    stablenormal: Command, tmp_path: Path, name: str
+) -> None:
+    sample = Path(stablenormal_package.__file__).parent / "samples" / f"{name}.jpg"
+    out = tmp_path / f"{name}.ply"
+    code, _, err = stablenormal("mesh", sample, "-o", out, "--device", "cpu", "--resolution", "160")
+    assert code == 0, err
+    mesh = trimesh.load_mesh(out, process=False)
+    assert len(mesh.vertices) > 0.6 * 160 * 160
+    assert mesh.body_count <= 4
+    depth = -mesh.vertices[:, 2]
+    assert depth.max() < 3 * np.median(depth)
+    assert np.ptp(mesh.vertices, axis=0).max() < 6 * np.median(depth)
+    turned = cv2.imread(str(tmp_path / f"{name}_turntable.png"))[:384, 3 * 384 : 4 * 384]
+    assert (turned < 250).any(axis=-1).mean() > 0.05
+
+
+def test_the_camera_of_a_photograph_is_said_and_an_estimate_can_be_plugged_in(
+    stablenormal: Command, photo: Path, tmp_path: Path
+) -> None:
+    _, _, err = stablenormal("mesh", photo, "-o", tmp_path / "a.ply", "--fov", "60", "--device", "cpu")
+    assert "field of view 60.0 degrees" in err
+    _, _, err = stablenormal("mesh", photo, "-o", tmp_path / "b.ply", "--orthographic", "--device", "cpu")
+    assert "orthographic" in err
+    report = photograph_to_mesh(
+        photo, tmp_path / "c.ply", IntegrationSettings(iterations=2), CameraChoice(), device="cpu",
+        estimate_fov=lambda photograph: 20.0 + photograph.valid.shape[0] / 64,
+    )  # fmt: skip
+    assert report.intrinsics is not None
+    assert report.intrinsics.fov_deg[0] == pytest.approx(21)
+    assert "21 degrees estimated" in camera_line(report)
+
+
+def test_a_large_photograph_becomes_a_mesh_of_the_resolution_asked_for(
+    stablenormal: Command, photo: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "small.ply"
+    code, _, err = stablenormal("mesh", photo, "-o", out, "--resolution", "32", "--device", "cpu")
+    assert code == 0, err
+    assert 0.7 * 32 * 32 < len(trimesh.load_mesh(out).vertices) <= 32 * 32
+    for wrong, words in ((["--resolution", "2"], "--resolution = 2"), (["--far", "0.5"], "--far = 0.5")):
+        code, _, err = stablenormal("mesh", photo, "-o", tmp_path / "c.ply", "--device", "cpu", *wrong)
+        assert code == 1
+        assert words in err
+        assert not (tmp_path / "c.ply").exists()
 
 
 def test_the_kind_of_mesh_is_checked_before_the_work(

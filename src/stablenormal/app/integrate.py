@@ -1,9 +1,11 @@
 """The jobs behind `stablenormal integrate` and `stablenormal mesh`: normals to depth, meshes and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,8 +14,9 @@ from stablenormal.app.previews import problem_of
 from stablenormal.applications.foreground import foreground
 from stablenormal.applications.mesh_preview import render_row
 from stablenormal.applications.normal_integration import Integration, IntegrationSettings, integrate_normals
+from stablenormal.applications.relief import FAR, relief_mesh
 from stablenormal.applications.surface_mesh import surface_mesh
-from stablenormal.errors import OutputError, SettingError, StableNormalError
+from stablenormal.errors import OutputError, SettingError, StableNormalError, argument
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.mesh import TriangleMesh
@@ -31,8 +34,8 @@ from stablenormal.io.image import (
 from stablenormal.io.mesh import MESH_SUFFIXES, mesh_files, write_mesh
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.io.output_folder import OutputFolder
+from stablenormal.models.modes import Mode
 from stablenormal.pipelines import StableNormal
-from stablenormal.pipelines.stable_normal import Mode
 
 SIDES_DEG = (-50.0, 0.0, 50.0)
 """Views of a preview."""
@@ -45,6 +48,15 @@ FORMATS = (*DEPTH_ENDINGS, *(suffix[1:] for suffix in MESH_SUFFIXES))
 
 DEFAULT_FOV_DEG = 45.0
 """Horizontal field of view of a photograph that does not say; those of phones and cameras are 35 to 70."""
+
+MESH_ITERATIONS = 15
+"""Reweightings of predicted normals, which never agree: on renders, the error after 15 is that after 50."""
+
+SMALLEST_RESOLUTION = 16
+"""Below, there is nothing to see."""
+
+RESOLUTION = 768
+"""Longer side in pixels at which a photograph becomes a mesh; the bundled model's normals are no finer."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +105,25 @@ class SurfaceReport:
 
     files: tuple[Path, ...]
     integration: Integration
-    assumed_fov_deg: float | None = None
-    """The field of view that was assumed because nothing said it."""
+    intrinsics: Intrinsics | None
+    """The camera that was used; None is orthographic."""
+    guess: Literal["assumed", "estimated"] | None = None
+    """How the field of view was come by if nothing said it."""
     problem: str | None = None
     """Why there is no preview, in one line."""
+
+
+def camera_line(report: SurfaceReport) -> str:
+    """What a user should know of the camera: the horizontal field of view, and whether it was assumed."""
+    if report.intrinsics is None:
+        return "camera: orthographic"
+    fov_deg = report.intrinsics.fov_deg[0]
+    if report.guess is not None:
+        return (
+            f"the photograph does not say its field of view; {fov_deg:.0f} degrees {report.guess}, "
+            f"{argument('fov')} sets it"
+        )
+    return f"camera: field of view {fov_deg:.1f} degrees"
 
 
 def integrate(
@@ -161,7 +188,7 @@ def integrate(
         write_image(base.with_name(f"{base.name}_discontinuity.png"), result.discontinuity)
         if mesh is not None:
             problem = _write_preview(preview, mesh, texture, SIDES_DEG)
-    return SurfaceReport((*files, *([] if problem else [preview])), result, problem=problem)
+    return SurfaceReport((*files, *([] if problem else [preview])), result, intrinsics, problem=problem)
 
 
 def _surface_files(base: Path, formats: Sequence[str], textured: bool) -> list[Path]:
@@ -214,6 +241,9 @@ def photograph_to_mesh(
     device: str | None = None,
     offline: bool = False,
     choice: Choice = UNSAID,
+    far: float = FAR,
+    resolution: int = RESOLUTION,
+    estimate_fov: Callable[[Photograph], float] | None = None,
 ) -> SurfaceReport:
     """Write a textured mesh of a photograph and a turntable picture of it, NAME_turntable.png.
 
@@ -221,7 +251,7 @@ def photograph_to_mesh(
         photo: the photograph.
         output: .glb, .obj or .ply.
         settings: how to integrate.
-        camera: where the camera comes from; a photograph that does not say gets `DEFAULT_FOV_DEG`.
+        camera: where the camera comes from; a photograph that does not say gets `estimate_fov`'s.
         mask: a picture of the same size, or "auto" to find the object in the middle; None: the photograph's
             own transparency, or all of it.
         model: "small", a model folder, or a hub id.
@@ -230,10 +260,18 @@ def photograph_to_mesh(
         device: "cpu", "cuda" or "mps".
         offline: never use the network.
         choice: which layer, part or page of the photograph's file.
+        far: pixels at more than this many times the median depth are left out.
+        resolution: longer side of the mesh in pixels, at most; the texture has all of the photograph's.
+        estimate_fov: horizontal field of view in degrees, in (0, 180), of a photograph without EXIF; None
+            assumes `DEFAULT_FOV_DEG`.
 
     Raises:
         StableNormalError: if anything does not fit; nothing is written then.
     """
+    if resolution < SMALLEST_RESOLUTION:
+        raise SettingError(
+            f"{argument('resolution')} = {resolution} px is too few; choose {SMALLEST_RESOLUTION} or more"
+        )
     if output.suffix.lower() not in MESH_SUFFIXES:
         raise OutputError(f"{output}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
     mask_file = None if mask in (None, "auto") else Path(mask or "")
@@ -243,26 +281,46 @@ def photograph_to_mesh(
     folder.check([*planned, turntable])
     photograph = read_image(photo, mask_file, choice)
     height, width = photograph.valid.shape
-    assumed = None
+    guess: Literal["assumed", "estimated"] | None = None
     if camera == CameraChoice() and photograph.intrinsics is None:
-        assumed, camera = DEFAULT_FOV_DEG, CameraChoice(fov_deg=DEFAULT_FOV_DEG)
+        guess = "assumed" if estimate_fov is None else "estimated"
+        camera = CameraChoice(fov_deg=DEFAULT_FOV_DEG if estimate_fov is None else estimate_fov(photograph))
     intrinsics = camera.camera(width, height, photograph.intrinsics)
     valid = photograph.valid & foreground(photograph.rgb) if mask == "auto" else photograph.valid
     require_pixels(valid, photo)
+    rgb, valid, intrinsics = _reduced(photograph.rgb, valid, intrinsics, resolution)
     pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
     predicted = pipeline(
-        [channels_first(photograph.rgb)],  # (3, H, W)
+        [channels_first(rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],
         mode=mode,
         seed=seed,
     )
     normals = channels_last(predicted.normals[0])  # (H, W, 3)
-    result = integrate_normals(normals, intrinsics, valid, settings)
-    mesh = surface_mesh(result, normals, intrinsics)
+    guide = rgb if valid.all() else None  # a cut-out brings its outline; inside, edges are often patterns
+    result = integrate_normals(normals, intrinsics, valid, settings, photograph=guide)
+    mesh = relief_mesh(result, normals, intrinsics, far)
     with folder.writing([*planned, turntable]):
         files = write_mesh(output, mesh, photograph.rgb)
         problem = _write_preview(turntable, mesh, photograph.rgb, TURNTABLE_DEG)
-    return SurfaceReport((*files, *([] if problem else [turntable])), result, assumed, problem)
+    return SurfaceReport((*files, *([] if problem else [turntable])), result, intrinsics, guess, problem)
+
+
+def _reduced(
+    rgb: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+    intrinsics: Intrinsics | None,
+    resolution: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], Intrinsics | None]:
+    """The photograph (h, w, 3), its mask (h, w) and camera with a longer side of `resolution` at most."""
+    height, width = valid.shape
+    scale = resolution / max(height, width)
+    if scale >= 1:
+        return rgb, valid, intrinsics
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.clip(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), 0, 1).astype(np.float32)
+    inside = cv2.resize(valid.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+    return small, inside, None if intrinsics is None else intrinsics.resize(*size)
 
 
 def _fitting_photo(photo: Path, width: int, height: int) -> Photograph:

@@ -3,12 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
-from stablenormal.geometry.mesh import TriangleMesh
+from stablenormal.geometry.mesh import TriangleMesh, vertex_parts
 
 Colours = npt.NDArray[np.float32]
 
 BACKGROUND = 1.0
 """Grey level around the object."""
+
+FRAMED_SHARE = 0.2
+"""Parts with a smaller share of the largest part's vertices do not decide how the mesh fills the picture."""
 
 SPACING = 0.7
 """Largest distance between samples of a triangle, in pixels of the picture: no holes."""
@@ -64,8 +67,9 @@ def _turned(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Vertices in pixels of the picture (x right, y down, z toward the viewer), and turned normals."""
     points = mesh.positions.astype(np.float64)
+    framed = points[_framed(mesh)]
     # Percentiles: a few stray points must not shrink the rest.
-    low, high = np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0)
+    low, high = np.percentile(framed, 0.5, axis=0), np.percentile(framed, 99.5, axis=0)
     radius = max(float(np.linalg.norm(high - low)) / 2, 1e-12)
     angle = np.radians(-angle_deg)
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -74,6 +78,14 @@ def _turned(
     view[:, 0] += side / 2
     view[:, 1] = side / 2 - view[:, 1]
     return view.astype(np.float32), (mesh.normals @ rotation.T).astype(np.float32)
+
+
+def _framed(mesh: TriangleMesh) -> npt.NDArray[np.bool_]:
+    """(V,): the vertices of the large parts."""
+    parts = vertex_parts(mesh)
+    sizes = np.bincount(parts)
+    large: npt.NDArray[np.bool_] = (sizes >= FRAMED_SHARE * sizes.max())[parts]
+    return large
 
 
 def _shaded(

@@ -39,16 +39,43 @@ def surface_mesh(
         SettingError: if no three neighbouring pixels form a triangle.
     """
     depth = integration.depth
-    if normals.shape != (*depth.shape, 3):
-        raise ImageShapeError(f"normals {normals.shape} do not fit depth {depth.shape}; use the same pixels")
-    cosine = _facing(normals, intrinsics)
-    inside = (depth > 0) & (cosine > EDGE_ON)
+    cosine = facing_cosine(normals, depth, intrinsics)
+    cut_right, cut_down = _streaks(depth, cosine, intrinsics)
+    return mesh_of_depth(
+        depth,
+        normals,
+        intrinsics,
+        inside=(depth > 0) & (cosine > EDGE_ON),
+        cut_right=integration.torn_right | cut_right,
+        cut_down=integration.torn_down | cut_down,
+    )
+
+
+def mesh_of_depth(
+    depth: npt.NDArray[np.float32],
+    normals: npt.NDArray[np.floating],
+    intrinsics: Intrinsics | None,
+    *,
+    inside: Flags,
+    cut_right: Flags,
+    cut_down: Flags,
+) -> TriangleMesh:
+    """Back-project the pixels `inside` and join neighbours where nothing is cut.
+
+    Args:
+        depth: (H, W), distance from the image plane.
+        normals: (H, W, 3), OpenGL camera; they shade the mesh.
+        intrinsics: of the camera; None is orthographic.
+        inside: (H, W), which pixels become vertices if a triangle needs them.
+        cut_right: (H, W), where no triangle joins a pixel and its right neighbour.
+        cut_down: (H, W), where no triangle joins a pixel and its lower neighbour.
+
+    Raises:
+        SettingError: if no three neighbouring pixels form a triangle.
+    """
     number = np.full(depth.shape, -1, dtype=np.int32)
     number[inside] = np.arange(int(inside.sum()), dtype=np.int32)
-    cut_right, cut_down = _streaks(depth, cosine, intrinsics)
-    faces = number.ravel()[
-        _triangles(inside, integration.torn_right | cut_right, integration.torn_down | cut_down)
-    ]
+    faces = number.ravel()[_triangles(inside, cut_right, cut_down)]
     if not len(faces):
         raise SettingError("no three neighbouring pixels are valid, so there is no surface; check the mask")
     rows, columns = np.nonzero(inside)
@@ -81,24 +108,45 @@ def _points(
     return pixel_rays(intrinsics, rows, columns) * far[:, None]
 
 
-def _facing(normals: npt.NDArray[np.floating], intrinsics: Intrinsics | None) -> npt.NDArray[np.float64]:
-    """(H, W) cosine between each normal and the way to the camera, 0 where there is no normal."""
+def facing_cosine(
+    normals: npt.NDArray[np.floating], depth: npt.NDArray[np.float32], intrinsics: Intrinsics | None
+) -> npt.NDArray[np.float64]:
+    """(H, W) cosine between each normal and the way to the camera, 0 where there is no normal.
+
+    Raises:
+        ImageShapeError: if the normals are not those of the depth's pixels.
+    """
+    if normals.shape != (*depth.shape, 3):
+        raise ImageShapeError(f"normals {normals.shape} do not fit depth {depth.shape}; use the same pixels")
     rays = np.array([0.0, 0.0, -1.0]) if intrinsics is None else pixel_rays(intrinsics)
     lengths = np.linalg.norm(normals, axis=-1) * np.linalg.norm(rays, axis=-1)
     cosine: npt.NDArray[np.float64] = -(normals * rays).sum(axis=-1) / np.maximum(lengths, 1e-12)
     return cosine
 
 
+def depth_px(depth: npt.NDArray[np.float32], intrinsics: Intrinsics | None) -> npt.NDArray[np.float64]:
+    """Depth (H, W) whose differences are in pixels: log depth times focal length, as in the integration."""
+    far = depth.astype(np.float64)
+    if intrinsics is None:
+        return far
+    focal_px = float(np.sqrt(intrinsics.fx * intrinsics.fy))
+    in_pixels: npt.NDArray[np.float64] = np.log(np.where(depth > 0, far, 1)) * focal_px
+    return in_pixels
+
+
+def slope_px(cosine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How many pixels of depth a surface gains a pixel at most, (H, W), at this cosine to the camera."""
+    seen = np.clip(cosine, 0.01, 1)
+    slopes: npt.NDArray[np.float64] = np.sqrt(1 - seen**2) / seen
+    return slopes
+
+
 def _streaks(
     depth: npt.NDArray[np.float32], cosine: npt.NDArray[np.float64], intrinsics: Intrinsics | None
 ) -> tuple[Flags, Flags]:
     """(H, W) each: whether the step to the right and to the lower neighbour is an occlusion."""
-    far = depth.astype(np.float64)
-    if intrinsics is not None:  # log depth times focal length is depth in pixels, as in the integration
-        focal_px = np.sqrt(intrinsics.fx * intrinsics.fy)
-        far = np.log(np.where(depth > 0, far, 1)) * focal_px
-    seen = np.clip(cosine, 0.01, 1)
-    slopes = np.sqrt(1 - seen**2) / seen
+    far = depth_px(depth, intrinsics)
+    slopes = slope_px(cosine)
     right, down = np.zeros(depth.shape, np.bool_), np.zeros(depth.shape, np.bool_)
     flatter = np.minimum(slopes[:, 1:], slopes[:, :-1])
     right[:, :-1] = np.abs(np.diff(far, axis=1)) > np.maximum(STREAK_PX, 3 * flatter)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from stablenormal.errors import ImageShapeError
 
@@ -38,3 +40,20 @@ class TriangleMesh:
             )
         if self.faces.ndim != 2 or self.faces.shape[1] != 3:
             raise ImageShapeError(f"expected faces (F, 3), got {self.faces.shape}")
+
+
+def vertex_parts(mesh: TriangleMesh) -> npt.NDArray[np.int32]:
+    """(V,): the number, from 0, of the part of the mesh that each vertex hangs on by triangles."""
+    count = len(mesh.positions)
+    a, b, c = mesh.faces.T
+    tails, heads = np.concatenate([a, b]), np.concatenate([b, c])
+    links = coo_matrix((np.ones(len(tails), np.bool_), (tails, heads)), (count, count))
+    parts: npt.NDArray[np.int32] = connected_components(links, directed=False)[1]
+    return parts
+
+
+def keep_vertices(mesh: TriangleMesh, kept: npt.NDArray[np.bool_]) -> TriangleMesh:
+    """The mesh of the vertices that are `kept`, (V,), and the triangles between them."""
+    number = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+    whole = kept[mesh.faces].all(axis=1)
+    return TriangleMesh(mesh.positions[kept], mesh.normals[kept], mesh.uv[kept], number[mesh.faces[whole]])
