@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from stablenormal.pipelines.stable_normal import Mode
+    from stablenormal.models.modes import Mode
     from stablenormal.pipelines.stable_normal import StableNormal as Pipeline
 
 dependencies = ["torch", "numpy", "PIL", "diffusers", "transformers", "safetensors", "scipy", "cv2"]

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from recording import parse, write_result
 
-from stablenormal.pipelines.stable_normal import MODES, StableNormal
+from stablenormal.models.modes import MODES
+from stablenormal.pipelines.stable_normal import StableNormal
 
 DTYPES = ("float32", "bfloat16")
 

@@ -1,3 +1,5 @@
+import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -92,7 +94,7 @@ def test_names_and_errors_cannot_break_the_page(tmp_path: Path) -> None:
 def test_every_slider_has_a_label_and_every_picture_a_text(tmp_path: Path) -> None:
     elements = Elements(page_of(tmp_path, [item(tmp_path, "a"), item(tmp_path, "b", uncertainty=True)]))
     sliders = elements.of("input", type="range")
-    assert len(sliders) == 3
+    assert len(sliders) == 4  # of both pictures, of all, and of the enlarged view
     labelled = {attributes["for"] for attributes in elements.of("label") if "for" in attributes}
     assert all("aria-label" in slider or slider["id"] in labelled for slider in sliders)
     assert all(attributes.get("alt") for attributes in elements.of("img"))
@@ -131,3 +133,55 @@ def test_a_browser_shows_photograph_left_and_normals_right_of_the_line(tmp_path:
     row = rows[20]
     assert np.flatnonzero(red[row]).max() < np.flatnonzero(blue[row]).min()
     assert abs(int(red[row].sum()) - int(blue[row].sum())) < 12  # the line stands in the middle
+
+
+CHROMIUM = [
+    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+    "--window-size=700,900", "--virtual-time-budget=2000",
+]  # fmt: skip
+
+ZOOMED = """
+const said = [];
+const card = document.querySelector(".card");
+const wheel = (deltaY) => stage.dispatchEvent(
+  new WheelEvent("wheel", { deltaY, clientX: 0, clientY: 0, cancelable: true, bubbles: true }));
+const key = (name) => viewer.dispatchEvent(new KeyboardEvent("keydown", { key: name }));
+const point = (kind, id, x, y) => stage.dispatchEvent(
+  new PointerEvent(kind, { pointerId: id, clientX: x, clientY: y, bubbles: true }));
+stage.setPointerCapture = () => {};
+card.querySelector(".compare").dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));
+said.push(viewer.open, view.scale / view.fit);
+wheel(-1000); said.push(view.scale / view.fit, view.x);
+key("0"); said.push(view.scale / view.fit);
+key("+"); key("+"); key("-"); said.push(view.scale / view.fit);
+key("0");
+point("pointerdown", 1, 100, 300); point("pointerdown", 2, 300, 300); point("pointermove", 2, 500, 300);
+said.push(view.scale / view.fit);
+const x = view.x; point("pointerup", 2, 500, 300); point("pointermove", 1, 60, 300); said.push(view.x - x);
+said.push(stage.querySelectorAll("img")[1].src.endsWith("full.png"));
+said.push(new Set([...stage.querySelectorAll("img")].map((image) => image.style.transform)).size);
+viewer.close(); said.push(viewer.open);
+document.title = JSON.stringify(said);
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("chromium") is None, reason="needs chromium, which `make test` installs as root"
+)
+def test_the_wheel_keys_and_two_fingers_zoom_the_enlarged_picture(tmp_path: Path) -> None:
+    for name, colour in (("photo.png", RED), ("normals.png", BLUE), ("full.png", BLUE)):
+        flat_picture(tmp_path / name, colour, 400, 600)
+    page = page_of(tmp_path, [GalleryItem("photo", "photo.png", "normals.png", 600, 400, full="full.png")])
+    html = page.read_text(encoding="utf-8")
+    page.write_text(html.replace("</body>", f"<script>{ZOOMED}</script></body>"), encoding="utf-8")
+    command = [*CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
+    said = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])  # type: ignore[index]
+    opened, whole, wheeled, left, fitted, keyed, pinched, dragged, full, transforms, closed = said
+    assert (opened, whole, fitted, full, transforms, closed) == (True, 1, 1, True, 1, False)
+    assert wheeled == pytest.approx(np.exp(1.5))
+    assert left == 0  # the corner that the pointer is on stays
+    assert keyed == pytest.approx(1.25)
+    assert pinched == pytest.approx(2)
+    assert dragged == pytest.approx(-40)

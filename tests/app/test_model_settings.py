@@ -12,13 +12,13 @@ def test_it_is_the_pipeline(toy_model) -> None:
     settings = ModelSettings(
         str(toy_model), steps=2, ensemble=2, resolution=32, device="cpu", dtype="float32"
     )
-    estimate, weight_hash = load_estimator(settings)
+    estimate, weight_hash, _ = load_estimator(settings)
     pipeline = StableNormal.from_pretrained(toy_model, device="cpu", dtype="float32")
     expected = pipeline([IMAGE], seed=5, steps=2, ensemble=2, processing_resolution=32).normals[0]
     assert torch.equal(estimate(IMAGE, 5), expected)
     assert not torch.equal(estimate(IMAGE, 6), expected)
     assert weight_hash == pipeline.weight_hash
-    turbo, _ = load_estimator(ModelSettings(str(toy_model), mode="turbo", device="cpu", dtype="float32"))
+    turbo, *_ = load_estimator(ModelSettings(str(toy_model), mode="turbo", device="cpu", dtype="float32"))
     assert torch.equal(turbo(IMAGE, 5), pipeline([IMAGE], mode="turbo", seed=5).normals[0])
 
 

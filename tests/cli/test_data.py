@@ -139,7 +139,7 @@ def test_a_part_of_a_set_gives_no_keep_list(sets: Path, tmp_path: Path) -> None:
         (["folder", "nowhere"], "nowhere: no such folder"),
         (["folder", ".", "--ignore", "tilt"], "there is no problem 'tilt' to ignore"),
         (["folder", ".", "--option", "frame"], "expected NAME=VALUE"),
-        (["folder", ".", "--frame", "maya"], "unknown frame 'maya'"),
+        (["folder", ".", "--frame", "maya"], "--frame: there is no 'maya'"),
     ],
 )
 def test_wrong_arguments_get_one_line(

@@ -151,7 +151,7 @@ def test_generated_normals_need_not_be_unit_length(
         (["--image", "{}/photos/a.png", "--format", "jpg"], "--format"),
         (["--image", "{}/photos/a.png", "--mask", "{}/black.png"], "no valid pixel"),
         (["--image", "{}/photos/a.png", "--mask", "{}/small.png"], "same size"),
-        (["--wonder3d", "top"], "no system"),
+        (["--wonder3d", "top"], "--wonder3d: there is no 'top'"),
         (["--wonder3d", "self"], "normals_000_"),
         (["--wonder3d", "self", "--image", "{}/photos"], "leave out"),
     ],

@@ -40,7 +40,7 @@ def test_a_model_is_scored_with_all_its_options(toy_model: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "give either --model or --predictions"),
+        (["--model", "small", "--predictions", "."], "give either --model or --predictions"),
         (["--predictions", "p", "--steps", "3"], "--steps is for --model"),
         (["--predictions", "nowhere", "--frame", "opengl"], "nowhere: no such folder"),
         (["--model", "small", "--mode", "fast"], "--mode: there is no 'fast'"),

@@ -100,7 +100,7 @@ def test_cameras_and_priors(stablenormal: Command, normal_map: Path, tmp_path: P
         (["--fov", "200"], "field of view"),
         (["--fov", "40", "--orthographic"], "exclude each other"),
         (["--orthographic", "--format", "stl"], "choose from"),
-        (["--orthographic", "--method", "magic"], "unknown method"),
+        (["--orthographic", "--method", "magic"], "--method: there is no 'magic'"),
         (["--orthographic", "--k", "-1"], "k = -1"),
         (["--orthographic", "--frame", "dsine"], "records frame"),
         (["--orthographic", "--mask", "{}/black.png"], "no normal lies inside"),

@@ -1,12 +1,14 @@
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from stablenormal import __version__
-from stablenormal.cli.main import app
+from stablenormal.cli.main import COMMANDS, DATA_EXAMPLE, EXAMPLES, app
 
 HEAVY = ("torch", "numpy", "diffusers", "transformers", "cv2", "PIL", "scipy", "yaml")
 
@@ -63,3 +65,33 @@ def test_python_dash_m_is_the_same_command() -> None:
 def test_a_usage_error_has_code_2() -> None:
     assert CliRunner().invoke(app, ["predict"]).exit_code == 2
     assert CliRunner().invoke(app, ["no-such-command"]).exit_code == 2
+
+
+def test_every_command_has_a_group_and_an_example_that_its_own_options_take() -> None:
+    listed = CliRunner().invoke(app, ["--help"]).output
+    for group in COMMANDS:
+        assert group in listed
+    shown = {example.split()[1]: example for example in (*EXAMPLES, DATA_EXAMPLE)}
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert set(shown) == set(commands)
+    for name, example in shown.items():
+        assert example in listed
+        command = commands[name]
+        words = shlex.split(example)[2:]
+        if name == "data":
+            command, words = command.commands[words[0]], words[1:]
+        else:
+            assert example in " ".join(CliRunner().invoke(app, [name, "--help"]).output.split())
+        options = {word for word in words if word.startswith("-")}
+        assert options <= {spelling for param in command.params for spelling in param.opts}
+        assert "-o" in options  # the same letter everywhere
+
+
+def test_the_output_is_a_folder_in_every_command() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    every = [*commands.values(), *commands["data"].commands.values()]
+    for command in every:
+        for param in command.params:
+            if "-o" in param.opts:
+                assert "--output" in param.opts, command.name
+                assert "older" in (param.help or ""), (command.name, param.help)

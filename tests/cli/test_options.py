@@ -1,10 +1,13 @@
 """Every command that runs a model has the same options for it."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
 from stablenormal.cli import options
 from stablenormal.cli.main import app
+from stablenormal.errors import SettingError
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -27,3 +30,14 @@ def test_enhance_loads_a_model_by_the_same_options() -> None:
     reference, found = spelled("predict"), spelled("enhance")
     for name in (*options.LOAD_OPTIONS, "steps", "t_plus", "resolution"):
         assert found[name][0] == reference[name][0]
+
+
+def test_a_mesh_goes_into_a_folder_or_where_its_ending_says(tmp_path: Path) -> None:
+    assert options.mesh_path(tmp_path / "new", "photo", None, "glb") == tmp_path / "new/photo.glb"
+    assert options.mesh_path(tmp_path / "v1.2", "photo", "ply", "glb") == tmp_path / "v1.2/photo.ply"
+    assert options.mesh_path(tmp_path / "a.OBJ", "photo", None, "glb") == tmp_path / "a.OBJ"
+    assert options.mesh_path(tmp_path / "a.stl", "photo", None, "glb") == tmp_path / "a.stl"  # refused there
+    (tmp_path / "odd.glb").mkdir()
+    assert options.mesh_path(tmp_path / "odd.glb", "photo", None, "glb") == tmp_path / "odd.glb/photo.glb"
+    with pytest.raises(SettingError, match="--format: ply, but -o names"):
+        options.mesh_path(tmp_path / "a.glb", "photo", "ply", "glb")

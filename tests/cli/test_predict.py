@@ -247,7 +247,7 @@ def test_an_unforeseen_error_is_one_line_too(
     def broken(*arguments: object, **options: object) -> None:
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr(job, "find_jobs", broken)
+    monkeypatch.setattr("stablenormal.app.naming.find_jobs", broken)
     ended = predict(good, "-o", tmp_path / "out")
     assert ended.code == 1
     assert ended.errors() == [

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from stablenormal.evaluation.frame_check import FrameCheck
-from stablenormal.geometry.normals import FRAMES, convert_frame, unit_length
+from stablenormal.geometry.frames import FRAMES
+from stablenormal.geometry.normals import convert_frame, unit_length
 
 CAMERA_FRAMES = [name for name, signs in FRAMES.items() if signs]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.geometry.frames import FRAMES
 from stablenormal.geometry.normals import (
-    FRAMES,
     angular_error_deg,
     convert_frame,
     decode_8bit,

@@ -11,7 +11,8 @@ from PIL import Image, ImageCms, ImageOps
 from stablenormal.errors import ImageReadError, OutputError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.io import exr, png
-from stablenormal.io.image import list_images, read_image, write_image
+from stablenormal.io.image import read_image, write_image
+from stablenormal.io.image_files import list_images
 
 HEIGHT, WIDTH = 24, 40
 ORIENTATION, FOCAL_35MM = 274, 41989

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from stablenormal.errors import FrameError, NormalMapError, OutputError, SettingError
-from stablenormal.geometry.normals import FRAMES, angular_error_deg
+from stablenormal.geometry.frames import FRAMES
+from stablenormal.geometry.normals import angular_error_deg
 from stablenormal.io import exr, normal_map, png
 from stablenormal.io.normal_map import read_normal_map, write_normal_map
 

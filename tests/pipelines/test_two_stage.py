@@ -125,3 +125,14 @@ class TestStart:
         run = Start(components, "noise", rule, coarse)
         assert run.yoso_calls == []
         assert torch.equal(run.refiner_calls[0][0], run.at(coarse))
+
+
+@pytest.mark.parametrize(("rule", "most"), [("hold_then_descend", 6), ("ddim", 3)])
+def test_more_steps_than_levels_below_t_plus_are_refused(rule: str, most: int) -> None:
+    assert len(RefinementPlan(rule, most, 3, 0.0).table) == most
+    with pytest.raises(SettingError, match="4 of .* descend from t. = 3"):
+        RefinementPlan(rule, most + 1, 3, 0.0)
+
+
+def test_a_fixed_level_takes_any_number_of_rounds() -> None:
+    assert len(RefinementPlan("fixed_level", 9, 3, 0.0).table) == 9

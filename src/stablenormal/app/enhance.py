@@ -19,8 +19,10 @@ from stablenormal.applications.enhancement import (
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.choice import UNSAID, Choice
-from stablenormal.io.image import SUFFIXES, read_image, read_mask, require_pixels, require_size
-from stablenormal.io.normal_map import normal_map_files, read_normal_map, write_normal_map
+from stablenormal.io.image import read_image, read_mask, require_pixels, require_size
+from stablenormal.io.image_files import SUFFIXES
+from stablenormal.io.map_formats import normal_map_files
+from stablenormal.io.normal_map import read_normal_map, write_normal_map
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.search import files_below
 from stablenormal.io.wonder3d import VIEWS, View, read_views, view_files, write_view

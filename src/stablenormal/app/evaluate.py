@@ -1,5 +1,6 @@
 """The job behind `stablenormal evaluate`: a set and predictions in, numbers, error maps and a page out."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from stablenormal.app.previews import (
     problem_of,
 )
 from stablenormal.app.report_page import Card, Group, Table, write_report_page
+from stablenormal.app.run_record import keep_record
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
 from stablenormal.evaluation.metrics import THRESHOLDS_DEG, AngularMetrics
@@ -107,6 +109,8 @@ class EvaluateReport:
     seconds: float
     page_problem: str | None = None
     """Why there is no new page, in one line; the numbers are complete all the same."""
+    earlier: Path | None = None
+    """Where the record of the run before lies now, if there was one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +163,7 @@ def evaluate(
     page, record, table = (output / name for name in ("index.html", "evaluation.json", "images.csv"))
     maps = {entry.name: folder.path(_error_map(entry.name)) for entry in entries}
     folder.check([page, record, table, *maps.values()])
+    earlier = keep_record(folder, record)
     on_start(len(entries))
     evaluator = Evaluator(choose_protocol(settings.protocol), source.frame)
     extremes = _Extremes(settings.shown)
@@ -179,6 +184,7 @@ def evaluate(
         record=record,
         table=table,
         seconds=time.monotonic() - clock,
+        earlier=earlier,
     )
     with folder.writing([record, table]):
         write_record(
@@ -245,13 +251,38 @@ def _sorted(exhibits: Sequence[_Exhibit]) -> list[_Exhibit]:
 
 def _model_source(settings: EvaluateSettings) -> _Source:
     assert settings.model is not None, "the caller looked"
-    estimate, weight_hash = load_estimator(settings.model)
+    estimate, weight_hash, _ = load_estimator(settings.model)
     seed = settings.seed or 0
     return _Source(
         predict=lambda pair: estimate(channels_first(pair.image), seed),
         frame="opengl",
-        facts={"Model": settings.model.model, "Mode": settings.model.mode, "Weights": weight_hash},
+        facts={
+            "Model": settings.model.model,
+            "Mode": settings.model.mode,
+            **_told(settings.model),
+            "Seed": str(seed),
+            "Weights": weight_hash,
+        },
     )
+
+
+def _told(model: ModelSettings) -> dict[str, str]:
+    """Options of a model that were given, for its page."""
+    options = {
+        "Ensemble": None if model.ensemble == 1 else model.ensemble,
+        "Steps": model.steps,
+        "t+": model.t_plus,
+        "Resolution": model.resolution,
+        "Number format": model.dtype,
+    }
+    return {label: str(value) for label, value in options.items() if value is not None}
+
+
+def _set_facts(settings: EvaluateSettings) -> dict[str, str]:
+    """Which set was measured on, for its page."""
+    part = {} if settings.part is None else {"Part": settings.part}
+    frame = {} if settings.truth_frame is None else {"Frame of the ground truth": settings.truth_frame}
+    return {"Set": f"{settings.benchmark} in {os.path.normpath(settings.root)}", **part, **frame}
 
 
 def _files_source(settings: EvaluateSettings, entries: Sequence[Entry]) -> _Source:
@@ -261,7 +292,7 @@ def _files_source(settings: EvaluateSettings, entries: Sequence[Entry]) -> _Sour
             f"{predictions.folder}: holds {predictions.kind}; protocol {settings.protocol} reads 8-bit PNGs "
             "only"
         )
-    frame = settings.frame or read_normal_map(predictions.paths[entries[0].name]).frame
+    frame = settings.frame or read_normal_map(predictions.paths[entries[0].name]).stored_frame or "opengl"
 
     def predict(pair: Pair) -> Tensor:
         return read_prediction(predictions.paths[pair.name], settings.frame, pair.normals.shape[:2])
@@ -370,6 +401,7 @@ def _write_page(
             report.page,
             title=f"{scored} on {settings.benchmark}",
             facts={
+                **_set_facts(settings),
                 "Protocol": summary.protocol,
                 "Images": str(summary.images),
                 **{label: value[:12] if label == "Weights" else value for label, value in facts.items()},

@@ -29,6 +29,10 @@ class GalleryItem:
     """Preview of the uncertainty, where it was asked for."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Files to open: text of the link to path."""
+    full: str | None = None
+    """The normals at their own size, where a browser can show that file; the enlarged view takes it."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further pictures for the right of the line: label to preview."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ def write_gallery(
     facts: Mapping[str, str],
     legend: Legend,
     problems: Sequence[str],
+    sides: tuple[str, str] = ("Photograph", "Normals"),
+    about: str = 'Settings, versions and times: <a href="run.json">run.json</a>.',
 ) -> None:
     """Write the page.
 
@@ -58,6 +64,8 @@ def write_gallery(
         facts: what the heading says about the run, label to value.
         legend: the sphere that explains the colours.
         problems: one line for each file that has no result.
+        sides: what stands left and right of the line.
+        about: where more is said, as HTML.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -68,9 +76,10 @@ def write_gallery(
         facts=facts,
         legend=_legend_html(legend),
         problems=_problems_html(problems),
-        body=_gallery_html(items),
-        footer="Drag over a picture, or focus it and use the arrow keys: photograph left of the line, "
-        'normals right of it. Settings, versions and times: <a href="run.json">run.json</a>.',
+        body=_gallery_html(items, sides),
+        footer=f"Drag over a picture, or focus it and use the arrow keys: {escape(sides[0].lower())} left of "
+        f"the line, {escape(sides[1].lower())} right of it. Double-click a picture, or press Enter on it, to "
+        f"enlarge it: the wheel, two fingers, + and - zoom, dragging moves. {about}",
     )
     write_bytes(path, page)
 
@@ -92,10 +101,10 @@ def _problems_html(problems: Sequence[str]) -> str:
     return f'<section class="problems"><h2>{count} no result</h2><ul>{lines}</ul></section>'
 
 
-def _gallery_html(items: Sequence[GalleryItem]) -> str:
+def _gallery_html(items: Sequence[GalleryItem], sides: tuple[str, str]) -> str:
     if not items:
         return '<p class="empty">No photograph has a result in this run.</p>'
-    cards = "\n".join(_card_html(item, number) for number, item in enumerate(items, start=1))
+    cards = "\n".join(_card_html(item, number, sides) for number, item in enumerate(items, start=1))
     return (
         '<p class="all"><label for="all">Slide all</label>'
         '<input id="all" type="range" min="0" max="100" step="any" value="50"></p>\n'
@@ -103,23 +112,26 @@ def _gallery_html(items: Sequence[GalleryItem]) -> str:
     )
 
 
-def _card_html(item: GalleryItem, number: int) -> str:
-    name = escape(item.name)
+def _card_html(item: GalleryItem, number: int, sides: tuple[str, str]) -> str:
+    name, (left, right) = escape(item.name), (escape(side) for side in sides)
     size = f'width="{item.width}" height="{item.height}"'
-    layers = [("normals", "Normals", item.normals)]
+    layers = [("normals", right, item.normals)]
     if item.uncertainty is not None:
         layers.append(("uncertainty", "Uncertainty", item.uncertainty))
+    layers += [(f"more{place}", escape(label), path) for place, (label, path) in enumerate(item.more.items())]
+    full = "" if item.full is None else f' data-full="{link(item.full)}"'
     over = "".join(
         f'<img class="over" data-layer="{layer}" src="{link(source)}" {size} '
-        f'alt="{label} of {name}" loading="lazy"{"" if layer == "normals" else " hidden"}>'
+        f'alt="{label} of {name}" loading="lazy"{full if layer == "normals" else " hidden"}>'
         for layer, label, source in layers
     )
     links = "".join(f'<a href="{link(target)}">{escape(text)}</a>' for text, target in item.links.items())
     return (
         f'<li class="card" style="--ratio: {item.width / item.height:.4f}"><div class="compare">'
-        f'<img src="{link(item.photo)}" {size} alt="Photograph {name}" loading="lazy">{over}'
+        f'<img src="{link(item.photo)}" {size} alt="{left} {name}" loading="lazy">{over}'
         f'<input type="range" min="0" max="100" step="any" value="50" '
-        f'aria-label="{name}: photograph against normals"></div>'
+        f'aria-label="{name}: {left.lower()} against {right.lower()}">'
+        f'<button type="button" class="enlarge" aria-label="Enlarge {name}">&#x2922;</button></div>'
         f'<div class="text"><h2>{name}</h2>'
         + (f"<p>{escape(item.note)}</p>" if item.note else "")
         + (_layer_choice_html(layers, number) if len(layers) > 1 else "")

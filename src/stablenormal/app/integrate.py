@@ -34,8 +34,8 @@ from stablenormal.io.image import (
 from stablenormal.io.mesh import MESH_SUFFIXES, mesh_files, write_mesh
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.io.output_folder import OutputFolder
+from stablenormal.models.modes import Mode
 from stablenormal.pipelines import StableNormal
-from stablenormal.pipelines.stable_normal import Mode
 
 SIDES_DEG = (-50.0, 0.0, 50.0)
 """Views of a preview."""

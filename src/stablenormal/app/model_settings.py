@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stablenormal.errors import SettingError
+from stablenormal.models.devices import DEVICES, DTYPES
+from stablenormal.models.modes import MODES, Mode
 from stablenormal.models.spec import TRAIN_TIMESTEPS
-from stablenormal.pipelines.stable_normal import MODES, Mode, StableNormal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stablenormal.pipelines.stable_normal import StableNormal
 
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """Which weights are loaded, and where they compute."""
+    """Which weights are loaded, and where they compute.
+
+    Raises:
+        SettingError: when made with a device or number format that does not exist.
+    """
 
     model: str = "small"
     """`small`, a model folder, or a hub id."""
@@ -26,12 +34,23 @@ class LoadSettings:
     trust_remote_code: bool = False
     """Run Python files that came with the weights."""
 
-    def load(self) -> StableNormal:
+    def __post_init__(self) -> None:
+        """Refuse names that do not exist."""
+        for option, name, choices in (
+            ("--device", None if self.device is None else self.device.partition(":")[0], DEVICES),
+            ("--dtype", self.dtype, DTYPES),
+        ):
+            if name is not None and name not in choices:
+                raise SettingError(f"{option}: there is no '{name}'; choose from {', '.join(choices)}")
+
+    def load(self) -> "StableNormal":
         """The model.
 
         Raises:
             SettingError, ModelError, OfflineError: as `StableNormal.from_pretrained`.
         """
+        from stablenormal.pipelines.stable_normal import StableNormal
+
         return StableNormal.from_pretrained(
             self.model,
             device=self.device,
@@ -62,6 +81,7 @@ class ModelSettings(LoadSettings):
 
     def __post_init__(self) -> None:
         """Refuse what could only fail after the model was loaded."""
+        super().__post_init__()
         if self.mode not in MODES:
             raise SettingError(f"--mode: there is no '{self.mode}'; choose from {', '.join(MODES)}")
         for option, value, least in (
@@ -89,8 +109,18 @@ class ModelSettings(LoadSettings):
         }
 
 
-def load_estimator(settings: ModelSettings) -> tuple[Callable[[Tensor, int], Tensor], str]:
-    """A model as a function of image and seed, and the hash of its weights.
+class Estimator(NamedTuple):
+    """A model as it is measured."""
+
+    estimate: "Callable[[Tensor, int], Tensor]"
+    """From an image (3, H, W) and a seed to normals (3, H, W)."""
+    weight_hash: str
+    same_for_every_seed: str | None
+    """Why nothing is random, in one line; None where a seed counts."""
+
+
+def load_estimator(settings: ModelSettings) -> Estimator:
+    """A model as a function of image and seed.
 
     Member k of an ensemble has the seed `seed + k`.
 
@@ -99,7 +129,17 @@ def load_estimator(settings: ModelSettings) -> tuple[Callable[[Tensor, int], Ten
     """
     pipeline = settings.load()
 
-    def estimate(image: Tensor, seed: int) -> Tensor:
+    def estimate(image: "Tensor", seed: int) -> "Tensor":
         return pipeline([image], seed=seed, **settings.call).normals[0]
 
-    return estimate, pipeline.weight_hash
+    start = pipeline.spec.start
+    same = None
+    if settings.mode == "turbo" and start != "noise":
+        same = (
+            f"turbo mode of this model starts from {_STARTS[start]}, which no seed changes: every seed gives "
+            "the same normals; use full mode for the spread of the refinement"
+        )
+    return Estimator(estimate, pipeline.weight_hash, same)
+
+
+_STARTS = {"zeros": "zeros", "image_latent": "the image's own latent"}

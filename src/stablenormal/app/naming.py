@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stablenormal.errors import StableNormalError
-from stablenormal.io.image import SUFFIXES, ImageEntry, list_images
-from stablenormal.io.normal_map import normal_map_files
+from stablenormal.io.image_files import SUFFIXES, ImageEntry, list_images
+from stablenormal.io.map_formats import normal_map_files
 
 MAP_ENDINGS = {
     "png16": "_normal.png",
@@ -44,6 +45,15 @@ class Problem:
     message: str
 
 
+class Found(NamedTuple):
+    """What the inputs of a run mean."""
+
+    jobs: list[Job]
+    """The photographs in order, each once."""
+    problems: list[Problem]
+    """One for each input that gave none."""
+
+
 @dataclass(frozen=True)
 class ResultFiles:
     """Every file of one photograph's result."""
@@ -73,9 +83,7 @@ class ResultFiles:
         return all(path.is_file() for path in self.every())
 
 
-def find_jobs(
-    inputs: Sequence[str], output: Path, masks: Path | None = None
-) -> tuple[list[Job], list[Problem]]:
+def find_jobs(inputs: Sequence[str], output: Path, masks: Path | None = None) -> Found:
     """Turn what the user typed into photographs with result names.
 
     A result keeps its place below the folder or glob that found it (see `list_images`). Where two
@@ -86,9 +94,6 @@ def find_jobs(
         inputs: files, folders (searched recursively) and glob patterns.
         output: where results go; those of an earlier run in it are not taken for photographs.
         masks: the mask, or the folder of masks; they are not taken for photographs either.
-
-    Returns:
-        The jobs in order, each photograph once, and one problem for each input that gave none.
     """
     usable, problems = [], []
     for entry in inputs:
@@ -115,7 +120,7 @@ def find_jobs(
             for entry in usable
         ]
     jobs, clashes = _name_results(images)
-    return jobs, problems + clashes
+    return Found(jobs, problems + clashes)
 
 
 def result_files(output: Path, name: str, formats: Collection[str], uncertainty: bool) -> ResultFiles:

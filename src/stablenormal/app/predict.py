@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from stablenormal.app.gallery import GalleryItem, write_gallery
-from stablenormal.app.naming import Job, ResultFiles, find_jobs, result_files
-from stablenormal.app.predict_settings import PredictSettings
+from stablenormal.app.naming import Found, Job, ResultFiles, find_jobs, result_files
+from stablenormal.app.predict_settings import AUTO_MASK, PredictSettings, require_masks
 from stablenormal.app.previews import (
     frame_legend,
     normals_preview,
@@ -21,7 +21,16 @@ from stablenormal.app.previews import (
     problem_of,
     uncertainty_preview,
 )
-from stablenormal.app.run_record import FileResult, RunStatus, Status, earlier_results, settled, write_record
+from stablenormal.app.run_record import (
+    FileResult,
+    RunStatus,
+    Status,
+    earlier_results,
+    keep_record,
+    settled,
+    write_record,
+)
+from stablenormal.applications.foreground import foreground
 from stablenormal.errors import ImageReadError, OutputError, SettingError, StableNormalError
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.io.choice import UNSAID
@@ -48,6 +57,8 @@ class PredictReport:
     dtype: str
     page_problem: str | None = None
     """Why there is no new page, in one line; the results are complete all the same."""
+    earlier: Path | None = None
+    """Where the record of the run before lies now, if there was one."""
 
     def count(self, status: Status) -> int:
         """Number of photographs that ended this way."""
@@ -64,6 +75,8 @@ class _Run:
     started: datetime
     clock: float
     computed_with: dict[str, Any]
+    earlier: Path | None = None
+    """Where the record of the run before lies now."""
     results: list[FileResult] = field(default_factory=list)
 
     @property
@@ -89,7 +102,7 @@ class _Task:
 
 
 def predict(
-    inputs: Sequence[str],
+    inputs: Sequence[str] | Found,
     output: Path,
     settings: PredictSettings,
     *,
@@ -103,7 +116,7 @@ def predict(
     complete files and an honest record.
 
     Args:
-        inputs: files, folders and glob patterns.
+        inputs: files, folders and glob patterns, or what `find_jobs` made of them.
         output: folder of the results; made if missing.
         settings: what to compute and write.
         masks: one mask for every photograph, or a folder with one mask of the same name each.
@@ -112,11 +125,15 @@ def predict(
 
     Raises:
         SettingError, FrameError, ModelError, OfflineError, OutputError: if no photograph could work.
+        ImageReadError: if there is none; nothing is written then.
     """
-    _require_masks(masks)
+    require_masks(masks)
+    found = inputs if isinstance(inputs, Found) else find_jobs(inputs, output, masks)
+    jobs, problems = found.jobs, found.problems
+    if not jobs:
+        raise ImageReadError("; ".join(problem.message for problem in problems) or "no photograph was given")
     folder = OutputFolder(output)
     folder.require_writable()
-    jobs, problems = find_jobs(inputs, output, masks)
     tasks, without_mask = _tasks(jobs, masks, settings)
     folder.reads([masks, *(job.source for job in jobs), *(task.mask for task in tasks)])
     pipeline = settings.load()
@@ -132,6 +149,7 @@ def predict(
     tasks = [replace(task, made_from={**task.made_from, **with_what}) for task in tasks]
     earlier = earlier_results(output / "run.json") if settings.skip_existing else {}
     folder.check([output / "run.json", output / "index.html"])
+    run.earlier = keep_record(folder, output / "run.json")
     interrupted = False
     try:
         on_start(len(jobs) + len(problems))
@@ -156,6 +174,7 @@ def predict(
         device=str(pipeline.device),
         dtype=_dtype_name(pipeline),
         page_problem=problem_of(lambda: _write_page(run), "the page"),
+        earlier=run.earlier,
     )
 
 
@@ -170,7 +189,11 @@ def _tasks(
         except ImageReadError as error:
             failed.append(_failed(job, error))
             continue
-        facts = {"choice of layer or part": asdict(settings.choice)} if settings.choice != UNSAID else {}
+        facts: dict[str, Any] = {}
+        if settings.choice != UNSAID:
+            facts["choice of layer or part"] = asdict(settings.choice)
+        if settings.auto_mask:
+            facts["mask"] = AUTO_MASK
         made = made_from({"photograph": job.source, "mask": mask}, facts)
         tasks.append(_Task(job, mask, made))
     return tasks, failed
@@ -199,6 +222,8 @@ def _results(
     for task in due:
         try:
             photograph = read_image(task.job.source, task.mask, run.settings.choice)
+            if run.settings.auto_mask:
+                photograph = _only_foreground(photograph)
             require_pixels(photograph.valid, task.job.source)
         except StableNormalError as error:
             yield _failed(task.job, error)
@@ -385,12 +410,16 @@ def _gallery_item(run: _Run, result: FileResult) -> GalleryItem | None:
         height=height,
         note=" · ".join(notes),
         links={path.removeprefix(f"{result.name}_"): path for path in result.outputs},
+        full=next((path for path in result.outputs if path.endswith("_normal.png")), None),
     )
 
 
-def _require_masks(masks: Path | None) -> None:
-    if masks is not None and not masks.exists():
-        raise ImageReadError(f"--mask: {masks} does not exist; name a picture or a folder of pictures")
+def _only_foreground(photograph: Photograph) -> Photograph:
+    try:
+        found = foreground(photograph.rgb)
+    except SettingError as error:
+        raise ImageReadError(f"{photograph.path}: {error}") from error
+    return replace(photograph, valid=photograph.valid & found)
 
 
 def _failed(job: Job, error: Exception) -> FileResult:

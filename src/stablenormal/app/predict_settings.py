@@ -1,12 +1,16 @@
 """What a run of `stablenormal predict` computes and writes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from stablenormal.app.model_settings import ModelSettings
 from stablenormal.app.naming import MAP_ENDINGS
-from stablenormal.errors import FrameError, SettingError
-from stablenormal.geometry.normals import FRAMES
+from stablenormal.errors import FrameError, ImageReadError, SettingError
+from stablenormal.geometry.frames import FRAMES
 from stablenormal.io.choice import UNSAID, Choice
+
+AUTO_MASK = "auto"
+"""What `--mask` says for the object that stands out."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class PredictSettings(ModelSettings):
     """Leave photographs alone whose results are complete."""
     choice: Choice = UNSAID
     """Which layer, part or page of photographs that hold several."""
+    auto_mask: bool = False
+    """Only what stands out from the border of a photograph gets normals."""
 
     def __post_init__(self) -> None:
         """Refuse what the run could only fail at later."""
@@ -50,6 +56,18 @@ class PredictSettings(ModelSettings):
             raise SettingError(
                 f"--resolution: {self.resolution} is too small; use 64 or more, or 0 for its own size"
             )
+
+
+def require_masks(masks: Path | None) -> None:
+    """Refuse masks that are not there.
+
+    Raises:
+        ImageReadError: if there is neither a picture nor a folder.
+    """
+    if masks is not None and not masks.exists():
+        raise ImageReadError(
+            f"--mask: {masks} does not exist; name a picture or a folder of pictures, or {AUTO_MASK}"
+        )
 
 
 def _require_frame(frame: str) -> None:

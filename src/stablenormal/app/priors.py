@@ -14,7 +14,14 @@ import numpy.typing as npt
 import torch
 
 from stablenormal.app.model_settings import ModelSettings
-from stablenormal.app.run_record import FileResult, RunStatus, earlier_results, settled, write_record
+from stablenormal.app.run_record import (
+    FileResult,
+    RunStatus,
+    earlier_results,
+    keep_record,
+    settled,
+    write_record,
+)
 from stablenormal.app.view_masks import BY_ALPHA, MaskChoice, masked_view
 from stablenormal.applications.multi_view_consistency import Consistency, ViewNormals, consistency
 from stablenormal.errors import SettingError, StableNormalError
@@ -130,6 +137,7 @@ def make_priors(
     with_what = settled(computed_with)
     earlier = earlier_results(record) if settings.skip_existing else {}
     folder.check(planned)
+    keep_record(folder, record)
     started, clock = datetime.now(UTC), time.perf_counter()
     results = [FileResult(line.split(": ")[0], "", "failed", error=line) for line in posed.missing]
 

@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from stablenormal.errors import SettingError
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.fingerprint import MadeFrom, changed, made_from
+from stablenormal.io.output_folder import OutputFolder
 
 Status = Literal["done", "skipped", "failed"]
 RunStatus = Literal["running", "interrupted", "stopped", "complete"]
@@ -94,6 +96,38 @@ def write_record(
     write_bytes(path, (json.dumps(content, indent=1) + "\n").encode("utf-8"))
 
 
+def keep_record(folder: OutputFolder, record: Path) -> Path | None:
+    """Put the record of an earlier run aside, before the next one of the same folder is written.
+
+    `run.json` of a run that began on 27 November 2026 at 4:12:33 is kept as `run-2026-11-27T04-12-33.json`.
+
+    Returns:
+        Where it lies now; None if there is none of this program's.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    if not folder.made(record):
+        return None
+    content = record.read_bytes()
+    try:
+        started = datetime.fromisoformat(json.loads(content)["started"])
+    except (ValueError, KeyError, TypeError):
+        return None  # cut off, or a record of something else: what follows says nothing of it either
+    stem = f"{record.stem}-{started.strftime('%Y-%m-%dT%H-%M-%S')}"
+    names = (record.with_name(f"{stem}{again}{record.suffix}") for again in ("", *_COUNTED))
+    kept = next((name for name in names if not name.exists() or name.read_bytes() == content), None)
+    if kept is None or kept.exists():
+        return kept
+    with folder.writing([kept]):
+        write_bytes(kept, content)
+    return kept
+
+
+_COUNTED = tuple(f"-{number}" for number in range(2, 100))
+"""Runs that began in one second."""
+
+
 def settled(computed_with: Mapping[str, Any]) -> MadeFrom:
     """Fingerprints of the settings and weights of a run, by names that fit a sentence."""
     facts = {name.replace("weight_hash", "set of weights"): value for name, value in computed_with.items()}
@@ -101,22 +135,29 @@ def settled(computed_with: Mapping[str, Any]) -> MadeFrom:
 
 
 def earlier_results(path: Path) -> dict[str, FileResult]:
-    """Finished results that a record names, by result name; none if there is no record.
+    """Finished results of earlier runs into a folder, by result name; none if there is no record.
+
+    Args:
+        path: the record of the last run; those that `keep_record` put aside beside it are read too, and of
+            several results of one name the last one counts.
 
     Raises:
-        SettingError: if the record is damaged.
+        SettingError: if a record is damaged.
     """
-    if not path.is_file():
-        return {}
+    records = [*sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")), *([path] if path.is_file() else ())]
+    results = (result for record in records for result in _results_of(record))
+    return {result.name: result for result in results if result.status != "failed"}
+
+
+def _results_of(record: Path) -> list[FileResult]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        results = [FileResult(**{**entry, "outputs": tuple(entry["outputs"])}) for entry in content["files"]]
+        content = json.loads(record.read_text(encoding="utf-8-sig"))
+        return [FileResult(**{**entry, "outputs": tuple(entry["outputs"])}) for entry in content["files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise SettingError(
-            f"{path}: not a record of this program ({error}); "
+            f"{record}: not a record of this program ({error}); "
             "use another output folder or leave out --skip-existing"
         ) from error
-    return {result.name: result for result in results if result.status != "failed"}
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The job behind `stablenormal variance`: images and seeds in, spread, maps and a page out."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from stablenormal.app.previews import (
     uncertainty_preview,
 )
 from stablenormal.app.report_page import Card, Group, Table, write_report_page
+from stablenormal.app.run_record import keep_record
 from stablenormal.errors import SettingError
 from stablenormal.evaluation.benchmarks import list_benchmark
 from stablenormal.evaluation.pairs import Entry
@@ -34,7 +36,8 @@ from stablenormal.evaluation.variance import (
 )
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import valid_pixels
-from stablenormal.io.image import list_images, read_image, require_pixels
+from stablenormal.io.image import read_image, require_pixels
+from stablenormal.io.image_files import list_images
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.uncertainty_map import write_uncertainty_map
 
@@ -91,6 +94,10 @@ class VarianceReport:
     seconds: float
     page_problem: str | None = None
     """Why there is no new page, in one line; the numbers are complete all the same."""
+    warnings: tuple[str, ...] = ()
+    """What makes the numbers say less than they seem to."""
+    earlier: Path | None = None
+    """Where the record of the run before lies now, if there was one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +136,8 @@ def variance(
     folder = OutputFolder(output, (file for one in inputs for file in one.files))
     page, record, table = (output / name for name in ("index.html", "variance.json", "images.csv"))
     folder.check([page, record, table, *(folder.path(_spread(one.name)) for one in inputs)])
-    estimate, weight_hash = load_estimator(settings.model)
+    estimate, weight_hash, same_for_every_seed = load_estimator(settings.model)
+    earlier = keep_record(folder, record)
     on_start(len(inputs))
     step = settings.model.ensemble
     seeds = [settings.first_seed + k * step for k in range(settings.seeds)]
@@ -148,6 +156,8 @@ def variance(
         record=record,
         table=table,
         seconds=time.monotonic() - clock,
+        warnings=() if same_for_every_seed is None else (same_for_every_seed,),
+        earlier=earlier,
     )
     with folder.writing([record, table]):
         write_record(
@@ -155,7 +165,7 @@ def variance(
             started=started,
             seconds=report.seconds,
             settings=settings,
-            facts={"seeds": seeds, "weight_hash": weight_hash},
+            facts={"seeds": seeds, "weight_hash": weight_hash, "warnings": report.warnings},
             edges={"of": "mean prediction" if settings.benchmark is None else "ground truth"},
             summary=report.summary,
             images=evaluator.results,
@@ -178,6 +188,13 @@ def summary_rows(summary: VarianceSummary) -> list[list[str]]:
         if spread is not None:
             rows.append([name, f"{spread.count:,}", f"{spread.mean:.3f}", f"{spread.p95:.3f}"])
     return rows
+
+
+def _shown_inputs(settings: VarianceSettings) -> str:
+    """Where the images came from, for the page."""
+    if settings.benchmark is not None:
+        return f"{settings.benchmark} in {os.path.normpath(settings.root or '')}"
+    return ", ".join(settings.inputs[:3]) + (" and more" if len(settings.inputs) > 3 else "")
 
 
 def _inputs(settings: VarianceSettings) -> list[_Input]:
@@ -248,6 +265,7 @@ def _write_page(
 ) -> None:
     summary = report.summary
     facts = {
+        "On": _shown_inputs(settings),
         "Seeds": str(settings.seeds),
         "Images": str(summary.images),
         "Mode": settings.model.mode,
@@ -261,7 +279,7 @@ def _write_page(
         report.page,
         title=f"Spread of {settings.model.model} over {settings.seeds} seeds",
         facts=facts,
-        warnings=(),
+        warnings=report.warnings,
         tables=[
             Table("Angle between the seeds' normals and their mean, degrees", header, summary_rows(summary))
         ],

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from stablenormal.cli.choices import GENERATIONS, one_of
 from stablenormal.cli.options import Offline
+from stablenormal.models.devices import DTYPES
 
 
 def convert(
     yoso: Annotated[str, typer.Option(help="Released YOSO: a hub id or a folder.")],
     refiner: Annotated[str, typer.Option(help="Released refiner: a hub id or a folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the model.")],
     base: Annotated[
         str | None, typer.Option(help="Where the autoencoder and text encoder are, if not in the other two.")
     ] = None,
@@ -19,11 +21,19 @@ def convert(
         str, typer.Option(help="The DINOv2 encoder, used if the refiner brings none.")
     ] = "facebook/dinov2-large",
     generation: Annotated[
-        str | None, typer.Option(show_default="by name", help="YOSO's generation: before-v1.5 or v1.5.")
+        str | None,
+        typer.Option(
+            show_default="by name",
+            help="YOSO's generation: before-v1.5 or v1.5.",
+            callback=one_of(GENERATIONS),
+        ),
     ] = None,
     resolution: Annotated[int, typer.Option(help="Longer side in pixels for the network.")] = 768,
     variant: Annotated[str, typer.Option(help="Prefer weight files of this variant; '' for none.")] = "fp16",
-    dtype: Annotated[str, typer.Option(help="Stored weights: float16, bfloat16 or float32.")] = "float16",
+    dtype: Annotated[
+        str,
+        typer.Option(help="Stored weights: float16, bfloat16 or float32.", callback=one_of(DTYPES)),
+    ] = "float16",
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
     ] = False,

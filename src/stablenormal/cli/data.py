@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stablenormal.cli.choices import CAMERA_FRAMES, READERS, existing, listed, one_of
+
 if TYPE_CHECKING:
     from stablenormal.app.check_data import CheckReport
 
@@ -22,11 +24,9 @@ def sets() -> None:
 def check(
     source: Annotated[
         str,
-        typer.Argument(
-            help="hypersim, interiorverse, vkitti, sintel, replica, ken_burns, objaverse, folder or shards"
-        ),
+        typer.Argument(help=listed(READERS), callback=one_of(READERS, "reader")),
     ],
-    root: Annotated[Path, typer.Argument(help="Folder of the set.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the set.", callback=existing("folder"))],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -39,7 +39,9 @@ def check(
     frame: Annotated[
         str | None,
         typer.Option(
-            show_default="as declared", help="Frame of the normals: opengl, opencv, directx, dsine."
+            show_default="as declared",
+            help="Frame of the normals: opengl, opencv, directx, dsine.",
+            callback=one_of(CAMERA_FRAMES),
         ),
     ] = None,
     option: Annotated[
@@ -87,7 +89,12 @@ def check(
 
 @data.command()
 def tokens(
-    shards: Annotated[Path, typer.Argument(help="Folder of shards, such as `stablenormal synth` writes.")],
+    shards: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of shards, such as `stablenormal synth` writes.", callback=existing("folder")
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the tokens.")],
     model: Annotated[
         str, typer.Option(help="Model folder, or dinov2:FOLDER_OR_ID: whose transformer runs.")

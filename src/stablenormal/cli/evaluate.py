@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablenormal.cli import options
+from stablenormal.cli import choices, options
+from stablenormal.cli.choices import existing, one_of
+from stablenormal.cli.image_progress import image_progress, loading
+from stablenormal.io.map_formats import MAP_FORMATS
+
+DEFAULT_MODEL = "small"
+"""What is scored where neither a model nor predictions are given, as in `variance`."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,25 +22,42 @@ if TYPE_CHECKING:
 def evaluate(
     context: typer.Context,
     benchmark: Annotated[
-        str, typer.Option(help="nyuv2, scannet, ibims, sintel, vkitti, oasis, diode or folder.")
+        str,
+        typer.Option(help=f"{choices.listed(choices.BENCHMARKS)}.", callback=one_of(choices.BENCHMARKS)),
     ],
-    root: Annotated[Path, typer.Option(help="Folder of the set.")],
+    root: Annotated[Path, typer.Option(help="Folder of the set.", callback=existing("folder"))],
     output: options.Output,
-    model: Annotated[str | None, typer.Option(show_default=False, help=options.MODEL_HELP)] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(show_default="small, without --predictions", help=options.MODEL_HELP),
+    ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(show_default=False, help="Folder of normal maps of any estimator, instead.")
+        Path | None,
+        typer.Option(
+            show_default=False,
+            help="Folder of normal maps of any estimator, instead.",
+        ),
     ] = None,
     frame: Annotated[
         str | None,
-        typer.Option(show_default="as the files say", help="Their frame: opengl, opencv, directx or dsine."),
+        typer.Option(
+            show_default="as the files say",
+            help="Their frame: opengl, opencv, directx or dsine.",
+            callback=one_of(choices.CAMERA_FRAMES),
+        ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--format", show_default="any, all the same", help="Their kind: png8, png16, exr or npy."
+            "--format",
+            show_default="any, all the same",
+            help="Their kind: png8, png16, exr or npy.",
+            callback=one_of(tuple(MAP_FORMATS)),
         ),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="dsine, marigold or stablenormal.")] = "dsine",
+    protocol: Annotated[
+        str, typer.Option(help=f"{choices.listed(choices.PROTOCOLS)}.", callback=one_of(choices.PROTOCOLS))
+    ] = "dsine",
     part: options.Part = None,
     truth_frame: options.TruthFrame = None,
     mode: options.Mode = "full",
@@ -54,14 +77,20 @@ def evaluate(
     """Score a model, or normal maps of any estimator, on a set with measured normals."""
     from rich.console import Console
 
-    from stablenormal.errors import SettingError
+    from stablenormal.errors import DataError, SettingError
 
-    console = Console(stderr=True)
-    with console.status("Loading"):
-        from stablenormal.app.evaluate import EvaluateSettings
-
+    if model is None and predictions is None:
+        model = DEFAULT_MODEL
     if model is None and (unused := options.given(context, *options.MODEL_OPTIONS)):
         raise SettingError(f"--{unused[0].replace('_', '-')} is for --model; leave it out with --predictions")
+    if predictions is not None and not predictions.is_dir():
+        raise DataError(f"--predictions: {predictions}: no such folder; check the path")
+    estimator = None if model is None else options.model_settings(context, model)
+    console = Console(stderr=True)
+    with loading(console):
+        from stablenormal.app.evaluate import EvaluateSettings
+        from stablenormal.app.evaluate import evaluate as run
+
     settings = EvaluateSettings(
         benchmark=benchmark,
         root=str(root),
@@ -71,13 +100,10 @@ def evaluate(
         predictions=None if predictions is None else str(predictions),
         frame=frame,
         format=kind,
-        model=None if model is None else options.model_settings(context),
+        model=estimator,
         seed=seed,
         shown=shown,
     )
-    from stablenormal.app.evaluate import evaluate as run
-    from stablenormal.cli.image_progress import image_progress
-
     with image_progress(console, "Scoring") as (start, advance):
         report = run(output, settings, on_start=start, on_image=lambda score: advance())
     _show(console, report)
@@ -85,22 +111,21 @@ def evaluate(
 
 def _show(console: "Console", report: "EvaluateReport") -> None:
     """The summary table, warnings, and where everything is."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     from stablenormal.app.evaluate import METRIC_NAMES, summary_rows
+    from stablenormal.cli.tables import Column, show_table
 
-    screen = Console(soft_wrap=False)
+    screen = Console()
     summary = report.summary
     rows = summary_rows(summary)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for row in rows:
-        table.add_column(row[0], justify="right")
-    for place, name in enumerate(("pixels", *METRIC_NAMES), start=1):
-        table.add_row(name, *(row[place] for row in rows))
-    screen.print(table)
+    show_table(
+        [Column(""), *(Column(row[0], right=True) for row in rows)],
+        [
+            (name, *(row[place] for row in rows))
+            for place, name in enumerate(("pixels", *METRIC_NAMES), start=1)
+        ],
+    )
     screen.print(
         f"protocol {summary.protocol}, {summary.images} images in {report.seconds:.1f} s; degrees, and "
         "shares in %",

@@ -1,17 +1,19 @@
 """The `stablenormal` command: what sub-commands there are, and how one ends that fails."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from stablenormal import __version__
+from stablenormal.cli.compare import compare
 from stablenormal.cli.convert import convert
 from stablenormal.cli.data import data
 from stablenormal.cli.enhance import enhance
 from stablenormal.cli.evaluate import evaluate
+from stablenormal.cli.frames import frames
 from stablenormal.cli.integrate import integrate
 from stablenormal.cli.mesh import mesh
 from stablenormal.cli.one_line_errors import as_option, one_line_errors
@@ -28,27 +30,47 @@ DEBUG_NOTE = "--debug, anywhere, shows the traceback of an error."
 app = typer.Typer(
     name="stablenormal",
     help="Surface normals from photographs.",
-    epilog=DEBUG_NOTE,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
-for _command in (
-    predict,
-    integrate,
-    mesh,
-    enhance,
-    priors,
-    reconstruct,
-    evaluate,
-    variance,
-    convert,
-    synth,
-    pack,
-    train,
-):
-    app.command(epilog=DEBUG_NOTE)(_command)
-app.add_typer(data, name="data", epilog=DEBUG_NOTE)
+
+COMMANDS: dict[str, dict[Callable[..., None], str]] = {
+    "Photographs to normals": {
+        predict: "stablenormal predict photos/ -o normals",
+        frames: "stablenormal frames normals/ -o unreal --to directx",
+        compare: "stablenormal compare normals/ other/ -o page",
+        enhance: "stablenormal enhance coarse.png --image photo.jpg -o fine --frame opengl",
+    },
+    "Normals to surfaces": {
+        mesh: "stablenormal mesh photo.jpg -o meshes",
+        integrate: "stablenormal integrate photo_normal.png -o surface --fov 50",
+        priors: "stablenormal priors colmap/ -o priors --layout 2dgs",
+        reconstruct: "stablenormal reconstruct colmap/ -o surface --priors priors",
+    },
+    "Measuring": {
+        evaluate: "stablenormal evaluate --benchmark nyuv2 --root sets/ -o scores",
+        variance: "stablenormal variance photos/ -o spread --seeds 10",
+    },
+    "Training": {
+        synth: "stablenormal synth -o shards --count 1024 --contact-sheet",
+        pack: "stablenormal pack shards/ -o packed --count 1024",
+        train: "stablenormal train yoso configs/yoso.yaml -o runs/yoso",
+        convert: "stablenormal convert --yoso folder1 --refiner folder2 -o model",
+    },
+}
+"""Every command, in the groups of the help, with an example."""
+
+for _group, _commands in COMMANDS.items():
+    for _command, _example in _commands.items():
+        app.command(rich_help_panel=_group, epilog=f"Example: {_example}\n\n{DEBUG_NOTE}")(_command)
+app.add_typer(data, name="data", rich_help_panel="Training", epilog=DEBUG_NOTE)
+
+DATA_EXAMPLE = "stablenormal data check folder set/ -o checked"
+EXAMPLES = [example for commands in COMMANDS.values() for example in commands.values()]
+_LINES_STAY = "\b\n"
+app.info.epilog = _LINES_STAY + "\n".join(["Examples:", *EXAMPLES, DATA_EXAMPLE]) + f"\n\n{DEBUG_NOTE}"
 
 
 def _show_version(wanted: bool) -> None:

@@ -5,15 +5,36 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from stablenormal.cli.options import Device, FilePart, Layer, Mode, Model, Offline, Seed
+from stablenormal.cli.choices import MESH_FORMATS, existing, listed, one_of
+from stablenormal.cli.image_progress import loading
+from stablenormal.cli.options import (
+    Device,
+    FilePart,
+    Layer,
+    MeshOutput,
+    Mode,
+    Model,
+    Offline,
+    Seed,
+    mesh_path,
+)
 
 if TYPE_CHECKING:
-    from stablenormal.pipelines import stable_normal
+    from stablenormal.models import modes
 
 
 def mesh(
-    photo: Annotated[Path, typer.Argument(help="The photograph.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The mesh: .glb, .obj or .ply.")],
+    photo: Annotated[Path, typer.Argument(help="The photograph.", callback=existing())],
+    output: MeshOutput,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            show_default="glb",
+            help=f"Kind of mesh: {listed(MESH_FORMATS)}.",
+            callback=one_of(MESH_FORMATS),
+        ),
+    ] = None,
     layer: Layer = None,
     part: FilePart = None,
     mask: Annotated[
@@ -21,7 +42,8 @@ def mesh(
         typer.Option(show_default="transparency", help="Picture of the same size, or auto: what stands out."),
     ] = None,
     intrinsics: Annotated[
-        Path | None, typer.Option(help="File with the 3 x 3 camera matrix, text or NPY.")
+        Path | None,
+        typer.Option(help="File with the 3 x 3 camera matrix, text or NPY.", callback=existing()),
     ] = None,
     fov: Annotated[
         float | None, typer.Option(show_default="EXIF, or 45", help="Horizontal field of view in degrees.")
@@ -43,20 +65,21 @@ def mesh(
     """Turn a photograph into a textured mesh, and a picture of it from seven sides."""
     from rich.console import Console
 
+    target = mesh_path(output, photo.stem, format, "glb")
     console = Console(stderr=True)
-    with console.status("Normals, depth, mesh"):
+    with loading(console):
         from stablenormal.app.integrate import MESH_ITERATIONS, CameraChoice, camera_line, photograph_to_mesh
         from stablenormal.applications.normal_integration import IntegrationSettings
         from stablenormal.io.choice import Choice
-
+    with console.status("Normals, depth, mesh"):
         report = photograph_to_mesh(
             photo,
-            output,
+            target,
             IntegrationSettings(k=k, iterations=MESH_ITERATIONS),
             CameraChoice(matrix=intrinsics, fov_deg=fov, orthographic=orthographic),
             mask=mask,
             model=model,
-            mode=cast("stable_normal.Mode", mode),  # checked there
+            mode=cast("modes.Mode", mode),  # checked there
             seed=seed,
             device=device,
             offline=offline,

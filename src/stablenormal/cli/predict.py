@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stablenormal.cli import options
+from stablenormal.cli.choices import CAMERA_FRAMES, listed, split
+from stablenormal.cli.image_progress import loading
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
 from stablenormal.cli.options import Seed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from stablenormal.app.naming import Found
     from stablenormal.app.predict import PredictReport
     from stablenormal.app.predict_settings import PredictSettings
     from stablenormal.app.run_record import FileResult
@@ -28,12 +31,16 @@ def predict(
     output: options.Output,
     model: options.Model = "small",
     mode: options.Mode = "full",
-    frame: Annotated[str, typer.Option(help="opengl, opencv, directx or dsine.")] = "opengl",
+    frame: Annotated[str, typer.Option(help=f"{listed(CAMERA_FRAMES)}.")] = "opengl",
     formats: Annotated[
         str, typer.Option("--format", help="Files to write, with commas: png16, exr, npy, png8.")
     ] = "png16",
     mask: Annotated[
-        Path | None, typer.Option(help="One mask, or a folder of masks named as the photographs.")
+        str | None,
+        typer.Option(
+            show_default="transparency",
+            help="One mask, a folder of masks named as the photographs, or auto: what stands out.",
+        ),
     ] = None,
     layer: options.Layer = None,
     part: options.FilePart = None,
@@ -62,22 +69,30 @@ def predict(
     """Write the surface normals of photographs, a page to look at them, and a record of the run."""
     from rich.console import Console
 
-    console = Console(stderr=True)
-    with console.status("Loading"):
-        from stablenormal.app.predict_settings import PredictSettings
-        from stablenormal.io.choice import Choice
+    from stablenormal.app.naming import find_jobs
+    from stablenormal.app.predict_settings import AUTO_MASK, PredictSettings, require_masks
+    from stablenormal.io.choice import Choice
 
+    console = Console(stderr=True)
     settings = PredictSettings(
         **options.model_options(context),
         frame=frame,
-        formats=tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())),
+        formats=split(formats),
         seed=seed,
         uncertainty=uncertainty,
         batch_size=batch_size,
         skip_existing=skip_existing,
         choice=Choice(layer, part),
+        auto_mask=mask == AUTO_MASK,
     )
-    report = _run_with_progress(console, inputs, output, settings, mask)
+    masks = None if mask is None or settings.auto_mask else Path(mask)
+    require_masks(masks)
+    found = find_jobs(inputs, output, masks)
+    if not found.jobs:  # nothing to compute: no model is loaded, and no page or record is written
+        for problem in found.problems:
+            _say(console, f"error: {problem.message}")
+        raise typer.Exit(EXIT_FAILED)
+    report = _run_with_progress(console, found, output, settings, masks)
     _show(console, report)
     if report.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -86,13 +101,14 @@ def predict(
 
 
 def _run_with_progress(
-    console: "Console", inputs: list[str], output: Path, settings: "PredictSettings", masks: Path | None
+    console: "Console", found: "Found", output: Path, settings: "PredictSettings", masks: Path | None
 ) -> "PredictReport":
     """Run the job behind a progress bar; each failure becomes a line above it at once."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from stablenormal.app.predict import predict
-    from stablenormal.app.run_record import FileResult
+    with loading(console):
+        from stablenormal.app.predict import predict
+        from stablenormal.app.run_record import FileResult
 
     progress = Progress(
         TextColumn("{task.description}"),
@@ -101,6 +117,7 @@ def _run_with_progress(
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=console,
+        disable=not console.is_terminal,
     )
     task = progress.add_task("Loading the model", total=None, rate="")
 
@@ -111,9 +128,9 @@ def _run_with_progress(
 
     def advance(result: FileResult) -> None:
         if result.error is not None:
-            console.print(f"error: {result.error}", markup=False, highlight=False, soft_wrap=True)
+            _say(console, f"error: {result.error}")
         if result.note is not None:
-            console.print(f"note: {result.note}", markup=False, highlight=False, soft_wrap=True)
+            _say(console, f"note: {result.note}")
         nonlocal done
         done += result.status == "done"
         elapsed = progress.tasks[task].elapsed or 0.0
@@ -121,53 +138,52 @@ def _run_with_progress(
         progress.update(task, advance=1, rate=rate)
 
     with progress:
-        return predict(inputs, output, settings, masks=masks, on_start=start, on_result=advance)
+        return predict(found, output, settings, masks=masks, on_start=start, on_result=advance)
 
 
 def _show(console: "Console", report: "PredictReport") -> None:
     """The summary: a table, counts, where the results are, and how to resume."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    screen = Console(soft_wrap=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("photograph", overflow="fold")
-    table.add_column("pixels", justify="right")
-    table.add_column("seconds", justify="right")
-    table.add_column("result", overflow="fold")
-    for result in report.results[:ROWS_SHOWN]:
-        table.add_row(*_row(result))
+    from stablenormal.cli.tables import Column, show_table
+
+    screen = Console()
+    columns = (
+        Column("photograph", name=True),
+        Column("pixels", right=True),
+        Column("seconds", right=True),
+        Column("result", name=True),
+    )
     if report.results:
-        screen.print(table)
+        show_table(columns, [_row(result) for result in report.results[:ROWS_SHOWN]])
     if len(report.results) > ROWS_SHOWN:
-        screen.print(
-            f"... and {len(report.results) - ROWS_SHOWN} more, all in {report.record}", highlight=False
-        )
+        _say(screen, f"... and {len(report.results) - ROWS_SHOWN} more, all in {report.record}")
     counts = ", ".join(f"{report.count(status)} {status}" for status in ("done", "skipped", "failed"))
     rate = f", {report.count('done') / report.seconds:.2f} images/s" if report.count("done") else ""
-    device = f"{report.device} {report.dtype}"
-    screen.print(f"{counts} in {report.seconds:.1f} s on {device}{rate}", highlight=False, soft_wrap=True)
+    _say(screen, f"{counts} in {report.seconds:.1f} s on {report.device} {report.dtype}{rate}")
     if report.page_problem is None:
-        screen.print(f"page:   {report.page}", markup=False, highlight=False, soft_wrap=True)
+        _say(screen, f"page:   {report.page}")
     else:
-        console.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
-    screen.print(f"record: {report.record}", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"note: {report.page_problem}")
+    _say(screen, f"record: {report.record}")
+    if report.earlier is not None:
+        _say(screen, f"record of the run before: {report.earlier}")
     if report.interrupted:
-        console.print(
+        _say(
+            console,
             "interrupted: every file written so far is complete; "
             "to resume, run the same command with --skip-existing",
-            highlight=False,
-            soft_wrap=True,
         )
+
+
+def _say(console: "Console", line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _row(result: "FileResult") -> tuple[str, str, str, str]:
-    from rich.markup import escape
-
     size = f"{result.width} x {result.height}" if result.width else ""
     seconds = f"{result.seconds:.2f}" if result.status == "done" else ""
     written: str = result.status
     if result.status == "done":  # the first in full, of the others what differs
         written = ", ".join([result.outputs[0], *(o.removeprefix(result.name) for o in result.outputs[1:])])
-    return escape(result.source), size, seconds, escape(written)
+    return result.source, size, seconds, written

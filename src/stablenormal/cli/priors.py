@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablenormal.cli.image_progress import image_progress
+from stablenormal.cli.choices import PRIOR_LAYOUTS, SPACES, listed, one_of
+from stablenormal.cli.image_progress import image_progress, loading
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
 from stablenormal.cli.options import (
     Device,
@@ -21,6 +22,7 @@ from stablenormal.cli.options import (
     TPlus,
     TrustRemoteCode,
     model_options,
+    model_settings,
 )
 
 if TYPE_CHECKING:
@@ -32,9 +34,16 @@ def priors(
     scene: Scene,
     output: Output,
     layout: Annotated[
-        str, typer.Option(help="Whose files: plain, 2dgs, gsplat, dn-splatter or nerfstudio.")
+        str,
+        typer.Option(
+            help=f"Whose files: {listed(PRIOR_LAYOUTS)}.",
+            callback=one_of(PRIOR_LAYOUTS),
+        ),
     ] = "plain",
-    space: Annotated[str | None, typer.Option(show_default="the layout's", help="camera or world.")] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(show_default="the layout's", help="camera or world.", callback=one_of(SPACES)),
+    ] = None,
     mask: Annotated[
         str, typer.Option(help="alpha, none, auto (what stands out), or a folder of masks.")
     ] = "alpha",
@@ -59,11 +68,12 @@ def priors(
     """Write normals, masks, confidence and a consistency score of every view of a scene."""
     from rich.console import Console
 
+    model_settings(context)  # refuses what does not exist before anything is loaded
     console = Console(stderr=True)
-    with image_progress(console, "Views") as (start, advance):
+    with loading(console):
         from stablenormal.app.priors import PriorSettings, make_priors
         from stablenormal.app.view_masks import MaskChoice
-
+    with image_progress(console, "Views") as (start, advance):
         settings = PriorSettings(
             layout=layout,
             space=space,

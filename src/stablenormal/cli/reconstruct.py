@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stablenormal.cli.choices import MESH_FORMATS, listed, one_of
 from stablenormal.cli.one_line_errors import EXIT_FAILED, EXIT_INTERRUPTED
-from stablenormal.cli.options import Images, Scene
+from stablenormal.cli.options import Images, MeshOutput, Scene, mesh_path
 
 if TYPE_CHECKING:
     from stablenormal.applications.mesh_reconstruction.fitting import Progress as FitProgress
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
 
 def reconstruct(
     scene: Scene,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The mesh: .ply, .obj or .glb.")],
+    output: MeshOutput,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            show_default="ply",
+            help=f"Kind of mesh: {listed(MESH_FORMATS)}.",
+            callback=one_of(MESH_FORMATS),
+        ),
+    ] = None,
     priors: Annotated[
         Path | None, typer.Option(help="Folder of normals, as `stablenormal priors` writes it.")
     ] = None,
@@ -46,17 +56,18 @@ def reconstruct(
     device: Annotated[str | None, typer.Option(show_default="the best there is", help="cpu or cuda.")] = None,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints and preview pictures.")] = 200,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint beside OUTPUT.")
+        bool, typer.Option("--resume", help="Go on from the checkpoint beside the mesh.")
     ] = False,
 ) -> None:
     """Reconstruct the surface of an object from posed photographs with masks, and normals if given."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    target = mesh_path(output, "mesh", format, "ply")
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
-        bar = stack.enter_context(Progress(*columns, console=console))
+        bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
         task = bar.add_task("Reading the scene", total=None)
         from stablenormal.app.reconstruct import reconstruct as run
         from stablenormal.app.view_masks import MaskChoice
@@ -79,7 +90,7 @@ def reconstruct(
         interruption = stack.enter_context(Interruption())
         report = run(
             scene,
-            output,
+            target,
             settings,
             priors=priors,
             images=images,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stablenormal.cli.choices import RENDERERS, one_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,7 +40,11 @@ def synth(
         ),
     ] = None,
     renderer: Annotated[
-        str, typer.Option(help="raster: fast, for bulk; path: path traced by Mitsuba, for true light.")
+        str,
+        typer.Option(
+            help="raster: fast, for bulk; path: path traced by Mitsuba, for true light.",
+            callback=one_of(RENDERERS),
+        ),
     ] = "raster",
     samples_per_pixel: Annotated[int, typer.Option(help="Of the path tracer.", min=1)] = 32,
     mitsuba_variant: Annotated[

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stablenormal.cli.choices import READERS, TRAINED_PARTS, existing, listed, one_of
+
 if TYPE_CHECKING:
     from stablenormal.training.loop import Progress
 
@@ -14,9 +16,11 @@ _SIGNALLED = 128  # a shell's exit code for a process that a signal ended is thi
 
 
 def train(
-    part: Annotated[str, typer.Argument(help="autoencoder, semantic, upsampler, yoso, refiner or angular")],
-    config: Annotated[Path, typer.Argument(help="YAML file, as in configs/")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="run folder; the same folder resumes")],
+    part: Annotated[str, typer.Argument(help=listed(TRAINED_PARTS), callback=one_of(TRAINED_PARTS, "part"))],
+    config: Annotated[Path, typer.Argument(help="YAML file, as in configs/", callback=existing())],
+    out: Annotated[
+        Path, typer.Option("-o", "--output", "--out", help="Folder of the run; the same folder resumes.")
+    ],
     stop_after: Annotated[
         int | None, typer.Option(help="stop with a checkpoint after this many steps in all")
     ] = None,
@@ -98,17 +102,14 @@ def _duration(seconds: float) -> str:
 
 
 def pack(
-    out: Annotated[Path, typer.Option("-o", "--out", help="target folder")],
+    out: Annotated[Path, typer.Option("-o", "--output", "--out", help="Folder of the arrays.")],
     count: Annotated[int, typer.Option(help="how many samples", min=1)],
     roots: Annotated[
         list[Path] | None, typer.Argument(metavar="ROOT...", help="folders of the set, one after another")
     ] = None,
     source: Annotated[
         str,
-        typer.Option(
-            help="reader of the folders: shards, folder, hypersim, interiorverse, vkitti, sintel, replica, "
-            "ken_burns or objaverse"
-        ),
+        typer.Option(help=f"reader of the folders: {listed(READERS)}", callback=one_of(READERS)),
     ] = "shards",
     mixture: Annotated[
         Path | None,

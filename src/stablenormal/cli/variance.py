@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stablenormal.cli import options
+from stablenormal.cli import choices, options
+from stablenormal.cli.choices import at_least, existing, one_of
+from stablenormal.cli.image_progress import image_progress, loading
+from stablenormal.io.image_files import list_images
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stablenormal.app.variance import VarianceReport
 
 
@@ -20,12 +25,19 @@ def variance(
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(show_default=False, help="A set with ground truth, as of `evaluate`, instead."),
+        typer.Option(
+            show_default=False,
+            help="A set with ground truth, as of `evaluate`, instead.",
+            callback=one_of(choices.BENCHMARKS),
+        ),
     ] = None,
-    root: Annotated[Path | None, typer.Option(show_default=False, help="Folder of the set.")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Folder of the set.", callback=existing("folder")),
+    ] = None,
     part: options.Part = None,
     truth_frame: options.TruthFrame = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 10,
+    seeds: Annotated[int, typer.Option(help="How many seeds.", callback=at_least(2))] = 10,
     first_seed: Annotated[int, typer.Option("--first-seed", help="The smallest seed.")] = 0,
     model: options.Model = "small",
     mode: options.Mode = "full",
@@ -41,13 +53,16 @@ def variance(
     """Run a model with several seeds and measure the spread of its normals."""
     from rich.console import Console
 
+    estimator = options.model_settings(context)
+    if inputs and benchmark is None:
+        list_images(inputs)
     console = Console(stderr=True)
-    with console.status("Loading"):
+    with loading(console):
         from stablenormal.app.variance import VarianceSettings
         from stablenormal.app.variance import variance as run
 
     settings = VarianceSettings(
-        model=options.model_settings(context),
+        model=estimator,
         inputs=tuple(inputs or ()),
         benchmark=benchmark,
         root=None if root is None else str(root),
@@ -56,29 +71,21 @@ def variance(
         seeds=seeds,
         first_seed=first_seed,
     )
-    from stablenormal.cli.image_progress import image_progress
-
     with image_progress(console, "Seeds") as (start, advance):
         report = run(output, settings, on_start=start, on_image=lambda result: advance())
-    _show(report, seeds)
+    _show(console, report, seeds)
 
 
-def _show(report: "VarianceReport", seeds: int) -> None:
+def _show(console: "Console", report: "VarianceReport", seeds: int) -> None:
     """The summary table, the paper's number, and where everything is."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     from stablenormal.app.variance import summary_rows
+    from stablenormal.cli.tables import Column, show_table
 
-    screen = Console(soft_wrap=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("spread in degrees", overflow="fold")
-    for name in ("pixels", "mean", "95th percentile"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in summary_rows(report.summary):
-        table.add_row(*row)
-    screen.print(table)
+    screen = Console()
+    numbers = (Column(name, right=True) for name in ("pixels", "mean", "95th percentile"))
+    show_table([Column("spread in degrees"), *numbers], summary_rows(report.summary))
     screen.print(f"{seeds} seeds, {report.summary.images} images in {report.seconds:.1f} s", highlight=False)
     if report.summary.error_variance is not None:
         screen.print(
@@ -87,5 +94,7 @@ def _show(report: "VarianceReport", seeds: int) -> None:
         )
     if report.page_problem is not None:
         screen.print(f"note: {report.page_problem}", markup=False, highlight=False, soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     for label, path in (("page:  ", report.page), ("record:", report.record), ("images:", report.table)):
         screen.print(f"{label} {path}", markup=False, highlight=False, soft_wrap=True)

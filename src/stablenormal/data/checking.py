@@ -25,7 +25,8 @@ from stablenormal.data.readers.source import (
 )
 from stablenormal.errors import SettingError
 from stablenormal.geometry.camera import Intrinsics, pixel_rays
-from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, axes_name, valid_pixels
+from stablenormal.geometry.frames import AXIS_SIGNS, FRAMES, axes_name
+from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.normal_map import NO_DIRECTION
 
 Floats = npt.NDArray[np.float32]

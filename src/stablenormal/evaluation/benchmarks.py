@@ -26,7 +26,7 @@ from stablenormal.evaluation.ground_truth import (
     decode_png16,
 )
 from stablenormal.evaluation.pairs import Decoder, Entry, list_folder
-from stablenormal.geometry.normals import FRAMES, check_frame
+from stablenormal.geometry.frames import FRAMES, check_frame
 from stablenormal.io.search import files_below
 
 DIODE_PARTS = ("indoor", "outdoor")

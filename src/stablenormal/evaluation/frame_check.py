@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import argument
-from stablenormal.geometry.normals import AXIS_SIGNS, FRAMES, angular_error_deg, axes_name
+from stablenormal.geometry.frames import AXIS_SIGNS, FRAMES, axes_name
+from stablenormal.geometry.normals import angular_error_deg
 
 MUCH_BETTER_SHARE = 0.75
 """Another frame is worth a warning if it brings the mean error below this share of the declared one's."""

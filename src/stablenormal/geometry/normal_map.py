@@ -1,6 +1,7 @@
 """A normal map of one picture together with the frame of its vectors, as people keep one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ class NormalMap:
     """The frame of `normals`, a name in `FRAMES`; what a file holds is converted to `opengl` when read."""
     stored_frame: str | None = None
     """The frame in which the file had them; None where there is no file."""
+    format: str | None = None
+    """Kind of the file, a name in `io.map_formats.MAP_FORMATS`."""
+    camera_to_world: npt.NDArray[np.float64] | None = None
+    """Rotation (3, 3) of the OpenGL camera, of a file in the frame `world`."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What else the file says, text by name."""
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """The vectors alone, (H, W, 3)."""

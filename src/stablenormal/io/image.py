@@ -7,11 +7,8 @@ Rules, each in one place below (those of single formats are in `decode`):
 """
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
-from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +28,6 @@ from stablenormal.geometry.camera import Intrinsics, focal_px_from_exif
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.io.decode import Floats, decode
-from stablenormal.io.search import files_below
-
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .tif .tiff .webp .heic .heif .avif .exr .bmp .gif .ppm .pgm .jp2".split()
-)
-"""Endings, in lower case, of the files that a folder is searched for; a file named directly may have any."""
 
 HALF = 0.5
 """Opacity or brightness of a mask from which on a pixel is valid."""
@@ -58,16 +49,6 @@ class Photograph:
     """Where it came from."""
     bit_depth: int
     """Bits per channel in the file."""
-
-
-@dataclass(frozen=True)
-class ImageEntry:
-    """One file that was asked for."""
-
-    path: Path
-    """The file."""
-    relative: Path
-    """Its place below the folder or glob that found it; no two entries share one."""
 
 
 def read_image(
@@ -190,71 +171,6 @@ def require_size(
             f"{path}: is {shape[1]} x {shape[0]} px, {other} {other_shape[1]} x {other_shape[0]} px; "
             f"{way_out}"
         )
-
-
-def list_images(inputs: Sequence[Path | str]) -> list[ImageEntry]:
-    """Find the files that inputs mean, each once, in the order of inputs and sorted within each.
-
-    A file is known by the path that leads to it, not by what a link points to. Where two inputs hold files of
-    the same relative name, every relative name starts at the deepest folder that holds all the files.
-
-    Args:
-        inputs: files (taken whatever their ending), folders (searched recursively for `SUFFIXES`, through
-            links too), and glob patterns (`**` searches recursively). Hidden files and folders are not
-            searched.
-
-    Raises:
-        ImageReadError: if an input does not exist or has no image in it.
-    """
-    found: dict[str, ImageEntry] = {}
-    for entry in inputs:
-        for image in _search(entry):
-            found.setdefault(os.path.abspath(image.path), image)
-    images = list(found.values())
-    if len({image.relative for image in images}) == len(images):
-        return images
-    top = commonpath([os.path.dirname(path) for path in found])
-    return [ImageEntry(image.path, Path(os.path.relpath(path, top))) for path, image in found.items()]
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures that lie directly in a folder, sorted; none where there is no such folder."""
-    if not folder.is_dir():
-        return []
-    return [file for file in sorted(folder.iterdir()) if _is_image(file, folder)]
-
-
-def _search(entry: Path | str) -> list[ImageEntry]:
-    path = Path(entry)
-    if path.is_dir():
-        files = (file for file in files_below(path) if _is_image(file, path))
-        images = [ImageEntry(file, file.relative_to(path)) for file in files]
-    elif path.exists():
-        return [ImageEntry(path, Path(path.name))]
-    elif has_magic(str(entry)):
-        root = _fixed_part(path)
-        matches = (Path(match) for match in sorted(glob(str(entry), recursive=True)))
-        images = [ImageEntry(file, file.relative_to(root)) for file in matches if _is_image(file, root)]
-    else:
-        raise ImageReadError(f"{entry}: no such file or folder; check the path")
-    if not images:
-        raise ImageReadError(f"{entry}: no image in it; looked for {' '.join(sorted(SUFFIXES))}")
-    return images
-
-
-def _is_image(file: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
-    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """The folder in front of the first wildcard."""
-    fixed: list[str] = []
-    for part in pattern.parts[:-1]:
-        if has_magic(part):
-            break
-        fixed.append(part)
-    return Path(*fixed)
 
 
 def _fitting_mask(mask: Path | str, path: Path, shape: tuple[int, ...], as_stored: bool) -> Flags:

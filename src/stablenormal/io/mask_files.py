@@ -12,7 +12,7 @@ telling first:
 from pathlib import Path
 
 from stablenormal.errors import ImageReadError
-from stablenormal.io.image import list_pictures
+from stablenormal.io.image_files import list_pictures
 
 
 def find_mask(folder: Path, relative: Path, photograph: Path) -> Path:

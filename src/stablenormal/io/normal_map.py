@@ -13,7 +13,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,21 @@ import torch
 from torch import Tensor
 
 from stablenormal.errors import FrameError, ImageShapeError, NormalMapError, SettingError
+from stablenormal.geometry.frames import FRAMES, check_frame
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normal_map import NormalMap, opengl_vectors
 from stablenormal.geometry.normals import (
-    FRAMES,
-    check_frame,
     convert_frame,
     dequantise,
     encode_8bit,
     encode_16bit,
     unit_length,
+    vector_length,
 )
 from stablenormal.io import exr, png
 from stablenormal.io.atomic import atomic_path, write_bytes
 from stablenormal.io.choice import UNSAID, Choice
+from stablenormal.io.map_formats import MAP_FORMATS
 from stablenormal.io.source import load_bytes, text_of
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,14 @@ logger = logging.getLogger(__name__)
 FRAME_KEY = "stablenormal:frame"
 ROTATION_KEY = "stablenormal:camera_to_world"
 
+_OWN_RECORDS = frozenset([FRAME_KEY, ROTATION_KEY, "values", "shape", "type", "name", "view"])
+"""Written anew with every file: the frame, and what EXR and the JSON beside an NPY say of themselves."""
+
 LENGTH_TOLERANCE = 1e-3
 """How far from one a vector to be written may be; more is a mistake of the caller, not rounding."""
+
+_ROWS = 128
+"""Rows of a large map that are worked on together: what fits the cache, not six copies of the whole."""
 
 NO_DIRECTION = 0.1
 """Shorter vectors are read as invalid: "no normal" painted as middle grey decodes to about 0.007."""
@@ -69,16 +76,18 @@ def write_normal_map(
     frame: str = "opengl",
     format: str = "png16",
     camera_to_world: npt.ArrayLike | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> None:
     """Write a normal map, completely or not at all, with its frame recorded in or beside it.
 
     Args:
         path: the file; its ending must be the one of `format`.
         normals: (H, W, 3) or a `NormalMap`, OpenGL camera, unit length or exactly zero (invalid).
-        frame: frame to convert to, a name in `geometry.normals.FRAMES`.
+        frame: frame to convert to, a name in `geometry.frames.FRAMES`.
         format: "png16", "png8", "exr" or "npy".
         camera_to_world: rotation (3, 3) of the OpenGL camera; needed by the frame `world`, an error with
             any other.
+        texts: what else the file shall say, such as `NormalMap.texts`.
 
     Raises:
         NormalMapError: if the shape is not (H, W, 3), or a vector is not finite or neither unit length nor
@@ -95,15 +104,10 @@ def write_normal_map(
     rotation = None if camera_to_world is None else np.asarray(camera_to_world, dtype=np.float64)
     turn = None if rotation is None else torch.from_numpy(rotation)
     converted = convert_frame(_to_tensor(path, opengl_vectors(normals)), "opengl", frame, turn)
-    record = {FRAME_KEY: frame}
+    record = {**(texts or {}), FRAME_KEY: frame}
     if rotation is not None:
         record[ROTATION_KEY] = json.dumps(rotation.tolist())
     write(path, _exact_length(converted), record)
-
-
-def normal_map_files(path: Path, format: str) -> list[Path]:
-    """Every file that `write_normal_map` writes: the map, and the record beside an NPY."""
-    return [path, path.with_suffix(".json")] if format == "npy" else [path]
 
 
 def read_normal_map(
@@ -112,6 +116,7 @@ def read_normal_map(
     mask: npt.NDArray[np.bool_] | None = None,
     any_length: bool = False,
     choice: Choice = UNSAID,
+    camera_to_world: Tensor | None = None,
 ) -> NormalMap:
     """Read a normal map into the OpenGL camera frame.
 
@@ -122,6 +127,7 @@ def read_normal_map(
         mask: (H, W), False where whatever the file holds is no normal; None is everywhere valid.
         any_length: take vectors of other lengths too, as image generators write them, and normalise them.
         choice: which layer and part of an EXR; by default the one that is named after normals.
+        camera_to_world: rotation (3, 3) of the OpenGL camera, for files in the frame `world` without one.
 
     Raises:
         ImageShapeError: if the mask has another size.
@@ -130,10 +136,10 @@ def read_normal_map(
         FrameError: if the frame is missing, unknown, or contradicts the file.
     """
     path = Path(path)
-    stored = read_stored_normals(path, frame, choice=choice)
+    stored = read_stored_normals(path, frame, camera_to_world, choice)
     vectors = _masked(path, stored.vectors, mask)
     _check_finite(path, vectors)
-    length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    length = vector_length(vectors)
     valid = length >= NO_DIRECTION
     if any_length:
         _check_generated(path, length[valid])
@@ -141,7 +147,15 @@ def read_normal_map(
         _check_length(path, length[valid], _READ_TOLERANCES[stored.bits])
     known = torch.where(valid, vectors, torch.zeros_like(vectors))
     normals = convert_frame(known, stored.frame, "opengl", stored.camera_to_world)
-    return NormalMap(_to_numpy(_exact_length(normals)), valid[0, 0].numpy(), stored_frame=stored.frame)
+    turn = stored.camera_to_world
+    return NormalMap(
+        _to_numpy(_exact_length(normals)),
+        valid[0, 0].numpy(),
+        stored_frame=stored.frame,
+        format=f"png{stored.bits}" if path.suffix.lower() == ".png" else path.suffix.lower()[1:],
+        camera_to_world=None if turn is None else turn.double().numpy(),
+        texts=stored.texts,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +165,13 @@ class StoredNormals:
     vectors: Tensor
     """(1, 3, H, W) in `frame`, of any length, NaN and all."""
     frame: str
-    """A name in `geometry.normals.FRAMES`."""
+    """A name in `geometry.frames.FRAMES`."""
     camera_to_world: Tensor | None
     """Rotation (3, 3) that the file records; only with the frame `world`."""
     bits: int
     """Per channel: 8, 16 or 32."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What else the file says, text by name."""
 
 
 def read_stored_normals(
@@ -186,7 +202,8 @@ def read_stored_normals(
     declared = _declared_frame(path, record, frame)
     if declared != "world" or camera_to_world is None:
         camera_to_world = _recorded_rotation(path, record, declared)
-    return StoredNormals(vectors, declared, camera_to_world, bits)
+    others = {name: text for name, text in record.items() if name not in _OWN_RECORDS}
+    return StoredNormals(vectors, declared, camera_to_world, bits, others)
 
 
 def _masked(path: Path, vectors: Tensor, mask: npt.NDArray[np.bool_] | None) -> Tensor:
@@ -202,12 +219,12 @@ def _masked(path: Path, vectors: Tensor, mask: npt.NDArray[np.bool_] | None) -> 
 
 
 def _chosen_format(path: Path, format: str) -> "Callable[[Path, Tensor, Mapping[str, str]], None]":
-    if format not in _WRITERS:
-        raise SettingError(f"unknown normal map format '{format}'; choose one of {', '.join(_WRITERS)}")
-    ending, write = _WRITERS[format]
+    if format not in MAP_FORMATS:
+        raise SettingError(f"unknown normal map format '{format}'; choose one of {', '.join(MAP_FORMATS)}")
+    ending = MAP_FORMATS[format]
     if path.suffix.lower() != ending:
         raise SettingError(f"{path}: format {format} has the ending {ending}; change one of them")
-    return write
+    return _WRITERS[format]
 
 
 def _to_tensor(path: Path, normals: npt.NDArray[np.floating]) -> Tensor:
@@ -215,7 +232,7 @@ def _to_tensor(path: Path, normals: npt.NDArray[np.floating]) -> Tensor:
         raise NormalMapError(f"{path}: expected normals (H, W, 3), got shape {normals.shape}; transpose them")
     vectors = channels_first(np.array(normals, dtype=np.float32))[None]  # (1, 3, H, W)
     _check_finite(path, vectors)
-    length = torch.linalg.vector_norm(vectors, dim=1)
+    length = vector_length(vectors)
     wrong = int(((length != 0) & ((length - 1).abs() > LENGTH_TOLERANCE)).sum())
     if wrong:
         raise NormalMapError(
@@ -226,24 +243,31 @@ def _to_tensor(path: Path, normals: npt.NDArray[np.floating]) -> Tensor:
 
 def _exact_length(vectors: Tensor) -> Tensor:
     """Unit length to the last bit that float32 has, from what is within tolerance."""
-    return unit_length(vectors.double()).float()
+    exact = torch.empty_like(vectors)
+    for some, result in zip(_by_rows(vectors), _by_rows(exact), strict=True):
+        result.copy_(unit_length(some.double()))
+    return exact
+
+
+def _by_rows(vectors: Tensor) -> list[Tensor]:
+    return [vectors[:, :, first : first + _ROWS] for first in range(0, vectors.shape[2], _ROWS)]
 
 
 def _to_numpy(vectors: Tensor) -> npt.NDArray[np.float32]:
     return channels_last(vectors[0])
 
 
-def _codes(codes: Tensor) -> png.Pixels:
-    pixels: png.Pixels = channels_last(codes[0])
+def _codes(vectors: Tensor, encode: Callable[[Tensor], Tensor]) -> png.Pixels:
+    pixels: png.Pixels = np.concatenate([channels_last(encode(some)[0]) for some in _by_rows(vectors)])
     return pixels
 
 
 def _write_png16(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
-    write_bytes(path, png.encode(_codes(encode_16bit(vectors)), record))
+    write_bytes(path, png.encode(_codes(vectors, encode_16bit), record))
 
 
 def _write_png8(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
-    write_bytes(path, png.encode(_codes(encode_8bit(vectors)), record))
+    write_bytes(path, png.encode(_codes(vectors, encode_8bit), record))
 
 
 def _write_exr(path: Path, vectors: Tensor, record: Mapping[str, str]) -> None:
@@ -353,6 +377,8 @@ def _recorded_rotation(path: Path, record: Mapping[str, str], frame: str) -> Ten
 
 
 def _check_finite(path: Path, vectors: Tensor) -> None:
+    if bool(torch.isfinite(vectors.sum())):  # which one broken value would spoil
+        return
     broken = int((~torch.isfinite(vectors)).any(dim=1).sum())
     if broken:
         raise NormalMapError(
@@ -388,11 +414,11 @@ def _check_length(path: Path, lengths: Tensor, tolerance: float) -> None:
         )
 
 
-_WRITERS: dict[str, tuple[str, Callable[[Path, Tensor, Mapping[str, str]], None]]] = {
-    "png16": (".png", _write_png16),
-    "png8": (".png", _write_png8),
-    "exr": (".exr", _write_exr),
-    "npy": (".npy", _write_npy),
+_WRITERS: dict[str, Callable[[Path, Tensor, Mapping[str, str]], None]] = {
+    "png16": _write_png16,
+    "png8": _write_png8,
+    "exr": _write_exr,
+    "npy": _write_npy,
 }
 
 _READERS: dict[str, Callable[[Path, Choice], tuple[Tensor, int, dict[str, str]]]] = {

@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+_FILTER = imagecodecs.PNG.FILTER.SUB
+"""With level 1, a sixth of the time of level 6 with all filters, and files of normals 2.5 % larger."""
+
 Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -25,11 +28,16 @@ def encode(pixels: Pixels, texts: Mapping[str, str]) -> bytes:
         pixels: uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4).
         texts: keyword (Latin-1, at most 79 characters) to text (UTF-8).
     """
-    # A copy, as numpy calls a single pixel contiguous whatever its strides, and libpng's wrapper does not.
-    stream = bytes(imagecodecs.png_encode(pixels.copy(order="C"), level=6))
+    stream = bytes(imagecodecs.png_encode(_contiguous(pixels), level=1, filter=_FILTER))
     after_header = len(SIGNATURE) + 25  # IHDR is always the first chunk and 25 bytes long
     chunks = b"".join(_text_chunk(keyword, text) for keyword, text in texts.items())
     return stream[:after_header] + chunks + stream[after_header:]
+
+
+def _contiguous(pixels: Pixels) -> Pixels:
+    # numpy calls a single pixel contiguous whatever its strides, and libpng's wrapper does not.
+    single = 1 in pixels.shape
+    return pixels.copy(order="C") if single or not pixels.flags.c_contiguous else pixels
 
 
 def decode(data: bytes) -> Pixels:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from stablenormal.errors import SceneError, SettingError
 from stablenormal.geometry.posed import Distortion, PosedCamera
-from stablenormal.io.image import SUFFIXES, Photograph, read_image
+from stablenormal.io.image import Photograph, read_image
+from stablenormal.io.image_files import SUFFIXES
 from stablenormal.io.search import portable
 
 Indices = npt.NDArray[np.int64]

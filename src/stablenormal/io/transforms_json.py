@@ -19,7 +19,7 @@ from stablenormal.errors import SceneError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.posed import Array, Distortion, PosedCamera
 from stablenormal.io.atomic import write_bytes
-from stablenormal.io.image import SUFFIXES
+from stablenormal.io.image_files import SUFFIXES
 from stablenormal.io.scene import PosedScene, SceneView, result_names, without_ending
 from stablenormal.io.search import named_path
 from stablenormal.io.source import text_of

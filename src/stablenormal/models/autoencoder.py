@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from math import isqrt
 
-from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
+from stablenormal.models.library import AutoencoderKL, DiagonalGaussianDistribution
 
 
 def reduction(autoencoder: AutoencoderKL) -> int:

@@ -7,10 +7,8 @@ from math import gcd
 from typing import cast
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Generator, Tensor, nn
 from torch.nn import functional
-from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.errors import SettingError
 from stablenormal.models.architecture import (
@@ -26,6 +24,13 @@ from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
 from stablenormal.models.field_of_view import FieldOfViewHead, seen_features
 from stablenormal.models.image_encoder import EncodedImage, ImageEncoder
+from stablenormal.models.library import (
+    AutoencoderKL,
+    ControlNetModel,
+    Dinov2Config,
+    Dinov2Model,
+    UNet2DConditionModel,
+)
 from stablenormal.models.semantic_encoder import SemanticEncoder
 from stablenormal.models.semantic_injector import InputInjector, StageInjector
 from stablenormal.models.spec import ModelSpec, TextCondition

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from diffusers import ControlNetModel
 from torch import Tensor, nn
 
+from stablenormal.models.library import ControlNetModel
 from stablenormal.models.unet_stages import embed_time, run_encoder
 
 

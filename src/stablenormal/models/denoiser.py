@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from stablenormal.models.condition_encoder import ConditionEncoder, ConditionResiduals
+from stablenormal.models.library import UNet2DConditionModel
 from stablenormal.models.unet_stages import embed_time, run_encoder
 
 

@@ -4,14 +4,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import Encoder
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.models.autoencoder import patch_size
+from stablenormal.models.library import AutoencoderKL, Encoder
 
 
 class EncodedImage(NamedTuple):

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import Dinov2Config, Dinov2Model
 
 from stablenormal.errors import ModelError, OutputError, SettingError
 from stablenormal.models.building import ModelComponents, decoder_inputs
@@ -22,6 +20,13 @@ from stablenormal.models.denoiser import GuidedDenoiser
 from stablenormal.models.feature_upsampler import FeatureUpsampler
 from stablenormal.models.field_of_view import FieldOfViewHead
 from stablenormal.models.image_encoder import ImageEncoder
+from stablenormal.models.library import (
+    AutoencoderKL,
+    ControlNetModel,
+    Dinov2Config,
+    Dinov2Model,
+    UNet2DConditionModel,
+)
 from stablenormal.models.remote_code import (
     RemoteInjector,
     RemoteNetwork,

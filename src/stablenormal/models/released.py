@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -15,6 +14,7 @@ from stablenormal.errors import ModelError, SettingError, argument
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.library import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from stablenormal.models.loading import (
     CONFIG_FILE,
     INDEX_FILE,

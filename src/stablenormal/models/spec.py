@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from stablenormal.errors import ModelError, SettingError
-from stablenormal.geometry.normals import FRAMES
+from stablenormal.geometry.frames import FRAMES
+from stablenormal.models.modes import MODES, Mode
 
 Start = Literal["noise", "zeros", "image_latent"]
 TextCondition = Literal["prompt", "zeros"]
 Refinement = Literal["hold_then_descend", "fixed_level"]
 Injection = Literal["input", "every_stage"]
 Alignment = Literal["bilinear", "upsampler"]
-Mode = Literal["full", "turbo"]
-
 QUALITIES = ("fast", "normal", "best")
 """Names of the qualities that every model has."""
 
@@ -43,10 +42,8 @@ class Quality:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        if self.mode not in get_args(Mode):
-            raise SettingError(
-                f"mode: {self.mode!r} does not exist; choose one of {', '.join(get_args(Mode))}"
-            )
+        if self.mode not in MODES:
+            raise SettingError(f"mode: {self.mode!r} does not exist; choose one of {', '.join(MODES)}")
         whole = all(isinstance(size, int) and not isinstance(size, bool) for size in self.sizes)
         if not whole or not all(0 <= size <= LARGEST_SIZE for size in self.sizes):
             raise SettingError(f"sizes: expected whole numbers from 0 to {LARGEST_SIZE}, got {self.sizes}")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Generator
 
 from stablenormal.errors import ModelError
@@ -12,6 +11,7 @@ from stablenormal.models.architecture import Architecture
 from stablenormal.models.building import ModelComponents, build_injector, build_semantic_encoder
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
+from stablenormal.models.library import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from stablenormal.models.loading import (
     DIFFUSERS_WEIGHTS,
     INDEX_FILE,

@@ -16,7 +16,7 @@ from stablenormal.models.released import (
     released_spec,
 )
 from stablenormal.models.spec import ModelSpec
-from stablenormal.pipelines.placement import DTYPES
+from stablenormal.pipelines.placement import TORCH_DTYPES
 
 
 def convert_released(
@@ -57,8 +57,8 @@ def convert_released(
         OfflineError: if something must be downloaded and `offline` is set.
         OutputError: if the folder cannot be written, or is or holds one that is read.
     """
-    if dtype not in DTYPES:
-        raise SettingError(f"dtype: {dtype!r} does not exist; choose one of {', '.join(DTYPES)}")
+    if dtype not in TORCH_DTYPES:
+        raise SettingError(f"dtype: {dtype!r} does not exist; choose one of {', '.join(TORCH_DTYPES)}")
     code = ("*.py",) if trust_remote_code else ()
     refiner_folder = resolve_model(refiner, offline, variant=variant, allow_patterns=code)
     folders = ReleasedFolders(
@@ -71,6 +71,6 @@ def convert_released(
     refuse_replacing(output, [folder for folder in read if folder is not None])
     chosen = cast(Generation, generation) if generation else detect_generation(yoso, folders.yoso)
     spec = released_spec(output.name, chosen, processing_resolution)
-    components = join_released(folders, spec, DTYPES[dtype], variant, trust_remote_code)
-    save_components(components, output, DTYPES[dtype])
+    components = join_released(folders, spec, TORCH_DTYPES[dtype], variant, trust_remote_code)
+    save_components(components, output, TORCH_DTYPES[dtype])
     return spec

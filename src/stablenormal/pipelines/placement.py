@@ -3,9 +3,9 @@
 import torch
 
 from stablenormal.errors import SettingError
+from stablenormal.models.devices import DEVICES, DTYPES
 
-DEVICES = ("cpu", "cuda", "mps")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 
 
 def choose_device(name: str | torch.device | None = None) -> torch.device:
@@ -39,8 +39,8 @@ def choose_dtype(name: str | torch.dtype | None, device: torch.device) -> torch.
     """
     if name is None:
         return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
-    dtype = DTYPES.get(name) if isinstance(name, str) else name
-    if dtype not in DTYPES.values():
+    dtype = TORCH_DTYPES.get(name) if isinstance(name, str) else name
+    if dtype not in TORCH_DTYPES.values():
         raise SettingError(f"dtype: {name!r} does not exist; choose one of {', '.join(DTYPES)}")
     if dtype == torch.float16 and device.type == "cpu":
         raise SettingError("dtype: float16 is not for the CPU; choose bfloat16 or float32")

@@ -99,7 +99,7 @@ def restore(vectors: Tensor, prepared: Prepared, native_frame: str, valid: Tenso
     Args:
         vectors: (1, 3, h, w) without padding, native frame, any length.
         prepared: from `prepare`.
-        native_frame: a name in `geometry.normals.FRAMES`.
+        native_frame: a name in `geometry.frames.FRAMES`.
         valid: (H, W) bool; pixels that are not become the zero vector.
 
     Returns:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple, Self, get_args
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from stablenormal.models.autoencoder import decode, encode, reduction
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.field_of_view import horizontal_fov_deg
 from stablenormal.models.loading import load_components, save_components, weight_hash
-from stablenormal.models.spec import Mode as Mode
+from stablenormal.models.modes import MODES, Mode
 from stablenormal.models.spec import ModelSpec, Quality
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
 from stablenormal.pipelines.inputs import ImageLike, as_inputs
@@ -40,7 +40,6 @@ from stablenormal.pipelines.processing import (
 )
 from stablenormal.pipelines.two_stage import Refinement, RefinementPlan, TwoStageSampler, plan_refinement
 
-MODES: tuple[Mode, ...] = get_args(Mode)
 BUNDLED = "small"
 
 

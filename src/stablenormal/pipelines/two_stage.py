@@ -48,7 +48,12 @@ class RefinementPlan:
         """Check every field, by making the table."""
         if not 0 <= self.tau <= 1:
             raise SettingError(f"tau: expected a number between 0 and 1, got {self.tau}")
-        _ = self.table
+        descending = sum(step.kind != "renoise" and step.t_from <= self.t_plus for step in self.table)
+        if descending > self.t_plus:
+            raise SettingError(
+                f"steps: {descending} of {self.steps} descend from t+ = {self.t_plus}, below which there are "
+                "not so many levels; use fewer steps or a higher t+"
+            )
 
     @property
     def table(self) -> tuple[Step, ...]:

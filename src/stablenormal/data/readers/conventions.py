@@ -13,7 +13,7 @@ class Convention:
     """How one set stores what it knows."""
 
     frame: str | None
-    """Frame of the stored normals, a name in `geometry.normals.FRAMES`; None: the files or an option say
+    """Frame of the stored normals, a name in `geometry.frames.FRAMES`; None: the files or an option say
     it."""
     depth: Literal["z", "distance", "none"]
     """Along the viewing axis, from the camera's centre, or not in the set."""

@@ -22,7 +22,7 @@ from stablenormal.data.readers.source import (
 from stablenormal.errors import DataError
 from stablenormal.io.camera_file import read_camera_matrix
 from stablenormal.io.depth_map import DEPTH_SUFFIXES, read_depth_map
-from stablenormal.io.image import SUFFIXES
+from stablenormal.io.image_files import SUFFIXES
 from stablenormal.io.search import files_below
 
 NORMAL_SUFFIXES = (".png", ".exr", ".npy")

@@ -17,8 +17,9 @@ from stablenormal.data.sample import UNLABELLED, Sample
 from stablenormal.errors import DataError, FrameError, SettingError, StableNormalError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.depth import depth_from_distance, normals_from_depth
+from stablenormal.geometry.frames import FRAMES, check_frame
 from stablenormal.geometry.layout import channels_last
-from stablenormal.geometry.normals import FRAMES, check_frame, convert_frame
+from stablenormal.geometry.normals import convert_frame
 from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.image import read_image, read_mask
 from stablenormal.io.normal_map import NO_DIRECTION, read_stored_normals

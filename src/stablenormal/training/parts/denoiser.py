@@ -14,7 +14,8 @@ from stablenormal.data.token_corpus import TokenCorpus
 from stablenormal.errors import SettingError
 from stablenormal.models.building import ModelComponents
 from stablenormal.models.denoiser import GuidedDenoiser
-from stablenormal.pipelines.stable_normal import Mode, StableNormal
+from stablenormal.models.modes import Mode
+from stablenormal.pipelines.stable_normal import StableNormal
 from stablenormal.training.augmentation import Batch, in_native_frame, load_batch
 from stablenormal.training.base import trainable
 from stablenormal.training.latent_cache import (
