@@ -14,7 +14,7 @@ from stablenormal.app.previews import problem_of
 from stablenormal.applications.foreground import foreground
 from stablenormal.applications.mesh_preview import render_row
 from stablenormal.applications.normal_integration import Integration, IntegrationSettings, integrate_normals
-from stablenormal.applications.relief import FAR, relief_mesh
+from stablenormal.applications.relief import FAR, check_far, relief_mesh
 from stablenormal.applications.surface_mesh import surface_mesh
 from stablenormal.errors import OutputError, SettingError, StableNormalError, argument
 from stablenormal.geometry.camera import Intrinsics
@@ -299,6 +299,7 @@ def photograph_to_mesh(
         raise SettingError(
             f"{argument('resolution')} = {resolution} px is too few; choose {SMALLEST_RESOLUTION} or more"
         )
+    check_far(far)
     if output.suffix.lower() not in MESH_SUFFIXES:
         raise OutputError(f"{output}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
     mask_file = None if mask in (None, "auto") else Path(mask or "")
