@@ -61,7 +61,7 @@ def test_every_kind_becomes_every_kind(tmp_path: Path, frames, format: str) -> N
     assert (code, errors, len(files)) == (0, [], 3)
     for file in files:
         read = read_normal_map(file)
-        assert (read.frame, read.format) == ("opencv", format)
+        assert (read.stored_frame, read.format) == ("opencv", format)
         assert np.allclose(read.normals, ball(), atol=0.008 if format == "png8" else 1e-4)
 
 
@@ -117,7 +117,7 @@ def test_nothing_of_somebody_else_is_overwritten_and_the_rest_goes_on(tmp_path: 
     assert (tmp_path / "out/a.png").read_bytes() == b"a friend's"
     code, files, errors = frames(tmp_path / "in/b.png", "-o", tmp_path / "in", "--to", "directx")
     assert code == 1 and "is an input of this run" in errors[0]
-    assert read_normal_map(tmp_path / "in/b.png").frame == "opengl"
+    assert read_normal_map(tmp_path / "in/b.png").stored_frame == "opengl"
 
 
 def test_two_maps_never_share_a_result(tmp_path: Path, frames) -> None:

@@ -12,6 +12,7 @@ from stablenormal.app import predict as job
 from stablenormal.app.run_record import FileResult
 from stablenormal.cli.main import main
 from stablenormal.io.image import write_image
+from stablenormal.io.normal_map import read_normal_map
 
 
 @dataclass(frozen=True)
@@ -320,3 +321,50 @@ def test_an_interrupt_ends_with_130_and_says_how_to_resume(
     ended = predict(good.parent, "-o", tmp_path / "out", "--skip-existing")
     assert ended.code == 0
     assert "1 done, 1 skipped, 0 failed" in ended.out
+
+
+def test_a_run_in_which_every_input_is_missing_writes_nothing(tmp_path: Path, predict: Command) -> None:
+    ended = predict(tmp_path / "a.jpg", tmp_path / "*.png", "-o", tmp_path / "out")
+    assert ended.code == 1
+    errors = ended.errors()
+    assert len(errors) == 2 and "a.jpg: no such file or folder" in errors[0] and "no image in it" in errors[1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_into_one_folder_keep_both_records(good: Path, tmp_path: Path, predict: Command) -> None:
+    other = tmp_path / "other.png"
+    write_image(other, np.full((30, 40, 3), 0.5, np.float32))
+    for photograph in (good, other):
+        ended = predict(photograph, "-o", tmp_path / "out")
+        assert ended.code == 0
+    (kept,) = (tmp_path / "out").glob("run-*.json")
+    names = [
+        [entry["name"] for entry in json.loads(path.read_text())["files"]]
+        for path in (kept, tmp_path / "out/run.json")
+    ]
+    assert names == [["good"], ["other"]] and str(kept) in ended.out
+    again = predict(good, "-o", tmp_path / "out", "--skip-existing")
+    assert "0 done, 1 skipped" in again.out  # what the first run made is known
+
+
+def test_a_mask_is_found_on_request(tmp_path: Path, predict: Command) -> None:
+    rows, columns = np.mgrid[:60, :60]
+    inside = (rows - 30) ** 2 + (columns - 30) ** 2 < 15**2
+    picture = np.where(inside[..., None], np.float32([0.9, 0.1, 0.1]), np.float32([0.1, 0.3, 0.8]))
+    write_image(tmp_path / "ball.png", picture)
+    write_image(tmp_path / "grey.png", np.full((60, 60, 3), 0.5, np.float32))
+    ended = predict(tmp_path / "ball.png", tmp_path / "grey.png", "-o", tmp_path / "out", "--mask", "auto")
+    assert ended.code == 1 and len(ended.errors()) == 1
+    assert "grey.png: no object stands out" in ended.errors()[0]
+    valid = read_normal_map(tmp_path / "out/ball_normal.png").valid
+    assert (valid == inside).mean() > 0.97 and not valid[0].any()
+
+
+def test_nothing_is_half_drawn_and_no_name_is_folded_where_there_is_no_terminal(
+    tmp_path: Path, predict: Command
+) -> None:
+    name = "a-photograph-with-a-name-that-is-much-longer-than-the-eighty-columns-of-a-screen-without-a-size"
+    write_image(tmp_path / f"{name}.png", np.full((30, 40, 3), 0.5, np.float32))
+    ended = predict(tmp_path / f"{name}.png", "-o", tmp_path / "out")
+    assert any(str(tmp_path / f"{name}.png") in line for line in ended.out.splitlines())
+    assert ended.err == ""

@@ -1,8 +1,12 @@
+import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stablenormal.cli.main import main
+from stablenormal.io.image import write_image
 
 FIXTURES = Path(__file__).parents[1] / "evaluation/fixtures"
 
@@ -60,3 +64,20 @@ def test_bad_input_is_one_line(options: list[str], message: str, tmp_path: Path,
     assert run(["variance", *options, "-o", str(tmp_path)]) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and message in error
+
+
+def test_a_start_without_randomness_is_told(toy_model: Path, tmp_path: Path, capsys) -> None:
+    settings = json.loads((toy_model / "spec.json").read_text())
+    fixed = tmp_path / "fixed"
+    shutil.copytree(toy_model, fixed)
+    (fixed / "spec.json").write_text(json.dumps({**settings, "start": "image_latent"}))
+    write_image(tmp_path / "a.png", np.random.default_rng(0).random((32, 40, 3), np.float32))
+    for model, words in ((fixed, 1), (toy_model, 0)):
+        options = ["--model", str(model), "--mode", "turbo", "--seeds", "2", "--device", "cpu"]
+        out = tmp_path / model.name
+        assert run(["variance", str(tmp_path / "a.png"), *options, "-o", str(out / "spread")]) == 0
+        told = capsys.readouterr().err.count("every seed gives the same normals")
+        assert told == words
+        record = json.loads((out / "spread/variance.json").read_text())
+        assert len(record["warnings"]) == words
+        assert (record["summary"]["everywhere"]["mean"] < 1e-3) == bool(words)

@@ -46,7 +46,7 @@ FIRST_VIEWS = 8
 """If so many fail alike from the beginning, no more are tried."""
 
 CHANCE_SHARE = 0.03
-"""Of the views: fewer mirrored ones are chance; of 460 exact renders of the package 0.2 % look so."""
+"""Of the views: fewer mirrored ones are chance; of 140 exact renders of the package one looks so."""
 
 
 @dataclass(frozen=True)

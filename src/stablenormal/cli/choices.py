@@ -31,7 +31,7 @@ READERS = (
     "hypersim", "interiorverse", "vkitti", "sintel", "replica", "ken_burns", "objaverse", "folder", "shards",
 )  # fmt: skip
 RENDERERS = ("raster", "path")
-TRAINED_PARTS = ("autoencoder", "semantic", "upsampler", "yoso", "refiner", "angular")
+TRAINED_PARTS = ("autoencoder", "semantic", "upsampler", "yoso", "refiner", "angular", "field_of_view")
 GENERATIONS = ("before-v1.5", "v1.5")
 
 Check = Callable[[typer.CallbackParam, Any], Any]
