@@ -1,8 +1,12 @@
+import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stablenormal.cli.main import main
+from stablenormal.io.image import write_image
 
 FIXTURES = Path(__file__).parents[1] / "evaluation/fixtures"
 
