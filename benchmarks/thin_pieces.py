@@ -3,9 +3,9 @@
 python benchmarks/thin_pieces.py [--side 200] [--seeds 0 1 2] [-o results.json]
 
 A smooth body carries dozens of tilted discs and bent leaves, seen in perspective. Each piece touches what it
-grows from at its root and lifts toward the viewer, so that depth steps by 1 to 30 % along its edge; that one
-touch is all that tells how far it is, as on a plant or a garland. The truth is exact. The error is the mean
-absolute one in depth after the best scale, in thousandths of the median depth, beside that of one smooth
+grows from at its root and lifts toward the viewer, so that depth steps by 0.2 to 30 % along its edge; that
+one touch is all that tells how far it is, as on a plant or a garland. The truth is exact. The error is the
+mean absolute one in depth after the best scale, in thousandths of the median depth, beside that of one smooth
 solve. `smooth` is the body alone.
 """
 

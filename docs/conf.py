@@ -1,5 +1,6 @@
 """Sphinx configuration: the pages of this folder, the commands as typer shows them, formulas as MathML."""
 
+import re
 from pathlib import Path
 
 import typer
@@ -28,6 +29,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 
+smartquotes_action = "qe"  # quotes and ellipses; two dashes begin an option
+
 html_theme = "furo"
 html_title = f"stablenormal {__version__}"
 html_math_renderer = "mathml"  # browsers draw it themselves: no script, no network
@@ -47,7 +50,7 @@ def _inline_formula(writer: HTML5Translator, node: nodes.math) -> None:
 
 
 def _formula(writer: HTML5Translator, node: nodes.math_block) -> None:
-    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div style="margin: 1em 0">{convert(node.astext(), display="block")}</div>')
     raise nodes.SkipNode
 
 
@@ -55,5 +58,8 @@ def _write_command_reference(path: Path) -> None:
     """Every command with its options, from the commands themselves; typer writes it."""
     command = typer.main.get_command(commands)
     text = get_docs_for_click(obj=command, ctx=Context(command), name="stablenormal", title="Commands")
+    for group in (command, *command.commands.values()):
+        for name, one in getattr(group, "commands", {}).items():  # typer cuts them off after some words
+            text = re.sub(rf"^\* `{name}`: .*$", f"* `{name}`: {one.help.splitlines()[0]}", text, flags=re.M)
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -21,17 +21,24 @@ class Page(HTMLParser):
         self.loads: list[str] = []
         self.places: set[str] = set()
         self.tags: set[str] = set()
+        self.items: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         facts = {name: value or "" for name, value in attrs}
         self.tags.add(tag)
         self.places |= {facts["id"]} if "id" in facts else set()
+        if tag == "li":
+            self.items.append("")
         if tag == "a" and "href" in facts:
             self.links.append(facts["href"])
         loaded = facts.get("href" if tag == "link" else "src", "")
         if loaded and (tag != "link" or "stylesheet" in facts.get("rel", "")):
             self.loads.append(loaded)
+
+    def handle_data(self, data: str) -> None:
+        if self.items:
+            self.items[-1] += data.strip()
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +87,7 @@ def test_every_command_and_public_name_has_its_place(site: dict[Path, Page]) -> 
 
     (commands,) = (page for path, page in site.items() if path.name == "cli.html")
     names = [one.callback.__name__ for one in app.registered_commands if one.callback]
+    assert not any(text.endswith(("...", "…")) for text in commands.items)  # a sentence that was cut off
     assert len(names) > 10 and {f"stablenormal-{name}" for name in names} <= commands.places
     (api,) = (page for path, page in site.items() if path.name == "api.html")
     public = {f"stablenormal.{name}" for name in stablenormal.__all__ if not name.startswith("_")}

@@ -6,13 +6,22 @@ import pytest
 import trimesh
 
 import stablenormal as stablenormal_package
-from stablenormal.app.integrate import CameraChoice, camera_line, photograph_to_mesh
+from stablenormal.app.integrate import (
+    CameraChoice,
+    bundled_fov_deg,
+    camera_line,
+    integrate,
+    photograph_to_mesh,
+)
 from stablenormal.applications.normal_integration import IntegrationSettings
 from stablenormal.cli.main import main
 from stablenormal.io.depth_map import read_depth_map
 from stablenormal.io.image import write_image
 from stablenormal.io.normal_map import write_normal_map
 from stablenormal.io.output_folder import RECORD_NAME
+from stablenormal.models.field_of_view import FieldOfViewHead
+from stablenormal.models.semantic_encoder import SemanticEncoder
+from stablenormal.pipelines.stable_normal import StableNormal
 
 SIDE = 24
 
@@ -184,6 +193,28 @@ def test_the_camera_of_a_photograph_is_said_and_an_estimate_can_be_plugged_in(
     assert report.intrinsics is not None
     assert report.intrinsics.fov_deg[0] == pytest.approx(21)
     assert "21 degrees estimated" in camera_line(report)
+
+
+def test_a_model_that_can_estimates_the_field_of_view(
+    photo: Path, normal_map: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = StableNormal.from_pretrained("small", device="cpu")
+    encoder = pipeline.components.semantic_encoder
+    assert isinstance(encoder, SemanticEncoder)
+    pipeline.components.field_of_view = FieldOfViewHead(encoder.channels)  # a fresh one says 53.1 degrees
+    monkeypatch.setattr(StableNormal, "from_pretrained", lambda *_, **__: pipeline)
+    report = photograph_to_mesh(
+        photo, tmp_path / "a.ply", IntegrationSettings(iterations=2), CameraChoice(), device="cpu"
+    )
+    assert report.intrinsics is not None
+    assert report.intrinsics.fov_deg[0] == pytest.approx(53.13, abs=0.01)
+    assert "53 degrees estimated" in camera_line(report)
+    report = integrate(
+        normal_map, tmp_path / "b", IntegrationSettings(iterations=2), CameraChoice(),
+        photo=tmp_path / "photo.png",
+        estimate_fov=bundled_fov_deg,
+    )  # fmt: skip
+    assert "53 degrees estimated" in camera_line(report)
 
 
 def test_a_large_photograph_becomes_a_mesh_of_the_resolution_asked_for(

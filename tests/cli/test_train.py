@@ -13,7 +13,7 @@ from stablenormal.data.sample import Sample
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.training.parts.yoso import YosoSettings
 from stablenormal.training.settings import Stage
-from stablenormal.training.settings_file import write_settings
+from stablenormal.training.settings_file import read_settings, write_settings
 
 
 @pytest.fixture
@@ -71,6 +71,18 @@ def test_sigterm_writes_a_checkpoint_and_the_run_goes_on(config, tmp_path, capsy
     assert (out / "checkpoint.pt").exists() and not list(out.glob(".*part*"))
     assert run("train", "yoso", config, "-o", out, "--stop-after", 1) == 0  # which it already passed
     assert "stopped with a checkpoint" in capsys.readouterr().out
+
+
+def test_settings_of_the_command_line_go_before_those_of_the_file(config, tmp_path):
+    out = tmp_path / "run"
+    assert (
+        run(
+            "train", "yoso", config, "-o", out, "--stop-after", 1, "--set", "seed=3", "--set", "ema_decay=0.5"
+        )
+        == 0
+    )
+    kept = read_settings(out / "config.yaml", "yoso")
+    assert (kept.seed, kept.ema_decay) == (3, 0.5)
 
 
 @pytest.mark.parametrize(

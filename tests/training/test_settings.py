@@ -65,6 +65,24 @@ def test_a_file_of_a_version_with_one_list_of_settings_says_what_to_do(tmp_path)
         read_settings(tmp_path / "c.yaml", "yoso")
 
 
+def test_changes_stand_in_place_of_what_the_file_says(tmp_path):
+    write_settings(CONFIG, tmp_path / "c.yaml")
+    stages = "stages=[{size: 32, steps: 7, batch: 2}]"
+    changes = ("learning_rate=0.004", "learning_rate=2e-3", stages, "seed=5")
+    found = read_settings(tmp_path / "c.yaml", "yoso", changes)
+    expected = {"learning_rate": 2e-3, "stages": (Stage(32, 7, 2),), "seed": 5}
+    assert found == dataclasses.replace(CONFIG, **expected)
+    for change, message in {
+        "learning_rat=1": "no setting is named 'learning_rat'; did you mean 'learning_rate'",
+        "decode_cells=4": "part 'yoso' has no setting 'decode_cells'",
+        "seed=many": "seed must be int, got 'many'",
+        "seed": "seed: expected KEY=VALUE, such as",
+        "stages=[{": "the value is not valid YAML",
+    }.items():
+        with pytest.raises(SettingError, match=message):
+            read_settings(tmp_path / "c.yaml", "yoso", [change])
+
+
 REQUIRED = "base: new\ndata: d\nheldout: h\nstages: [{size: 64, steps: 1, batch: 1}]\n"
 
 

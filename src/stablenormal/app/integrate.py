@@ -14,7 +14,7 @@ from stablenormal.app.previews import problem_of
 from stablenormal.applications.foreground import foreground
 from stablenormal.applications.mesh_preview import render_row
 from stablenormal.applications.normal_integration import Integration, IntegrationSettings, integrate_normals
-from stablenormal.applications.relief import FAR, relief_mesh
+from stablenormal.applications.relief import FAR, check_far, relief_mesh
 from stablenormal.applications.surface_mesh import surface_mesh
 from stablenormal.errors import OutputError, SettingError, StableNormalError, argument
 from stablenormal.geometry.camera import Intrinsics
@@ -59,6 +59,9 @@ RESOLUTION = 768
 """Longer side in pixels at which a photograph becomes a mesh; the bundled model's normals are no finer."""
 
 
+_UNKNOWN_CAMERA = "the camera is unknown; give --intrinsics, --fov or --orthographic, or a --photo with EXIF"
+
+
 @dataclass(frozen=True)
 class CameraChoice:
     """Where the camera comes from: at most one of these; none means the photograph's EXIF.
@@ -94,9 +97,7 @@ class CameraChoice:
             return Intrinsics.from_fov(self.fov_deg, width, height)
         if exif is not None:
             return exif
-        raise SettingError(
-            "the camera is unknown; give --intrinsics, --fov or --orthographic, or a --photo with EXIF"
-        )
+        raise SettingError(_UNKNOWN_CAMERA)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def integrate(
     prior_scale: float | None = None,
     formats: tuple[str, ...] = ("exr", "ply"),
     choice: Choice = UNSAID,
+    estimate_fov: Callable[[Photograph], float] | None = None,
 ) -> SurfaceReport:
     """Write depth, meshes, the discontinuity map and a preview of one normal map.
 
@@ -154,6 +156,8 @@ def integrate(
         prior_scale: unit of its values.
         formats: names in `FORMATS`.
         choice: which layer or part of an EXR normal map.
+        estimate_fov: horizontal field of view in degrees, in (0, 180), of a photograph without EXIF, where
+            `camera` leaves it open; without, that is an error.
 
     Raises:
         StableNormalError: if anything does not fit; nothing is written then.
@@ -167,6 +171,10 @@ def integrate(
     normals = read_normal_map(normal_map, frame, inside, choice=choice).normals
     height, width = normals.shape[:2]
     photograph = None if photo is None else _fitting_photo(photo, width, height)
+    guess: Literal["estimated"] | None = None
+    unknown = camera == CameraChoice() and photograph is not None and photograph.intrinsics is None
+    if unknown and photograph is not None and estimate_fov is not None:
+        guess, camera = "estimated", CameraChoice(fov_deg=estimate_fov(photograph))
     intrinsics = camera.camera(width, height, None if photograph is None else photograph.intrinsics)
     if photograph is not None:
         inside = photograph.valid if inside is None else inside & photograph.valid
@@ -188,7 +196,26 @@ def integrate(
         write_image(base.with_name(f"{base.name}_discontinuity.png"), result.discontinuity)
         if mesh is not None:
             problem = _write_preview(preview, mesh, texture, SIDES_DEG)
-    return SurfaceReport((*files, *([] if problem else [preview])), result, intrinsics, problem=problem)
+    return SurfaceReport((*files, *([] if problem else [preview])), result, intrinsics, guess, problem)
+
+
+def bundled_fov_deg(photograph: Photograph) -> float:
+    """The bundled model's estimate of the horizontal field of view in degrees.
+
+    Raises:
+        SettingError: if it has none.
+    """
+    estimate = fov_estimator(StableNormal.from_pretrained())
+    if estimate is None:
+        raise SettingError(_UNKNOWN_CAMERA)
+    return estimate(photograph)
+
+
+def fov_estimator(pipeline: StableNormal) -> Callable[[Photograph], float] | None:
+    """A model's estimate of the horizontal field of view in degrees, if it has one."""
+    if not pipeline.estimates_field_of_view:
+        return None
+    return lambda photograph: pipeline.field_of_view_deg(photograph)[0]
 
 
 def _surface_files(base: Path, formats: Sequence[str], textured: bool) -> list[Path]:
@@ -251,7 +278,7 @@ def photograph_to_mesh(
         photo: the photograph.
         output: .glb, .obj or .ply.
         settings: how to integrate.
-        camera: where the camera comes from; a photograph that does not say gets `estimate_fov`'s.
+        camera: where the camera comes from; of a photograph that does not say the field of view is guessed.
         mask: a picture of the same size, or "auto" to find the object in the middle; None: the photograph's
             own transparency, or all of it.
         model: "small", a model folder, or a hub id.
@@ -262,8 +289,8 @@ def photograph_to_mesh(
         choice: which layer, part or page of the photograph's file.
         far: pixels at more than this many times the median depth are left out.
         resolution: longer side of the mesh in pixels, at most; the texture has all of the photograph's.
-        estimate_fov: horizontal field of view in degrees, in (0, 180), of a photograph without EXIF; None
-            assumes `DEFAULT_FOV_DEG`.
+        estimate_fov: horizontal field of view in degrees, in (0, 180), of a photograph without EXIF; by
+            default the model's estimate, or `DEFAULT_FOV_DEG` of a model that has none.
 
     Raises:
         StableNormalError: if anything does not fit; nothing is written then.
@@ -272,6 +299,7 @@ def photograph_to_mesh(
         raise SettingError(
             f"{argument('resolution')} = {resolution} px is too few; choose {SMALLEST_RESOLUTION} or more"
         )
+    check_far(far)
     if output.suffix.lower() not in MESH_SUFFIXES:
         raise OutputError(f"{output}: meshes are written as {', '.join(MESH_SUFFIXES)}; change the ending")
     mask_file = None if mask in (None, "auto") else Path(mask or "")
@@ -281,15 +309,16 @@ def photograph_to_mesh(
     folder.check([*planned, turntable])
     photograph = read_image(photo, mask_file, choice)
     height, width = photograph.valid.shape
+    pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
     guess: Literal["assumed", "estimated"] | None = None
     if camera == CameraChoice() and photograph.intrinsics is None:
+        estimate_fov = estimate_fov or fov_estimator(pipeline)
         guess = "assumed" if estimate_fov is None else "estimated"
         camera = CameraChoice(fov_deg=DEFAULT_FOV_DEG if estimate_fov is None else estimate_fov(photograph))
     intrinsics = camera.camera(width, height, photograph.intrinsics)
     valid = photograph.valid & foreground(photograph.rgb) if mask == "auto" else photograph.valid
     require_pixels(valid, photo)
     rgb, valid, intrinsics = _reduced(photograph.rgb, valid, intrinsics, resolution)
-    pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
     predicted = pipeline(
         [channels_first(rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],

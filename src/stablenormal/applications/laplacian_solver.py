@@ -1,4 +1,8 @@
-"""Conjugate gradients with an algebraic multigrid preconditioner that is kept while it is good enough."""
+"""Conjugate gradients with an algebraic multigrid preconditioner that is kept while it is good enough.
+
+pyamg gives the aggregation and the smoother. Its solver as a whole sets up anew for each matrix, which costs
+ten steps; the weights of an integration change a little from solve to solve, so the set-up is kept here.
+"""
 
 from dataclasses import dataclass
 

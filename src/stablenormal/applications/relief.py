@@ -59,10 +59,7 @@ def relief_mesh(
         SettingError: if `far` leaves out half of the pixels or more, or no three neighbouring pixels form
             a triangle.
     """
-    if not far > 1:
-        raise SettingError(
-            f"{argument('far')} = {far:g} leaves out half of the photograph or more; choose more than 1"
-        )
+    check_far(far)
     depth = integration.depth
     inside = depth > 0
     if intrinsics is not None:
@@ -71,6 +68,18 @@ def relief_mesh(
     cut_right, cut_down = visible_jumps(depth, cosine, intrinsics)
     mesh = mesh_of_depth(depth, normals, intrinsics, inside=inside, cut_right=cut_right, cut_down=cut_down)
     return keep_vertices(mesh, ~_strays(mesh))
+
+
+def check_far(far: float) -> None:
+    """Refuse a farthest depth that leaves next to nothing.
+
+    Raises:
+        SettingError: if it is not more than one median depth.
+    """
+    if not far > 1:
+        raise SettingError(
+            f"{argument('far')} = {far:g} leaves out half of the photograph or more; choose more than 1"
+        )
 
 
 def visible_jumps(

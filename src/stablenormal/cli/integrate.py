@@ -70,7 +70,7 @@ def integrate(
 
     console = Console(stderr=True)
     with loading(console):
-        from stablenormal.app.integrate import CameraChoice, camera_line
+        from stablenormal.app.integrate import CameraChoice, bundled_fov_deg, camera_line
         from stablenormal.app.integrate import integrate as run
         from stablenormal.applications.normal_integration import IntegrationSettings
         from stablenormal.io.choice import Choice
@@ -93,6 +93,7 @@ def integrate(
             prior=prior,
             prior_scale=prior_scale,
             choice=Choice(layer, part),
+            estimate_fov=bundled_fov_deg,
             formats=split(formats),
         )
     result = report.integration

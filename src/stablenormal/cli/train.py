@@ -25,6 +25,10 @@ def train(
         int | None, typer.Option(help="stop with a checkpoint after this many steps in all")
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all")] = 0,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE in place of what the file says; repeat it"),
+    ] = None,
 ) -> None:
     """Train one part of a model; stops (Ctrl-C too) and resumes without losing a step."""
     import logging
@@ -33,7 +37,7 @@ def train(
     from stablenormal.errors import SettingError
     from stablenormal.training.settings_file import read_settings
 
-    settings = read_settings(config, part)
+    settings = read_settings(config, part, changes or ())
     import torch
 
     from stablenormal.io.interruption import Interruption

@@ -1,7 +1,8 @@
 """COLMAP's sparse models, text and binary.
 
 Source: COLMAP's documentation, "Output format": cameras (model, size, parameters), images (pose from world to
-OpenCV camera, keypoints with their 3D points), points3D.
+OpenCV camera, keypoints with their 3D points), points3D. COLMAP's own Python package brings its whole
+reconstruction with it, and reading needs none of that.
 """
 
 import struct

@@ -1,6 +1,12 @@
-"""A training's settings as a YAML file: flat keys, the part's own among those that all parts share."""
+"""A training's settings as a YAML file: flat keys, the part's own among those that all parts share.
+
+The frozen classes of the settings check themselves, and what is read here is a key's type and a hint at the
+right key or part. A validation library would need these hints as code too, so there is none.
+"""
 
 import difflib
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
@@ -15,13 +21,17 @@ from stablenormal.training.settings import Stage, TrainingSettings
 
 Built = TypeVar("Built")
 
+_POWER_OF_TEN = re.compile(r"[-+]?\d+[eE][-+]?\d+")
+"""Such as 2e-3, which YAML 1.1 takes for a text because it has no point."""
 
-def read_settings(path: Path, part: str | None = None) -> TrainingSettings:
+
+def read_settings(path: Path, part: str | None = None, changes: Sequence[str] = ()) -> TrainingSettings:
     """Read a training's settings from YAML.
 
     Args:
         path: the YAML file; its keys are `part` and the fields of that part's settings.
         part: if given, the part that the file must be for.
+        changes: each `KEY=VALUE` in place of what the file says; the value is YAML too.
 
     Raises:
         SettingError: if the file cannot be read, a key does not exist (the nearest is named, or the part that
@@ -35,6 +45,7 @@ def read_settings(path: Path, part: str | None = None) -> TrainingSettings:
             f"{path}: is of an earlier version, which kept the settings of all parts in one file; its "
             "checkpoints do not go on here: give the file that the training began with, and a new run folder"
         )
+    content |= dict(_change(text) for text in changes)
     try:
         kind = catalogue.settings_class(content)
         if part is not None and kind.keys["part"] != part:
@@ -63,6 +74,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingError(f"{path}: expected keys and values, got {type(content).__name__}")
     return content
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """Key and value of one `KEY=VALUE`."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.isidentifier():
+        raise SettingError(f"{text}: expected KEY=VALUE, such as learning_rate=0.001")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingError(f"{text}: the value is not valid YAML ({' '.join(str(error).split())})") from error
 
 
 def _lists(content: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +119,8 @@ def _build(kind: type[Built], values: Any) -> Built:
 
 def _as_type(key: str, value: Any, wanted: Any) -> Any:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is float and isinstance(value, str) and _POWER_OF_TEN.fullmatch(value):
         return float(value)
     if get_origin(wanted) is tuple and isinstance(value, list | tuple):
         return tuple(value)
