@@ -620,3 +620,11 @@ def test_denoisers_are_validated_at_the_size_of_the_stage(config, tmp_path, monk
     stages = (Stage(32, 1, 2), Stage(64, 1, 2))
     train(dataclasses.replace(config, stages=stages, validate_every=1), tmp_path)
     assert set(sizes) == {32, 64}
+
+
+def test_the_speed_and_the_hours_left_are_told_after_three_steps_of_each_stage(config, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="stablenormal.training.loop"):
+        train(config, tmp_path / "run")
+    told = [record.getMessage() for record in caplog.records if "hours left" in record.getMessage()]
+    assert [line.partition(":")[0] for line in told] == ["step 3", "step 6"]
+    assert all("images/s" in line for line in told)

@@ -1,5 +1,6 @@
 """The training loop: one for every part, resumable bit for bit, in one process or several."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,10 @@ from stablenormal.training.records import RunRecords
 from stablenormal.training.samples import StepSamples, divide_step
 from stablenormal.training.settings import Stage, TrainingSettings
 
+_LOG = logging.getLogger(__name__)
 _LOG_EVERY = 50
+_FIRST_SAID = 3
+"""Steps after which the speed and the hours left are told for the first time."""
 _BETAS = (0.9, 0.98)  # short runs: the usual 0.999 remembers the first, steep steps too long
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -54,6 +58,7 @@ class _Pace:
 
     started: float = field(default_factory=time.monotonic)
     images: int = 0
+    steps: int = 0
 
     def speed(self) -> float:
         return self.images / max(time.monotonic() - self.started, 1e-9)
@@ -224,6 +229,7 @@ class TrainingRun:
         self.part.after_step(self.step, settings.total_steps)
         self.step += 1
         self._pace.images += stage.batch
+        self._pace.steps += 1
         self._losses.append(loss)
         self._figures = means
 
@@ -283,6 +289,10 @@ class TrainingRun:
         if watch is not None and self.processes.is_first:
             left = images_left(settings, step) / self._pace.speed()
             watch(Progress(step, settings.total_steps, self._losses[-1], self._pace.speed(), left, size))
+        if self._pace.steps == _FIRST_SAID and self.processes.is_first:
+            speed = self._pace.speed()
+            hours = images_left(settings, step) / speed / 3600
+            _LOG.info("step %d: %.1f images/s, about %.1f hours left", step, speed, hours)
         if step % _LOG_EVERY == 0 or ends:
             figures = {
                 "size": size,
