@@ -9,7 +9,7 @@ Without `local_cache_dir` the bundled small model predicts, and nothing is downl
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if importlib.util.find_spec("stablenormal") is None:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).parent / "src"))
@@ -112,7 +112,8 @@ class Predictor:
             match_input_resolution: give the result the photograph's size; else that of the network's image.
             data_type: "indoor" masks nothing, "object" what is not the object in the middle; "outdoor"
                 (sky and plants) needs a mask of your own: give it as transparency.
-            num_inference_steps: of the refinement; None is the model's.
+            num_inference_steps: of the refinement; None is the model's. The one-step predictor has none, so
+                a number is refused there.
             frame: of the colours; the released predictor's is `dsine`, x to the left.
             seed: of the noise.
 
@@ -143,9 +144,13 @@ class Predictor:
         image, valid = as_inputs(shown)[0]
         if valid is None and kind == "object":
             valid = torch.from_numpy(foreground(image.permute(1, 2, 0).numpy()))
-        options: dict[str, Any] = {"steps": num_inference_steps} if self.mode == "full" else {}
         output = self.model(
-            image, mode=self.mode, seed=seed, processing_resolution=resolution, valid=[valid], **options
+            image,
+            mode=self.mode,
+            seed=seed,
+            steps=num_inference_steps,
+            processing_resolution=resolution,
+            valid=[valid],
         )
         colours = np.array(output.to_pil(frame=frame))
         colours[~output.numpy().any(axis=-1)] = 255

@@ -102,6 +102,16 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_damaged_record_is_one_line(tmp_path: Path, compare: Run, content: str) -> None:
+    for side in ("a", "b"):
+        write_normal_map(tmp_path / side / "one_normal.png", tilted(0))
+    (tmp_path / "b/run.json").write_text(content)
+    code, _, errors = compare(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
+    assert code == 1 and len(errors) == 1 and "run.json: not a record of this program" in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_page_of_somebody_else_stays(tmp_path: Path, compare: Run) -> None:
     for side in ("a", "b"):
         write_normal_map(tmp_path / side / "one_normal.png", tilted(0))

@@ -179,17 +179,20 @@ def test_a_photograph_without_a_mask_is_a_mesh_of_few_whole_parts(
     assert (turned < 250).any(axis=-1).mean() > 0.05
 
 
-def test_the_camera_of_a_photograph_is_said_and_an_estimate_can_be_plugged_in(
-    stablenormal: Command, photo: Path, tmp_path: Path
+def test_the_camera_of_a_photograph_is_said_and_whole_photographs_are_estimated(
+    stablenormal: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, err = stablenormal("mesh", photo, "-o", tmp_path / "a.ply", "--fov", "60", "--device", "cpu")
     assert "field of view 60.0 degrees" in err
     _, _, err = stablenormal("mesh", photo, "-o", tmp_path / "b.ply", "--orthographic", "--device", "cpu")
     assert "orthographic" in err
+    monkeypatch.setattr(StableNormal, "estimates_field_of_view", True)
+    monkeypatch.setattr(
+        StableNormal, "field_of_view_deg", lambda _, photograph: [20.0 + photograph.valid.shape[0] / 64]
+    )
     report = photograph_to_mesh(
-        photo, tmp_path / "c.ply", IntegrationSettings(iterations=2), CameraChoice(), device="cpu",
-        estimate_fov=lambda photograph: 20.0 + photograph.valid.shape[0] / 64,
-    )  # fmt: skip
+        photo, tmp_path / "c.ply", IntegrationSettings(iterations=2), CameraChoice(), device="cpu"
+    )
     assert report.intrinsics is not None
     assert report.intrinsics.fov_deg[0] == pytest.approx(21)
     assert "21 degrees estimated" in camera_line(report)

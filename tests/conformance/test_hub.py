@@ -44,6 +44,8 @@ def test_every_argument_of_the_released_call_does_something(toy_model, photograp
     mirrored = np.asarray(predictor(photograph, frame="opengl"))[..., 0]
     np.testing.assert_allclose(np.asarray(plain)[..., 0].astype(int), 255 - mirrored.astype(int), atol=1)
     assert predictor.to("cpu", "bfloat16").model.dtype == torch.bfloat16
+    with pytest.raises(SettingError, match="steps: turbo mode has no refinement"):
+        hub("StableNormal_turbo", weights=str(toy_model))(photograph, num_inference_steps=3)
 
 
 def test_what_is_no_object_is_white(toy_model, photograph):

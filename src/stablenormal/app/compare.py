@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from stablenormal.app.gallery import GalleryItem, write_gallery
 from stablenormal.app.measurement import made
@@ -182,8 +181,9 @@ def _side(folder: Path) -> _Side:
     if not maps:
         raise SettingError(f"{folder}: no normal map in it; looked for *{', *'.join(MAP_ENDINGS.values())}")
     record = folder / "run.json"
-    settings = json.loads(record.read_text(encoding="utf-8-sig"))["settings"] if record.is_file() else {}
-    return _Side(folder, {name: path for name, (_, path) in maps.items()}, earlier_results(record), settings)
+    results = earlier_results(record)  # which refuses a damaged one
+    said = json.loads(record.read_text(encoding="utf-8-sig")) if record.is_file() else {}
+    return _Side(folder, {name: path for name, (_, path) in maps.items()}, results, said.get("settings", {}))
 
 
 def _name_and_rank(below: Path) -> tuple[str | None, int]:
@@ -287,4 +287,4 @@ def _size(read: NormalMap) -> str:
 
 def _mean(differences: list[MapDifference]) -> float:
     """Over all maps, each counted once."""
-    return float(torch.tensor([difference.mean_deg for difference in differences]).mean())
+    return float(np.mean([difference.mean_deg for difference in differences]))

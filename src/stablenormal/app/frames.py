@@ -173,7 +173,7 @@ def _names(entry: ImageEntry) -> list[str]:
     """What a scene may call the photograph of a map: `a/b_normal.png` is `a/b` or `b`."""
     stem = entry.relative.with_suffix("").as_posix()
     bare = [stem.removesuffix(ending) for ending in ("_normal_8bit", "_normal", "")]
-    names = dict.fromkeys(name for name in bare)
+    names = dict.fromkeys(bare)
     return [*names, *(Path(name).name for name in names)]
 
 

@@ -50,7 +50,7 @@ DEFAULT_FOV_DEG = 45.0
 """Horizontal field of view of a photograph that does not say; those of phones and cameras are 35 to 70."""
 
 MESH_ITERATIONS = 15
-"""Reweightings of predicted normals, which never agree: on renders, the error after 15 is that after 50."""
+"""Reweightings of predicted normals, which never agree: on renders, 20 gave the error that 50 gave."""
 
 SMALLEST_RESOLUTION = 16
 """Below, there is nothing to see."""
@@ -270,7 +270,6 @@ def photograph_to_mesh(
     choice: Choice = UNSAID,
     far: float = FAR,
     resolution: int = RESOLUTION,
-    estimate_fov: Callable[[Photograph], float] | None = None,
 ) -> SurfaceReport:
     """Write a textured mesh of a photograph and a turntable picture of it, NAME_turntable.png.
 
@@ -278,7 +277,8 @@ def photograph_to_mesh(
         photo: the photograph.
         output: .glb, .obj or .ply.
         settings: how to integrate.
-        camera: where the camera comes from; of a photograph that does not say the field of view is guessed.
+        camera: where the camera comes from; of a photograph that does not say, the field of view is the
+            model's estimate, or `DEFAULT_FOV_DEG` of a model that has none.
         mask: a picture of the same size, or "auto" to find the object in the middle; None: the photograph's
             own transparency, or all of it.
         model: "small", a model folder, or a hub id.
@@ -289,8 +289,6 @@ def photograph_to_mesh(
         choice: which layer, part or page of the photograph's file.
         far: pixels at more than this many times the median depth are left out.
         resolution: longer side of the mesh in pixels, at most; the texture has all of the photograph's.
-        estimate_fov: horizontal field of view in degrees, in (0, 180), of a photograph without EXIF; by
-            default the model's estimate, or `DEFAULT_FOV_DEG` of a model that has none.
 
     Raises:
         StableNormalError: if anything does not fit; nothing is written then.
@@ -312,7 +310,7 @@ def photograph_to_mesh(
     pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
     guess: Literal["assumed", "estimated"] | None = None
     if camera == CameraChoice() and photograph.intrinsics is None:
-        estimate_fov = estimate_fov or fov_estimator(pipeline)
+        estimate_fov = fov_estimator(pipeline)
         guess = "assumed" if estimate_fov is None else "estimated"
         camera = CameraChoice(fov_deg=DEFAULT_FOV_DEG if estimate_fov is None else estimate_fov(photograph))
     intrinsics = camera.camera(width, height, photograph.intrinsics)

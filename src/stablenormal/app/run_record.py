@@ -156,7 +156,7 @@ def _results_of(record: Path) -> list[FileResult]:
     except (ValueError, KeyError, TypeError) as error:
         raise SettingError(
             f"{record}: not a record of this program ({error}); "
-            "use another output folder or leave out --skip-existing"
+            "use another folder, or delete it; --skip-existing then finds no earlier results"
         ) from error
 
 
