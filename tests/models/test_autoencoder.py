@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
+from stablenormal.models import autoencoder
 from stablenormal.models.architecture import TOY
-from stablenormal.models.autoencoder import decode, encode, reduction
+from stablenormal.models.autoencoder import decode, encode, reduction, upsample
 from stablenormal.models.building import build_autoencoder
 
 
@@ -60,3 +62,40 @@ class TestPatches:
         encode(patched, image)
         changed = (seen[1] != seen[0]).any(dim=1)[0]
         assert changed.nonzero().tolist() == [[1, 2]]
+
+
+class TestUpsampling:
+    @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+    @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+    def test_as_repeating_and_convolving(self, generator, format, size):
+        convolution = torch.nn.Conv2d(3, 2, 3, padding=1)
+        hidden = torch.randn(2, 3, *size, generator=generator).contiguous(memory_format=format)
+        plain = convolution(functional.interpolate(hidden, scale_factor=2.0))
+        torch.testing.assert_close(upsample(convolution, hidden), plain)
+
+    @torch.no_grad()
+    def test_decoding_takes_it(self, toy, generator, monkeypatch):
+        latent = torch.randn(1, 4, 2, 3, generator=generator)
+        repeated = []
+        for block in toy.autoencoder.decoder.up_blocks:
+            for upsampler in block.upsamplers or ():
+                upsampler.register_forward_hook(lambda *given: repeated.append(1))
+        torch.testing.assert_close(decode(toy.autoencoder, latent), toy.autoencoder.decode(latent * 2).sample)
+        assert len(repeated) == 3  # the library's own alone
+
+
+class TestSlices:
+    """Large images of a batch go through one by one."""
+
+    @torch.no_grad()
+    def test_each_image_of_a_large_batch_alone(self, toy, generator, monkeypatch):
+        image = torch.rand(3, 3, 16, 24, generator=generator) * 2 - 1
+        latent = encode(toy.autoencoder, image)
+        whole = decode(toy.autoencoder, latent)
+        monkeypatch.setattr(autoencoder, "_CELLS_AT_ONCE", 16 * 24)
+        seen = []
+        toy.autoencoder.encoder.conv_in.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+        toy.autoencoder.decoder.conv_in.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+        torch.testing.assert_close(encode(toy.autoencoder, image), latent)
+        torch.testing.assert_close(decode(toy.autoencoder, latent), whole)
+        assert seen == [1] * 6

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from stablenormal.errors import SettingError
-from stablenormal.pipelines.placement import choose_device, choose_dtype, has_amx
+from stablenormal.models.processor import has_amx, has_avx512_bf16
+from stablenormal.pipelines.placement import choose_device, choose_dtype
 
 CPU = torch.device("cpu")
 
@@ -30,11 +31,13 @@ class TestDevice:
 
 
 class TestDtype:
-    @pytest.mark.parametrize(("amx", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-    def test_default_on_a_cpu_depends_on_amx(self, monkeypatch, amx, expected):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
-        assert has_amx() == amx
-        assert choose_dtype(None, CPU) == expected
+    @pytest.mark.parametrize("amx", [True, False])
+    @pytest.mark.parametrize("avx512", [True, False])
+    def test_default_on_a_cpu_depends_on_its_bfloat16(self, monkeypatch, amx, avx512):
+        told = {"amx_bf16": amx, "avx512_bf16": avx512}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+        assert (has_amx(), has_avx512_bf16()) == (amx, avx512)
+        assert choose_dtype(None, CPU) == (torch.bfloat16 if amx or avx512 else torch.float32)
 
     def test_a_torch_that_does_not_tell_means_float32(self, monkeypatch):
         monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)

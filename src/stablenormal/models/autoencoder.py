@@ -1,13 +1,19 @@
 """The autoencoder En and De: images and normal maps to latents, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isqrt
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stablenormal.errors import ImageShapeError
 from stablenormal.models.library import AutoencoderKL, DiagonalGaussianDistribution
+
+_CELLS_AT_ONCE = 512 * 512
+"""Cells of the finest level that a pass may have: a batch of larger images goes through one by one, so that
+memory does not grow with it. Rows of an image cannot be split: group norms average over all of them."""
 
 
 def reduction(autoencoder: AutoencoderKL) -> int:
@@ -34,7 +40,12 @@ def encode(autoencoder: AutoencoderKL, image: Tensor) -> Tensor:
             f"expected an image (B, 3, H, W) with sides that {side} divides, got {tuple(image.shape)}; "
             "pad it first"
         )
-    mode: Tensor = posterior(autoencoder, image).mode()
+    if torch.is_grad_enabled():
+        mode: Tensor = posterior(autoencoder, image).mode()
+    else:
+        mode = torch.cat(
+            [posterior(autoencoder, image[one]).mode() for one in _slices(autoencoder, image, 1)]
+        )
     return mode * float(autoencoder.config.scaling_factor)
 
 
@@ -55,19 +66,91 @@ def decode(autoencoder: AutoencoderKL, latent: Tensor, guides: Sequence[Tensor] 
     Raises:
         ImageShapeError: if there are guides, and not one for each level.
     """
+    decoder = autoencoder.decoder
+    if guides and len(guides) != len(decoder.up_blocks):
+        raise ImageShapeError(f"got {len(guides)} guides for {len(decoder.up_blocks)} decoder levels")
     latent = latent / float(autoencoder.config.scaling_factor)
-    if not guides:
-        decoded = autoencoder.decode(latent).sample
+    if torch.is_grad_enabled():
+        decoded = _decode(autoencoder, latent, guides)
     else:
-        decoder = autoencoder.decoder
-        if len(guides) != len(decoder.up_blocks):
-            raise ImageShapeError(f"got {len(guides)} guides for {len(decoder.up_blocks)} decoder levels")
-        mixed = latent if autoencoder.post_quant_conv is None else autoencoder.post_quant_conv(latent)
-        hidden = decoder.mid_block(decoder.conv_in(mixed))
-        for block, guide in zip(decoder.up_blocks, reversed(guides), strict=True):
-            hidden = block(hidden + guide)
-        decoded = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(hidden)))
+        slices = _slices(autoencoder, latent, reduction(autoencoder))
+        parts = [_decode(autoencoder, latent[one], [guide[one] for guide in guides]) for one in slices]
+        decoded = torch.cat(parts) if len(parts) > 1 else parts[0]
     return functional.pixel_shuffle(decoded, patch_size(autoencoder))
+
+
+def _decode(autoencoder: AutoencoderKL, latent: Tensor, guides: Sequence[Tensor]) -> Tensor:
+    """Run De on an unscaled latent (B, c, h, w), to blocks of pixels as channels."""
+    if torch.is_grad_enabled() and not guides:
+        trained: Tensor = autoencoder.decode(latent).sample  # which knows gradient checkpointing
+        return trained
+    decoder = autoencoder.decoder
+    mixed = latent if autoencoder.post_quant_conv is None else autoencoder.post_quant_conv(latent)
+    hidden = decoder.mid_block(decoder.conv_in(mixed))
+    for block, guide in zip(
+        decoder.up_blocks, reversed(guides or [None] * len(decoder.up_blocks)), strict=True
+    ):
+        hidden = _run_level(block, hidden if guide is None else hidden + guide)
+    decoded: Tensor = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(hidden)))
+    return decoded
+
+
+def _run_level(block: Any, hidden: Tensor) -> Tensor:
+    """A level of De; without gradients, its upsampling in four phases."""
+    if torch.is_grad_enabled() or hasattr(block, "attentions"):
+        whole: Tensor = block(hidden)
+        return whole
+    for resnet in block.resnets:
+        hidden = resnet(hidden, temb=None)
+    for upsampler in block.upsamplers or ():
+        hidden = upsample(upsampler.conv, hidden)
+    return hidden
+
+
+def upsample(convolution: nn.Conv2d, hidden: Tensor) -> Tensor:
+    """Repeat every cell twice in each direction and convolve 3 x 3, in 4/9 of the multiplications.
+
+    Of the three rows that a kernel sees after the repetition two are the same, so that each of the four
+    phases of the result is a convolution 2 x 2, with sums of the kernel's weights, of what comes in.
+
+    Args:
+        convolution: 3 x 3, padded by one with zeros.
+        hidden: (B, C, h, w).
+
+    Returns:
+        (B, D, 2 h, 2 w); equal but for rounding.
+    """
+    height, width = hidden.shape[2:]
+    by_row = _phases(convolution.weight.float(), 2)
+    padded = functional.pad(hidden, (1, 1, 1, 1))
+    format = (
+        torch.channels_last
+        if hidden.is_contiguous(memory_format=torch.channels_last)
+        else torch.contiguous_format
+    )
+    result = hidden.new_empty(
+        (len(hidden), convolution.out_channels, 2 * height, 2 * width)
+    ).contiguous(memory_format=format)  # fmt: skip
+    for down, rows in enumerate(by_row):
+        for right, weight in enumerate(_phases(rows, 3)):
+            seen = padded[:, :, down : down + height + 1, right : right + width + 1]
+            result[:, :, down::2, right::2] = functional.conv2d(
+                seen, weight.to(hidden.dtype), convolution.bias
+            )
+    return result
+
+
+def _phases(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Kernels of 2 cells for the even and the odd cells of a repeated axis, from one of 3."""
+    first, second, third = weight.unbind(axis)
+    return torch.stack([first, second + third], axis), torch.stack([first + second, third], axis)
+
+
+def _slices(autoencoder: AutoencoderKL, maps: Tensor, cell: int) -> Iterator[slice]:
+    """Parts of a batch that go through together; a cell of the maps covers `cell` x `cell` pixels."""
+    height, width = (side * cell // patch_size(autoencoder) for side in maps.shape[2:])
+    count = max(1, _CELLS_AT_ONCE // (height * width))
+    return (slice(first, first + count) for first in range(0, len(maps), count))
 
 
 def patch_size(autoencoder: AutoencoderKL) -> int:

@@ -18,6 +18,7 @@ from stablenormal.models.architecture import (
     ImageEncoderShape,
     SemanticShape,
 )
+from stablenormal.models.attention import use_fast_attention, use_fast_transformer
 from stablenormal.models.autoencoder import encode, patch_size
 from stablenormal.models.condition_encoder import ConditionEncoder
 from stablenormal.models.denoiser import GuidedDenoiser
@@ -141,6 +142,15 @@ class ModelComponents:
         for part in (self.autoencoder, self.image_encoder):
             if part is not None:
                 part.to(memory_format=memory_format)  # type: ignore[call-overload]
+
+    def use_fast_attention(self) -> None:
+        """Let every network attend as fast as the machine can; see `models.attention`."""
+        networks = [pair.unet for pair in (self.yoso, self.refiner)]
+        networks += [pair.condition_encoder.network for pair in (self.yoso, self.refiner)]
+        for network in (self.autoencoder, *networks):
+            use_fast_attention(network)
+        if isinstance(self.semantic_encoder, SemanticEncoder):
+            use_fast_transformer(self.semantic_encoder.network)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "ModelComponents":
         """The same components, moved; modules move in place, as in torch."""

@@ -6,8 +6,10 @@ with lean_imports():
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
     from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution, Encoder
     from transformers import Dinov2Config, Dinov2Model
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 __all__ = [
+    "ALL_ATTENTION_FUNCTIONS",
     "AutoencoderKL",
     "ControlNetModel",
     "DiagonalGaussianDistribution",
