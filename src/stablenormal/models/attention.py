@@ -18,7 +18,7 @@ values anew."""
 _SHORTEST = 1024
 """Queries and keys from which blocks pay."""
 _LARGEST_SCORE = 32.0
-"""Scores of a block are rounded to bfloat16, by 0.06 at most up to here; larger ones keep PyTorch's kernel."""
+"""Largest score of a block, which is rounded to bfloat16 by 0.06 then; above it PyTorch's kernel runs."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
