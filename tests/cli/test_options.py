@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from stablenormal.cli import options
-from stablenormal.cli.main import app
+from stablenormal.cli.main import app, main
 from stablenormal.errors import SettingError
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -41,3 +41,21 @@ def test_a_mesh_goes_into_a_folder_or_where_its_ending_says(tmp_path: Path) -> N
     assert options.mesh_path(tmp_path / "odd.glb", "photo", None, "glb") == tmp_path / "odd.glb/photo.glb"
     with pytest.raises(SettingError, match="--format: ply, but -o names"):
         options.mesh_path(tmp_path / "a.glb", "photo", "ply", "glb")
+
+
+class TestSteps:
+    @pytest.mark.parametrize(("text", "meant"), [("3", 3), ("auto", "auto")])
+    def test_a_number_or_auto(self, text, meant):
+        own, seen = typer.Typer(), []
+
+        @own.command()
+        def command(steps: options.Steps = None) -> None:
+            seen.append(steps)
+
+        own(["--steps", text], standalone_mode=False)
+        assert seen == [meant]
+
+    def test_refuses_another_word(self, tmp_path, capsys):
+        with pytest.raises(SystemExit, match="1"):
+            main(["predict", str(tmp_path), "-o", str(tmp_path / "out"), "--steps", "many"])
+        assert "--steps: 'many' is no number; give one, or auto" in capsys.readouterr().err

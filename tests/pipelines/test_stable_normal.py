@@ -82,7 +82,7 @@ class TestNothingRunsTwice:
         components.semantic_encoder.register_forward_hook(count("semantic encoder"))
         components.refiner.injector.register_forward_hook(count("injector"))
         components.autoencoder.encoder.register_forward_hook(count("encoder"))
-        components.autoencoder.decoder.register_forward_hook(count("decoder"))
+        components.autoencoder.decoder.conv_out.register_forward_hook(count("decoder"))
         for name in ("yoso", "refiner"):
             pair = getattr(components, name)
             pair.condition_encoder.register_forward_hook(
@@ -455,3 +455,33 @@ class TestAsPeopleWriteIt:
             assert part in told
         with pytest.raises(SettingError, match="does not exist"):
             pipeline.to("abacus")
+
+
+class TestStepsUntilSettled:
+    def test_everything_settles_at_once_under_a_large_change(self, components, images):
+        components.spec = replace(components.spec, start="image_latent", settled_change=10.0)
+        pipeline = StableNormal(components)
+        auto, one = pipeline(images, steps="auto"), pipeline(images[0], steps="auto")
+        assert auto.steps == 1 and auto.steps_of_each == (1, 1, 1)
+        assert torch.equal(auto.normals[0], one.normals[0])
+
+    def test_nothing_settles_under_none(self, components, images):
+        components.spec = replace(components.spec, settled_change=0.0)
+        pipeline = StableNormal(components)
+        auto, fixed = pipeline(images[0], steps="auto"), pipeline(images[0], steps=10)
+        assert auto.steps == fixed.steps == 10 and auto.steps_of_each == (10,)
+        assert torch.equal(auto.normals[0], fixed.normals[0])
+
+    def test_a_batch_is_its_images_alone(self, components, images):
+        components.spec = replace(components.spec, settled_change=0.3)
+        pipeline = StableNormal(components)
+        alike = [images[0], images[2]]
+        batch = pipeline(alike, steps="auto", batch_size=2)
+        for index, image in enumerate(alike):
+            alone = pipeline(image, steps="auto")
+            assert alone.steps_of_each == (batch.steps_of_each[index],)
+            torch.testing.assert_close(alone.normals[0], batch.normals[index], rtol=0, atol=1e-4)
+
+    def test_refuses_other_words(self, pipeline, images):
+        with pytest.raises(SettingError, match="'many' is no number"):
+            pipeline(images[0], steps="many")

@@ -10,7 +10,9 @@ from stablenormal.sampling.refine import (
     hold_level,
     hold_then_descend,
     plain_ddim,
+    relative_change,
     run_steps,
+    run_until_settled,
 )
 
 SCHEDULE = NoiseSchedule()
@@ -219,3 +221,56 @@ class TestRunSteps:
     def test_refuses_tau(self, tau):
         with pytest.raises(SettingError, match="tau"):
             run_steps(denoise, torch.zeros(1, 4, 8, 8), fixed_level(1), draws(), tau=tau)
+
+
+class TestSettled:
+    """A denoiser whose x0 of image k halves its distance to the end in every call, k + 1 times as far off."""
+
+    TABLE = hold_then_descend(10)
+
+    def denoiser(self, scales):
+        self.seen = 0
+
+        def denoise(x, t):
+            self.seen += 1
+            far = torch.tensor(scales).view(-1, 1, 1, 1) * 0.5**self.seen
+            return 1 + far.expand(len(scales), 4, 2, 2)
+
+        return denoise
+
+    def run(self, scales, largest_change, start=None):
+        x = torch.zeros(len(scales), 4, 2, 2)
+        return run_until_settled(
+            self.denoiser(scales), x, self.TABLE, lambda: torch.zeros_like(x), 0.0, largest_change, start
+        )
+
+    def test_ends_when_x0_hardly_changes(self):
+        found = self.run([1.0], 0.1)
+        # changes of x0: 0.25, 0.125, 0.0625 at calls 2, 3, 4, over an x0 of 1.25, 1.125, 1.0625
+        assert found.calls == (4,) and self.seen == 4
+        assert torch.equal(found.x0, torch.full((1, 4, 2, 2), 1.0625))
+
+    def test_never_settled_is_the_whole_table(self):
+        found = self.run([1.0], 0.0)
+        assert found.calls == (10,) and self.seen == 10
+
+    def test_a_start_is_what_the_first_x0_is_compared_to(self):
+        assert self.run([1.0], 0.1, start=torch.full((1, 4, 2, 2), 1.5)).calls == (1,)
+        assert self.run([1.0], 0.1, start=torch.full((1, 4, 2, 2), 9.0)).calls == (4,)
+
+    def test_each_image_ends_as_alone(self):
+        together = self.run([1.0, 8.0], 0.1)
+        for index, scale in enumerate((1.0, 8.0)):
+            alone = self.run([scale], 0.1)
+            assert together.calls[index] == alone.calls[0]
+            assert torch.equal(together.x0[index], alone.x0[0])
+        assert together.calls[0] < together.calls[1]
+
+    def test_change_is_relative_and_of_each_image(self):
+        after = torch.stack([torch.full((4, 2, 2), 1.0), torch.full((4, 2, 2), 4.0)])
+        before = after + torch.tensor([0.5, 0.5]).view(2, 1, 1, 1)
+        torch.testing.assert_close(relative_change(before, after), torch.tensor([0.5, 0.125]))
+
+    def test_refuses_a_negative_change(self):
+        with pytest.raises(SettingError, match="largest change"):
+            self.run([1.0], -0.1)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,8 +45,8 @@ class EnhanceSettings(LoadSettings):
     """0 stays near the coarse map, 1 forgets it; None with `t_plus` None: the model's own level."""
     t_plus: int | None = None
     """The noise level itself, 1 to 999."""
-    steps: int | None = None
-    """Refinement steps; None: the model's own."""
+    steps: int | Literal["auto"] | None = None
+    """Refinement steps; `auto`: until the prediction has settled; None: the model's own."""
     seed: int = 0
     """Of the noise, which views of one size share."""
     resolution: int | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stablenormal.errors import SettingError
 from stablenormal.models.devices import DEVICES, DTYPES
@@ -72,8 +72,8 @@ class ModelSettings(LoadSettings):
     """`full`: one-step start and refinement; `turbo`: one step alone."""
     ensemble: int = 1
     """Predictions per photograph that are averaged."""
-    steps: int | None = None
-    """Refinement steps; None: the model's own."""
+    steps: int | Literal["auto"] | None = None
+    """Refinement steps; `auto`: until the prediction has settled; None: the model's own."""
     t_plus: int | None = None
     """Noise level at which the refinement starts; None: the model's own."""
     resolution: int | None = None
@@ -90,8 +90,10 @@ class ModelSettings(LoadSettings):
             ("--steps", self.steps, 1),
             ("--resolution", self.resolution, 0),
         ):
-            if value is not None and value < least:
+            if isinstance(value, int) and value < least:
                 raise SettingError(f"{option}: {value} is too small; use {least} or more")
+        if isinstance(self.steps, str) and self.steps != "auto":
+            raise SettingError(f"--steps: '{self.steps}' is no number; give one, or auto")
         if self.t_plus is not None and self.t_plus >= TRAIN_TIMESTEPS:
             raise SettingError(f"--t-plus: {self.t_plus} is too large; use {TRAIN_TIMESTEPS - 1} or less")
         if self.mode == "turbo" and (self.steps is not None or self.t_plus is not None):

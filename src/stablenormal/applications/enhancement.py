@@ -20,6 +20,7 @@ from stablenormal.geometry.normal_detail import detail_on
 from stablenormal.geometry.normals import unit_length, valid_mask
 from stablenormal.models.spec import TRAIN_TIMESTEPS
 from stablenormal.pipelines import NormalsOutput, StableNormal
+from stablenormal.pipelines.two_stage import Steps
 from stablenormal.sampling.noise_schedule import NoiseSchedule
 
 AZIMUTHS_DEG = {"front": 0, "front_right": 45, "right": 90, "back": 180, "left": -90, "front_left": -45}
@@ -50,7 +51,7 @@ def enhance(
     coarse: Sequence[Tensor],
     *,
     t_plus: int | None = None,
-    steps: int | None = None,
+    steps: Steps | None = None,
     seed: int = 0,
     processing_resolution: int | None = None,
 ) -> NormalsOutput:
@@ -61,7 +62,7 @@ def enhance(
         images: (3, H, W) in [0, 1] each.
         coarse: (3, H, W) each, OpenGL camera of the image, zero vectors where invalid; they stay zero.
         t_plus: noise level that the coarse maps are brought to; None is the model's own.
-        steps: network calls; None is the model's own.
+        steps: network calls, or `auto`: until the prediction has settled; None is the model's own.
         seed: of the noise; images of one size get the same noise.
         processing_resolution: as in `StableNormal.__call__`.
 

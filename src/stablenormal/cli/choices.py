@@ -73,6 +73,20 @@ def some_of(choices: Sequence[str]) -> Check:
     return check
 
 
+def number_or(word: str) -> Check:
+    """Make a whole number of a text, or let a word pass; None passes."""
+
+    def check(param: typer.CallbackParam, value: str | None) -> int | str | None:
+        if value is None or value == word:
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            raise SettingError(f"{_spelling(param)}: '{value}' is no number; give one, or {word}") from None
+
+    return check
+
+
 def split(text: str) -> tuple[str, ...]:
     """The names of a text with commas, each once, in their order."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

@@ -1,7 +1,7 @@
 """Options that several commands have: one spelling, one help text."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -54,7 +54,17 @@ Mode = Annotated[
     str, typer.Option(help="full: start and refinement; turbo: one step.", callback=one_of(MODES))
 ]
 Ensemble = Annotated[int, typer.Option(help="Predictions to average.")]
-Steps = Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")]
+if TYPE_CHECKING:
+    Steps = int | Literal["auto"] | None  # what a command is called with
+else:
+    Steps = Annotated[
+        str | None,
+        typer.Option(
+            show_default="the model's",
+            help="Refinement steps, or auto: until the normals have settled.",
+            callback=choices.number_or("auto"),
+        ),
+    ]
 TPlus = Annotated[
     int | None,
     typer.Option("--t-plus", show_default="the model's", help="Noise level where refinement starts."),

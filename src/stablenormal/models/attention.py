@@ -68,8 +68,8 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             exact = k.float() * channels**-0.5
             centred = (exact - exact.mean(dim=0)).to(k.dtype)
             if float(_longest(q) * _longest(centred)) > _LARGEST_SCORE:
-                given = (one[None, None] for one in (q, k, v))
-                result[image, head] = functional.scaled_dot_product_attention(*given)[0, 0]
+                plain = functional.scaled_dot_product_attention(q[None, None], k[None, None], v[None, None])
+                result[image, head] = plain[0, 0]
                 continue
             for first in range(0, count, rows):
                 weights = functional.linear(q[first : first + rows], centred).softmax(dim=-1)
@@ -85,7 +85,8 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _longest(vectors: Tensor) -> Tensor:
     """Length of the longest of vectors (n, d)."""
-    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float32).max()
+    longest: Tensor = torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float32).max()
+    return longest
 
 
 class FastAttention:
@@ -120,7 +121,7 @@ class FastAttention:
             key, value = self._of_text(attn, encoder_hidden_states)
 
         def by_head(one: Tensor) -> Tensor:
-            return one.unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # (B, heads, n, d)
+            return one.view(*one.shape[:2], attn.heads, -1).transpose(1, 2)  # (B, heads, n, d)
 
         attended = attend(by_head(attn.to_q(tokens)), by_head(key), by_head(value))
         given = attn.to_out[1](attn.to_out[0](attended.transpose(1, 2).flatten(2)))

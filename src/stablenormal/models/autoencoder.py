@@ -87,9 +87,8 @@ def _decode(autoencoder: AutoencoderKL, latent: Tensor, guides: Sequence[Tensor]
     decoder = autoencoder.decoder
     mixed = latent if autoencoder.post_quant_conv is None else autoencoder.post_quant_conv(latent)
     hidden = decoder.mid_block(decoder.conv_in(mixed))
-    for block, guide in zip(
-        decoder.up_blocks, reversed(guides or [None] * len(decoder.up_blocks)), strict=True
-    ):
+    given: Sequence[Tensor | None] = guides or [None] * len(decoder.up_blocks)
+    for block, guide in zip(decoder.up_blocks, reversed(given), strict=True):
         hidden = _run_level(block, hidden if guide is None else hidden + guide)
     decoded: Tensor = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(hidden)))
     return decoded

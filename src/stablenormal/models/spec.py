@@ -75,6 +75,8 @@ class ModelSpec:
     """Network calls of the refinement."""
     tau: float = 0.0
     """Fresh noise in each DDIM step of `hold_then_descend`, as a share of DDPM's; 0 is deterministic."""
+    settled_change: float = 0.1
+    """Relative change of x0 between two steps at which `steps="auto"` ends the refinement."""
     native_frame: str = "opengl"
     """The frame in which the autoencoder codes normals; outputs are converted from it."""
     processing_resolution: int = 768
@@ -111,6 +113,7 @@ class ModelSpec:
         self._check_range("turbo_t", 0, TRAIN_TIMESTEPS - 1)
         self._check_range("steps", 1, TRAIN_TIMESTEPS)
         self._check_range("tau", 0.0, 1.0)
+        self._check_range("settled_change", 0.0, 10.0)
         self._check_range("processing_resolution", 0, LARGEST_SIZE)
         self._check_range("semantic_input_size", 1, LARGEST_SIZE)
         for name in ("zero_convolutions", "predicts_change", "mirror_ensemble"):

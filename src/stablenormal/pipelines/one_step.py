@@ -23,6 +23,8 @@ class OneStepSampler:
         self.yoso = ConditionedDenoiser(components.yoso, encoded.condition)
         self.deterministic = self.spec.start != "noise"
         """Whether every draw is the same."""
+        self.calls = (0,) * len(encoded.latent)
+        """Network calls of a refinement, of each image: there is none."""
 
     def __call__(self, noise: NoiseSource) -> Tensor:
         """Draw the latent x0 (B, c, h, w)."""

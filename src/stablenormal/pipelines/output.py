@@ -34,7 +34,7 @@ class NormalsOutput:
     mode: str
     """`full` or `turbo`."""
     steps: int
-    """Network calls of the refinement, 0 in turbo mode."""
+    """Network calls of the refinement, 0 in turbo mode; the most that any image took."""
     t_plus: int
     """The noise level at which the refinement started, or the timestep of the turbo call."""
     processing_resolution: int
@@ -46,6 +46,8 @@ class NormalsOutput:
     """Sizes of all views."""
     mirrored: bool = False
     """Whether each view was seen mirrored too."""
+    steps_of_each: tuple[int, ...] = ()
+    """Network calls of each image's refinement."""
 
     def numpy(self, index: int | None = None, frame: str = "opengl") -> NDArray[np.float32]:
         """One map as an array (H, W, 3), unit vectors or zero.

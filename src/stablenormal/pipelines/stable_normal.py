@@ -38,7 +38,13 @@ from stablenormal.pipelines.processing import (
     restore,
     unpad,
 )
-from stablenormal.pipelines.two_stage import Refinement, RefinementPlan, TwoStageSampler, plan_refinement
+from stablenormal.pipelines.two_stage import (
+    Refinement,
+    RefinementPlan,
+    Steps,
+    TwoStageSampler,
+    plan_refinement,
+)
 
 BUNDLED = "small"
 
@@ -193,7 +199,7 @@ class StableNormal:
         quality: str | None = None,
         mode: Mode | None = None,
         seed: int = 0,
-        steps: int | None = None,
+        steps: Steps | None = None,
         t_plus: int | None = None,
         tau: float | None = None,
         refinement: Refinement | None = None,
@@ -217,7 +223,8 @@ class StableNormal:
                 where neither it nor a mode is given. The other arguments go before it.
             mode: `full` (both stages) or `turbo` (YOSO alone, one network call).
             seed: of every image's own generator; the same seed, weights and machine give the same bits.
-            steps: network calls of the refinement; full mode only.
+            steps: network calls of the refinement, or `auto`: until the prediction has settled, 10 at most;
+                full mode only.
             t_plus: noise level at which the refinement starts, 1 to 999; full mode only.
             tau: fresh noise in DDIM steps, 0 to 1; full mode only.
             refinement: another rule than the spec's; full mode only.
@@ -250,7 +257,7 @@ class StableNormal:
         twice = preset.mirrored if mirrored is None else mirrored
         request = _Request(mode, seed, plan, ensemble, uncertainty, sizes, twice, batch_size)
         inputs = self._prepare([one.image for one in given], valid, start, request)
-        results: dict[int, tuple[Tensor, Tensor]] = {}
+        results: dict[int, tuple[Tensor, Tensor, int]] = {}
         for places in _batches(inputs, request.batch_size):
             results.update(zip(places, self._run([inputs[place] for place in places], request), strict=True))
         return NormalsOutput(
@@ -258,12 +265,13 @@ class StableNormal:
             uncertainty_deg=[results[place][1] for place in range(len(inputs))] if uncertainty else None,
             seed=seed,
             mode=mode,
-            steps=request.plan.steps if mode == "full" else 0,
+            steps=max(found[2] for found in results.values()),
             t_plus=request.plan.t_plus if mode == "full" else self.spec.turbo_t,
             processing_resolution=sizes[0],
             ensemble=ensemble,
             sizes=sizes,
             mirrored=twice,
+            steps_of_each=tuple(results[place][2] for place in range(len(inputs))),
         )
 
     @torch.no_grad()
@@ -364,18 +372,25 @@ class StableNormal:
             inputs.append(_Input(tuple(views), mask))
         return inputs
 
-    def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor]]:
-        """The members of each view, averaged at the largest one's size, and restored."""
+    def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor, int]]:
+        """The members of each view, averaged at the largest one's size, and restored; most steps of any."""
         members: list[list[Tensor]] = [[] for _ in inputs]
+        steps = [0] * len(inputs)
         for number in range(len(request.sizes)):
             views = [one.views[number] for one in inputs]
-            for place, found in enumerate(self._members(views, request)):
+            given, calls = self._members(views, request)
+            steps = [max(pair) for pair in zip(steps, calls, strict=True)]
+            for place, found in enumerate(given):
                 size = inputs[place].views[0].prepared.inner
                 members[place] += [vectors if number == 0 else _resized(vectors, size) for vectors in found]
-        return [self._restore(found, one, request) for found, one in zip(members, inputs, strict=True)]
+        restored = [self._restore(found, one, request) for found, one in zip(members, inputs, strict=True)]
+        return [(*one, count) for one, count in zip(restored, steps, strict=True)]
 
-    def _members(self, views: Sequence[_View], request: _Request) -> list[list[Tensor]]:
-        """For each image, what each member of the ensemble gives, (1, 3, h, w), mirrored ones turned back."""
+    def _members(self, views: Sequence[_View], request: _Request) -> tuple[list[list[Tensor]], list[int]]:
+        """For each image, what each member of the ensemble gives, (1, 3, h, w), mirrored ones turned back.
+
+        And the steps of its refinement, the most of any member.
+        """
         alternate = request.ensemble > 1 and self.spec.mirror_ensemble
         samplers = [self._sampler(views, request)]
         if alternate or request.mirrored:
@@ -385,12 +400,14 @@ class StableNormal:
         else:
             calls = [(seed, seed % len(samplers)) for seed in range(request.ensemble)]
         decoded: list[Tensor] = []
+        steps = [0] * len(views)
         for number, (seed, side) in enumerate(calls):
             sampler = samplers[side]
             if number >= len(samplers) and sampler.deterministic:
                 decoded.append(decoded[side])
                 continue
             latent = sampler(seeded_noise(request.seed + seed, sampler.encoded.latent))
+            steps = [max(pair) for pair in zip(steps, sampler.calls, strict=True)]
             decoded.append(
                 decode(self.components.autoencoder, latent.to(self.dtype), sampler.encoded.guides).float()
             )
@@ -401,7 +418,7 @@ class StableNormal:
             results.append(
                 [flip_horizontal(one) if side else one for one, side in zip(found, sides, strict=True)]
             )
-        return results
+        return results, steps
 
     def _sampler(self, views: Sequence[_View], request: _Request) -> OneStepSampler | TwoStageSampler:
         """The networks, bound to encoded images."""

@@ -1,8 +1,9 @@
 """The rules of the refinement, each a table of steps on a callable `denoise(x_t, t) -> x0`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from stablenormal.errors import SettingError
@@ -127,17 +128,82 @@ def run_steps(
     Raises:
         SettingError: if the table does not end in its only `last` step, or tau is outside [0, 1].
     """
+    *_, x0 = predictions(denoise, x, table, draw_noise, tau)
+    return x0
+
+
+class Settled(NamedTuple):
+    """What `run_until_settled` gives."""
+
+    x0: Tensor
+    """Each image's last prediction (B, c, h, w)."""
+    calls: tuple[int, ...]
+    """Network calls that each image took."""
+
+
+def run_until_settled(
+    denoise: Denoise,
+    x: Tensor,
+    table: Sequence[Step],
+    draw_noise: DrawNoise,
+    tau: float,
+    largest_change: float,
+    start: Tensor | None = None,
+) -> Settled:
+    """As `run_steps`, but an image is done when its x0 hardly differs from the one before.
+
+    Each image of a batch is judged alone, so that it gives what it would give alone.
+
+    Args:
+        denoise, x, table, draw_noise, tau: as in `run_steps`; the table is the longest way there is.
+        largest_change: between two x0 that counts as settled; see `relative_change`.
+        start: an x0 (B, c, h, w) from before the refinement, to which the first one is compared.
+
+    Raises:
+        SettingError: as `run_steps`, or if the change is negative.
+    """
+    if largest_change < 0:
+        raise SettingError(f"largest change: expected 0 or more, got {largest_change}")
+    kept, calls, before = x, [0] * len(x), start
+    for call, x0 in enumerate(predictions(denoise, x, table, draw_noise, tau), 1):
+        open_ = torch.tensor([not count for count in calls], device=x.device).view(-1, 1, 1, 1)
+        kept = torch.where(open_, x0, kept)
+        if before is not None:
+            change = relative_change(before, x0).tolist()
+            calls = [
+                count or call * (one <= largest_change) for count, one in zip(calls, change, strict=True)
+            ]
+            if all(calls):
+                break
+        before = x0
+    return Settled(kept, tuple(count or call for count in calls))
+
+
+def relative_change(before: Tensor, after: Tensor) -> Tensor:
+    """Root mean square (B,) of the difference of two latents (B, c, h, w), over that of the later one."""
+    difference, size = (one.float().square().mean(dim=(1, 2, 3)) for one in (after - before, after))
+    return (difference / size.clamp(min=1e-12)).sqrt()
+
+
+def predictions(
+    denoise: Denoise, x: Tensor, table: Sequence[Step], draw_noise: DrawNoise, tau: float = 0.0
+) -> Iterator[Tensor]:
+    """The x0 (B, c, h, w) of each step of `run_steps`, as it becomes known.
+
+    Raises:
+        SettingError: as `run_steps`.
+    """
     if [index for index, step in enumerate(table) if step.kind == "last"] != [len(table) - 1]:
         raise SettingError("table: expected steps of which the last one, and no other, has kind 'last'")
     if not 0 <= tau <= 1:
         raise SettingError(f"tau: expected a number between 0 and 1, got {tau}")
-    for step in table[:-1]:
+    for step in table:
         x0 = denoise(x, step.t_network)
+        yield x0
         if step.kind == "renoise":
             x = SCHEDULE.add_noise(x0, draw_noise(), step.t_to)
-        else:
+        elif step.kind == "ddim":
             x = _ddim_step(x, x0, step, tau, draw_noise)
-    return denoise(x, table[-1].t_network)
 
 
 def _ddim_step(x: Tensor, x0: Tensor, step: Step, tau: float, draw_noise: DrawNoise) -> Tensor:
