@@ -57,6 +57,7 @@ class LoadSettings:
             dtype=self.dtype,
             offline=self.offline,
             trust_remote_code=self.trust_remote_code,
+            compile=self.compile,
         )
 
 

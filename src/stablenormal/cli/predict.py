@@ -54,6 +54,12 @@ def predict(
     t_plus: options.TPlus = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Compile the networks: minutes once for a size of photograph, then faster."
+        ),
+    ] = False,
     batch_size: Annotated[
         int,
         typer.Option(
@@ -76,6 +82,7 @@ def predict(
     console = Console(stderr=True)
     settings = PredictSettings(
         **options.model_options(context),
+        compile=compile,
         frame=frame,
         formats=split(formats),
         seed=seed,

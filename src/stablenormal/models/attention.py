@@ -48,7 +48,6 @@ def _blocks_pay(query: Tensor, key: Tensor) -> bool:
         and key.shape[2] >= _SHORTEST
         and query.shape[2] >= _SHORTEST
         and not torch.is_grad_enabled()
-        and not has_amx()
     )
 
 
@@ -59,6 +58,8 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     The keys' mean is taken off them first: it adds the same to all scores of a query, so the weights stay,
     and what remains is smaller. A head whose scores may still be large goes through PyTorch's kernel.
     """
+    if has_amx():  # asked here, where the compiler does not look
+        return functional.scaled_dot_product_attention(query, key, value).clone()
     batch, heads, count, channels = query.shape
     result = torch.empty(batch, count, heads, channels, dtype=query.dtype).transpose(1, 2)
     rows = max(32, _SCORES * max(1, channels // 128) // key.shape[2] // 32 * 32) * torch.get_num_threads()

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from stablenormal.models.compiling import Compiler
 from stablenormal.models.condition_encoder import ConditionEncoder, ConditionResiduals
 from stablenormal.models.library import UNet2DConditionModel
 from stablenormal.models.unet_stages import embed_time, run_encoder
@@ -44,6 +46,13 @@ def guided_forward(
     return prediction
 
 
+def _encode(
+    encoder: ConditionEncoder, image_latent: Tensor, timestep: Tensor, text: Tensor
+) -> ConditionResiduals:
+    residuals: ConditionResiduals = encoder(image_latent, timestep, text)
+    return residuals
+
+
 class GuidedDenoiser(nn.Module):
     """A denoiser mu with its condition encoder f, its text condition and, in the refiner, the injector g.
 
@@ -71,11 +80,18 @@ class GuidedDenoiser(nn.Module):
         self.condition_encoder = condition_encoder
         self.injector = injector
         self.predicts_change = predicts_change
+        self.compiler: Compiler | None = None
+        """Compiles both networks, if it is set."""
 
     def encode_condition(self, image_latent: Tensor, timestep: int | Tensor) -> ConditionResiduals:
         """Run f on an image latent (B, c, h, w); depends on the timestep, not on the noisy latent."""
         text = self._text_like(image_latent)
-        residuals: ConditionResiduals = self.condition_encoder(image_latent, timestep, text)
+        residuals: ConditionResiduals
+        if self.compiler is None:
+            residuals = self.condition_encoder(image_latent, timestep, text)
+        else:
+            step = torch.as_tensor(timestep)  # a number would be compiled into the code
+            residuals = self.compiler.run(_encode, self.condition_encoder, image_latent, step, text)
         return residuals
 
     def encode_semantic(self, semantic: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -93,7 +109,14 @@ class GuidedDenoiser(nn.Module):
         semantic_residuals: Sequence[Tensor] = (),
     ) -> Tensor:
         """Run mu on a noisy latent (B, c, h, w) with residuals already computed."""
-        given = guided_forward(self.unet, x_t, timestep, self._text_like(x_t), condition, semantic_residuals)
+        text = self._text_like(x_t)
+        if self.compiler is None:
+            given = guided_forward(self.unet, x_t, timestep, text, condition, semantic_residuals)
+        else:
+            step = torch.as_tensor(timestep)
+            given = self.compiler.run(
+                guided_forward, self.unet, x_t, step, text, condition, tuple(semantic_residuals)
+            )
         return x_t + given if self.predicts_change else given
 
     def predict(
