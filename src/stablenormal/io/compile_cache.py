@@ -43,7 +43,6 @@ class CompileCache:
     def __init__(self, root: Path, stamp: Mapping[str, Any]) -> None:
         self._stamp = json.loads(json.dumps(stamp))
         name = hashlib.sha256(json.dumps(self._stamp, sort_keys=True).encode()).hexdigest()[:20]
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         lock = None
         self.folder = root / name
         """Where the compiler reads and writes."""
@@ -52,9 +51,11 @@ class CompileCache:
             lock = _locked(self.folder / LOCK)
         except OSError as error:
             log.warning("%s: cannot be written (%s); compiled networks are not kept", self.folder, error)
+        self.is_kept = lock is not None
+        """Whether the next process finds what is compiled now."""
         if lock is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="stablenormal-compiled-")
-            self.folder = Path(self._temporary.name)
+            self.folder = Path(tempfile.mkdtemp(prefix="stablenormal-compiled-"))
+            self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
             return
         self.close = weakref.finalize(self, os.close, lock)
         """Let another process have the folder."""
@@ -63,11 +64,6 @@ class CompileCache:
             log.warning("%s: %s; it is compiled anew", self.folder, problem)
         if problem is not None or not (self.folder / MANIFEST).is_file():
             self._empty()
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the next process finds what is compiled now."""
-        return self._temporary is None
 
     @property
     def is_filled(self) -> bool:
