@@ -9,6 +9,7 @@ StableNormalError
 ├── ModelError              a model folder that is missing, damaged or strange  (ValueError)
 ├── OfflineError            something needed the network while it was forbidden (RuntimeError)
 ├── SettingError            an option or configuration value out of range       (ValueError)
+├── MemoryShortageError     something that cannot fit into memory               (MemoryError)
 ├── DataError               a training sample, shard or data set that is broken (ValueError)
 └── SceneError              posed photographs that are broken or do not fit     (ValueError)
 
@@ -72,6 +73,10 @@ class OfflineError(StableNormalError, RuntimeError):
 
 class SettingError(StableNormalError, ValueError):
     """An option or a configuration value is unknown or out of range."""
+
+
+class MemoryShortageError(StableNormalError, MemoryError):
+    """An image, a batch or a model does not fit into memory; the message says what would."""
 
 
 class DataError(StableNormalError, ValueError):

@@ -425,7 +425,8 @@ def _only_foreground(photograph: Photograph) -> Photograph:
 def _failed(job: Job, error: Exception) -> FileResult:
     """What went wrong with one photograph, in one line that names it."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if out_of_memory and not isinstance(error, StableNormalError):  # which says more
         text = "not enough memory; use a smaller --resolution or --batch-size"
     if str(job.source) not in text:
         text = f"{job.source}: {text}"

@@ -147,11 +147,16 @@ def _phases(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 def _slices(autoencoder: AutoencoderKL, maps: Tensor, cell: int) -> Iterator[slice]:
     """Parts of a batch that go through together; a cell of the maps covers `cell` x `cell` pixels."""
-    height, width = (side * cell // patch_size(autoencoder) for side in maps.shape[2:])
-    count = max(1, _CELLS_AT_ONCE // (height * width))
+    height, width = (side * cell for side in maps.shape[2:])
+    count = slice_length(autoencoder, height, width)
     return (slice(first, first + count) for first in range(0, len(maps), count))
 
 
 def patch_size(autoencoder: AutoencoderKL) -> int:
     """Side of the pixel blocks that enter as channels: 1 in Stable Diffusion, 4 for 48 input channels."""
     return isqrt(int(autoencoder.config.in_channels) // 3)
+
+
+def slice_length(autoencoder: AutoencoderKL, height: int, width: int) -> int:
+    """How many images of height x width pixels go through together."""
+    return max(1, _CELLS_AT_ONCE * patch_size(autoencoder) ** 2 // (height * width))

@@ -24,6 +24,7 @@ from stablenormal.models.modes import MODES, Mode
 from stablenormal.models.spec import ModelSpec, Quality
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
 from stablenormal.pipelines.inputs import ImageLike, as_inputs
+from stablenormal.pipelines.memory import check_memory
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.one_step import OneStepSampler
 from stablenormal.pipelines.output import NormalsOutput
@@ -254,6 +255,7 @@ class StableNormal:
             ImageReadError: if a file cannot be read.
             ImageShapeError: if an image, mask or start has the wrong shape.
             SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown or out of range.
+            MemoryShortageError: if a batch cannot fit; the message says what would.
         """
         given = as_inputs(images)
         if valid is None:
@@ -267,8 +269,10 @@ class StableNormal:
         twice = preset.mirrored if mirrored is None else mirrored
         request = _Request(mode, seed, plan, ensemble, uncertainty, sizes, twice, batch_size)
         inputs = self._prepare([one.image for one in given], valid, start, request)
+        batches = _batches(inputs, request.batch_size)
+        self._check_memory(inputs, batches, request)
         results: dict[int, tuple[Tensor, Tensor, int]] = {}
-        for places in _batches(inputs, request.batch_size):
+        for places in batches:
             results.update(zip(places, self._run([inputs[place] for place in places], request), strict=True))
         return NormalsOutput(
             normals=[results[place][0] for place in range(len(inputs))],
@@ -381,6 +385,19 @@ class StableNormal:
                 )
             inputs.append(_Input(tuple(views), mask))
         return inputs
+
+    def _check_memory(
+        self, inputs: Sequence[_Input], batches: Sequence[Sequence[int]], request: _Request
+    ) -> None:
+        """Refuse the call if one of its batches cannot fit."""
+        steps = {step.t_network for step in request.plan.table} if request.mode == "full" else set()
+        shapes = {
+            (len(places), *view.prepared.image.shape[1:])
+            for places in batches
+            for view in inputs[places[0]].views
+        }
+        for shape in sorted(shapes):
+            check_memory(self.components, shape, len(steps), self.device, self.dtype)
 
     def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor, int]]:
         """The members of each view, averaged at the largest one's size, and restored; most steps of any."""
