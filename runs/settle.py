@@ -1,7 +1,7 @@
 """When `steps="auto"` should end: errors and network calls of thresholds and of fixed schedules, on renders.
 
 python runs/settle.py MODEL --heldout PACKED -o results/NAME.json [--count 128] [--steps 1 2 4 10]
-    [--changes 0.02 0.05 0.1 0.2 0.4] [--slack 0.05] [--size PIXELS]
+    [--changes 0.05 0.1 0.2 0.4 0.8] [--slack 0.05] [--size PIXELS]
 
 Each image is refined once by the longest schedule, and every x0 on the way is decoded, so that all thresholds
 are judged on the same trajectory. The chosen threshold is the largest whose mean error is within `--slack`
@@ -10,6 +10,7 @@ degrees of the best threshold's; put it into the model's spec as `settled_change
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from stablenormal.models.autoencoder import decode, reduction
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.processing import prepare, restore, unpad
 from stablenormal.pipelines.stable_normal import StableNormal
-from stablenormal.pipelines.two_stage import TwoStageSampler, plan_refinement
+from stablenormal.pipelines.two_stage import Steps, TwoStageSampler, plan_refinement
 from stablenormal.sampling.refine import predictions, relative_change
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--heldout", type=Path, required=True, help="packed corpus of unseen scenes")
     parser.add_argument("--count", type=int, default=128)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 10], help="of fixed schedules")
-    parser.add_argument("--changes", type=float, nargs="+", default=[0.02, 0.05, 0.1, 0.2, 0.4])
+    parser.add_argument("--changes", type=float, nargs="+", default=[0.05, 0.1, 0.2, 0.4, 0.8])
     parser.add_argument("--slack", type=float, default=0.05, help="degrees")
     parser.add_argument("--size", type=int, help="processing resolution; the model's by default")
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -47,7 +48,7 @@ def main() -> None:
     chosen = np.linspace(0, len(corpus) - 1, min(options.count, len(corpus))).astype(int)
     images = [channels_first(corpus.images[i] / 255).float() for i in chosen]
     truths = [channels_first(corpus.normals(np.array([i]))[0]).float() for i in chosen]
-    fixed = [fixed_schedule(pipeline, images, truths, steps, size) for steps in options.steps]
+    fixed = [schedule(pipeline, images, truths, steps, size) for steps in options.steps]
     ways = [trajectory(pipeline, image, truth, size) for image, truth in zip(images, truths, strict=True)]
     settled = [ended(ways, change) for change in options.changes]
     for row in settled:
@@ -55,12 +56,15 @@ def main() -> None:
     best = min(row["mean_deg"] for row in settled)
     near = [row["largest_change"] for row in settled if row["mean_deg"] <= best + options.slack]
     print(f"chosen: {max(near)}")
+    pipeline.components.spec = replace(pipeline.spec, settled_change=max(near))
+    auto = schedule(pipeline, images, truths, "auto", size)
     record = {
         "size": size,
         "slack_deg": options.slack,
         "fixed": fixed,
         "settled": settled,
         "chosen": max(near),
+        "auto": auto,
     }
     write_record(
         options.out,
@@ -70,17 +74,16 @@ def main() -> None:
     )
 
 
-def fixed_schedule(
-    pipeline: StableNormal, images: list[Tensor], truths: list[Tensor], steps: int, size: int
+def schedule(
+    pipeline: StableNormal, images: list[Tensor], truths: list[Tensor], steps: Steps, size: int
 ) -> dict[str, Any]:
-    """Error and processor seconds an image of a fixed number of steps."""
+    """Error, network calls and processor seconds an image of a number of steps, or of `auto`."""
     start = time.process_time()
-    found = [
-        pipeline(image, mode="full", steps=steps, processing_resolution=size).normals[0] for image in images
-    ]
+    outputs = [pipeline(image, mode="full", steps=steps, processing_resolution=size) for image in images]
     seconds = (time.process_time() - start) / len(images)
-    errors = [error_deg(one, truth) for one, truth in zip(found, truths, strict=True)]
-    row = {"steps": steps, "mean_deg": float(np.mean(errors)), "cpu_s": seconds}
+    errors = [error_deg(one.normals[0], truth) for one, truth in zip(outputs, truths, strict=True)]
+    calls = float(np.mean([one.steps for one in outputs]))
+    row = {"steps": steps, "mean_deg": float(np.mean(errors)), "calls": calls, "cpu_s": seconds}
     print(row, flush=True)
     return row
 
