@@ -121,5 +121,7 @@ def _processor_seconds(run: Callable[[], object]) -> float:
 
 def bytes_of(module_parts: dict[str, nn.Module]) -> int:
     """Memory of the weights of a model's parts, each counted once."""
-    weights = {id(one): one for part in module_parts.values() for one in part.state_dict().values()}
+    weights = {
+        id(one): one for part in module_parts.values() for one in part.state_dict(keep_vars=True).values()
+    }
     return sum(one.numel() * one.element_size() for one in weights.values())
