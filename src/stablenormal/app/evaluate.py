@@ -412,8 +412,7 @@ def _write_page(
             legend=frame_legend("opengl"),
             angles="Angular error",
             top_deg=ERROR_TOP_DEG,
-            footer='All numbers: <a href="evaluation.json">evaluation.json</a>, per image '
-            '<a href="images.csv">images.csv</a>.',
+            files={"All numbers": "evaluation.json", "per image": "images.csv"},
         )
 
 

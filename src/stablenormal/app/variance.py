@@ -289,6 +289,9 @@ def _write_page(
         legend=frame_legend("opengl"),
         angles="Spread over the seeds",
         top_deg=UNCERTAINTY_TOP_DEG,
-        footer='All numbers: <a href="variance.json">variance.json</a>, per image '
-        '<a href="images.csv">images.csv</a>; maps in hundredths of a degree: <a href="spread/">spread/</a>.',
+        files={
+            "All numbers": "variance.json",
+            "per image": "images.csv",
+            "maps in hundredths of a degree": "spread/",
+        },
     )
