@@ -4,8 +4,8 @@ python runs/settle.py MODEL --heldout PACKED -o results/NAME.json [--count 128] 
     [--changes 0.05 0.1 0.2 0.4 0.8] [--slack 0.05] [--size PIXELS]
 
 Each image is refined once by the longest schedule, and every x0 on the way is decoded, so that all thresholds
-are judged on the same trajectory. The chosen threshold is the largest whose mean error is within `--slack`
-degrees of the best threshold's; put it into the model's spec as `settled_change`.
+are judged on the same trajectory. The chosen threshold is that of the fewest calls, and of these the
+smallest, whose mean error is within `--slack` degrees of the best threshold's; put it into the model's spec as `settled_change`.
 """
 
 import argparse
@@ -54,16 +54,17 @@ def main() -> None:
     for row in settled:
         print(row, flush=True)
     best = min(row["mean_deg"] for row in settled)
-    near = [row["largest_change"] for row in settled if row["mean_deg"] <= best + options.slack]
-    print(f"chosen: {max(near)}")
-    pipeline.components.spec = replace(pipeline.spec, settled_change=max(near))
+    near = [row for row in settled if row["mean_deg"] <= best + options.slack]
+    chosen_change = min(near, key=lambda row: (row["calls"], row["largest_change"]))["largest_change"]
+    print(f"chosen: {chosen_change}")
+    pipeline.components.spec = replace(pipeline.spec, settled_change=chosen_change)
     auto = schedule(pipeline, images, truths, "auto", size)
     record = {
         "size": size,
         "slack_deg": options.slack,
         "fixed": fixed,
         "settled": settled,
-        "chosen": max(near),
+        "chosen": chosen_change,
         "auto": auto,
     }
     write_record(
