@@ -5,7 +5,8 @@ python runs/settle.py MODEL --heldout PACKED -o results/NAME.json [--count 128] 
 
 Each image is refined once by the longest schedule, and every x0 on the way is decoded, so that all thresholds
 are judged on the same trajectory. The chosen threshold is that of the fewest calls, and of these the
-smallest, whose mean error is within `--slack` degrees of the best threshold's; put it into the model's spec as `settled_change`.
+smallest, whose mean error is within `--slack` degrees of the best threshold's; put it into the model's spec
+as `settled_change`.
 """
 
 import argparse

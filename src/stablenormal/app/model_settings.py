@@ -33,6 +33,8 @@ class LoadSettings:
     """Never use the network."""
     trust_remote_code: bool = False
     """Run Python files that came with the weights."""
+    compile: bool = False
+    """Compile the denoisers for the sizes that they meet."""
 
     def __post_init__(self) -> None:
         """Refuse names that do not exist."""

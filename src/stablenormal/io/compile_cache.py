@@ -55,7 +55,7 @@ class CompileCache:
         """Whether the next process finds what is compiled now."""
         if lock is None:
             self.folder = Path(tempfile.mkdtemp(prefix="stablenormal-compiled-"))
-            self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
             return
         self.close = weakref.finalize(self, os.close, lock)
         """Let another process have the folder."""

@@ -94,7 +94,7 @@ def call_bytes(
     residuals = batch * latents * kept * (timesteps + 1)
     denoising = batch * latents * (kept + _IN_A_DENOISER * first)
     bytes_each = torch.empty((), dtype=dtype).element_size()
-    return _MARGIN * bytes_each * (residuals + max(decoding, denoising))
+    return float(_MARGIN * bytes_each * (residuals + max(decoding, denoising)))
 
 
 def free_bytes(device: torch.device) -> float | None:
