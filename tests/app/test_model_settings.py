@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stablenormal.app.model_settings import ModelSettings, described, load_estimator
+from stablenormal.app.model_settings import LoadSettings, ModelSettings, described, load_estimator
 from stablenormal.errors import SettingError
 from stablenormal.models.spec import ModelSpec, Quality
 from stablenormal.pipelines import StableNormal
@@ -59,3 +59,17 @@ def test_a_quality_reaches_the_pipeline(toy_model) -> None:
     pipeline = StableNormal.from_pretrained(toy_model, device="cpu", dtype="float32")
     assert torch.equal(estimate(IMAGE, 5), pipeline([IMAGE], seed=5, quality="best").normals[0])
     assert not torch.equal(estimate(IMAGE, 5), pipeline([IMAGE], seed=5).normals[0])
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_compiling_reaches_both_denoisers(toy_model, compile) -> None:
+    pipeline = LoadSettings(str(toy_model), device="cpu", dtype="float32", compile=compile).load()
+    pairs = (pipeline.components.yoso, pipeline.components.refiner)
+    assert [pair.compiler is not None for pair in pairs] == [compile, compile]
+
+
+@pytest.mark.parametrize(("steps", "message"), [("many", "'many' is no number"), (0, "0 is too small")])
+def test_steps_are_a_number_or_auto(steps, message) -> None:
+    assert ModelSettings(steps="auto").call["steps"] == "auto"
+    with pytest.raises(SettingError, match=message):
+        ModelSettings(steps=steps)

@@ -316,3 +316,16 @@ def test_progress_is_told(photos: Path, tmp_path: Path, settings: PredictSetting
         on_result=lambda result: told.append(result.status),
     )
     assert told == [4, "failed", "done", "done", "done"]
+
+
+def test_a_photograph_that_cannot_fit_fails_alone_and_says_what_would(
+    photos: Path, tmp_path: Path, settings: PredictSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stablenormal.pipelines import memory
+
+    widest = memory.call_bytes(StableNormal.from_pretrained(settings.model, device="cpu").components,
+                               (1, 3, 64, 64), 0, torch.float32)  # fmt: skip
+    monkeypatch.setattr(memory, "free_bytes", lambda device: widest / 2)
+    report = run(photos, tmp_path / "out", replace(settings, resolution=64))
+    failed = [result.error for result in report.results if result.status == "failed"]
+    assert failed and all("use a resolution of" in line or "close other programs" in line for line in failed)
