@@ -1,4 +1,4 @@
-"""The Blender add-on: its client against a service of the documented interface, its nodes in Blender itself."""
+"""The Blender add-on: its client against a service, its nodes in Blender itself."""
 
 import importlib.util
 import json

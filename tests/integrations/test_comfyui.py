@@ -49,7 +49,7 @@ def images() -> Tensor:
 
 
 def run(nodes: ModuleType, name: str, **given: Any) -> Any:
-    """A node as ComfyUI's executor runs it: defaults for widgets, checks by type and range, named arguments."""
+    """A node as ComfyUI's executor runs it: widgets have defaults, and types and ranges count."""
     kind = nodes.NODE_CLASS_MAPPINGS[name]
     declared = kind.INPUT_TYPES()
     arguments = dict(given)
@@ -202,7 +202,9 @@ def test_files_have_all_bits_and_their_frame(
         get_output_directory=lambda: str(tmp_path), get_save_image_path=get_save_image_path
     )
     monkeypatch.setitem(sys.modules, "folder_paths", comfy)
-    colours, _ = run(nodes, "StableNormalEstimate", model=pipeline, image=images, mode="turbo", frame="opencv")
+    colours, _ = run(
+        nodes, "StableNormalEstimate", model=pipeline, image=images, mode="turbo", frame="opencv"
+    )
     told = run(nodes, "StableNormalSave", normals=colours, frame="opencv", format=format, filename_prefix="n")
     ending = {"exr": ".exr", "npy": ".npy"}.get(format, ".png")
     files = [f"n_{number:05}_{ending}" for number in (7, 8)]
@@ -227,12 +229,12 @@ def test_progress_is_told_and_an_interruption_ends_the_batch(
     steps: list[int] = []
     stop = False
 
-    class Interrupted(Exception):
+    class Stopped(Exception):  # noqa: N818
         pass
 
     def check() -> None:
         if stop and steps:
-            raise Interrupted
+            raise Stopped
 
     bar: Callable[[int], Any] = lambda total: SimpleNamespace(update=steps.append, total=total)  # noqa: E731
     monkeypatch.setitem(sys.modules, "comfy", ModuleType("comfy"))
@@ -243,7 +245,7 @@ def test_progress_is_told_and_an_interruption_ends_the_batch(
     assert steps == [1, 1]
     steps.clear()
     stop = True
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run(nodes, "StableNormalEstimate", model=pipeline, image=images, mode="turbo")
     assert steps == [1]
 

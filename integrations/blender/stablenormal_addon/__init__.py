@@ -216,4 +216,6 @@ def _preferences(context: Any) -> Any | None:
 
 def _service(context: Any) -> Service:
     preferences = _preferences(context)
-    return Service() if preferences is None else Service(preferences.address.strip(), preferences.token.strip())
+    return (
+        Service() if preferences is None else Service(preferences.address.strip(), preferences.token.strip())
+    )

@@ -120,7 +120,13 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
     """Photograph and token go to the address that the user named, and nowhere else."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
     ) -> None:
         return None
 

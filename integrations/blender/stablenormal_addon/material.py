@@ -101,7 +101,7 @@ def connect_normals(material: Any, texture: Any, image: Any, strength: float) ->
 
 
 def plane_of(image: Any) -> Any:
-    """A plane of a picture's shape, one metre high, that faces the viewer of the front view, with a material."""
+    """A plane of a picture's shape, one metre high, that faces the front view, with a material."""
     width, height = image.size
     half = width / max(height, 1) / 2
     mesh = bpy.data.meshes.new(image.name)

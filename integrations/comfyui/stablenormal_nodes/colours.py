@@ -1,4 +1,4 @@
-"""Normals as pictures of ComfyUI: IMAGE (B, H, W, 3) in [0, 1], colours (n + 1) / 2, black where there is none."""
+"""Normals as an IMAGE of ComfyUI: (B, H, W, 3), colours (n + 1) / 2, black where there is none."""
 
 from collections.abc import Sequence
 

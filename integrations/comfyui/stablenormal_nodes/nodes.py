@@ -145,7 +145,9 @@ class RefineNormals:
     RETURN_TYPES: ClassVar = ("IMAGE", "MASK")
     RETURN_NAMES: ClassVar = ("normals", "valid")
     FUNCTION: ClassVar = "refine"
-    DESCRIPTION: ClassVar = "The refinement alone: coarse or generated normals gain their photograph's detail."
+    DESCRIPTION: ClassVar = (
+        "The refinement alone: coarse or generated normals gain their photograph's detail."
+    )
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
@@ -186,7 +188,9 @@ class RefineNormals:
 
         pictures, coarse = _pictures(image), from_colours(coarse_normals, frame)
         if len(coarse) not in (1, len(pictures)):
-            raise ImageShapeError(f"coarse_normals: {len(coarse)} maps for {len(pictures)} images; give one each")
+            raise ImageShapeError(
+                f"coarse_normals: {len(coarse)} maps for {len(pictures)} images; give one each"
+            )
         maps = coarse.expand(len(pictures), -1, -1, -1)
         found = [
             enhance(
