@@ -89,7 +89,11 @@ def _measured(clip: Sequence[ClipFrame], predicted: Sequence[Tensor]) -> dict[st
         flicker.append(flicker_deg((predicted[place - 1], one), (true[place - 1], other), same))
         new = valid & ~same.valid
         hidden.append(float(angles[new].mean()) if bool(new.any()) else float("nan"))
-    return {"flicker": float(np.nanmean(flicker)), "error": float(np.mean(error)), "hidden": float(np.nanmean(hidden))}
+    return {
+        "flicker": float(np.nanmean(flicker)),
+        "error": float(np.mean(error)),
+        "hidden": float(np.nanmean(hidden)),
+    }
 
 
 def _same(before: ClipFrame, after: ClipFrame) -> Correspondence:

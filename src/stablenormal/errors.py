@@ -2,6 +2,7 @@
 
 StableNormalError
 ├── ImageReadError          a photograph that cannot be read                    (ValueError)
+├── VideoError              a video that cannot be read                         (ValueError)
 ├── ImageShapeError         a tensor or map of the wrong shape                  (ValueError)
 ├── NormalMapError          a normal map that is damaged or badly coded         (ValueError)
 ├── FrameError              a coordinate frame that does not exist              (ValueError)
@@ -44,6 +45,10 @@ class StableNormalError(Exception):
 
 class ImageReadError(StableNormalError, ValueError):
     """A photograph cannot be read: missing, truncated, not an image, too small or too large."""
+
+
+class VideoError(StableNormalError, ValueError):
+    """A video cannot be read: missing, not a video, or without a frame."""
 
 
 class ImageShapeError(StableNormalError, ValueError):

@@ -23,6 +23,7 @@ from stablenormal.cli.reconstruct import reconstruct
 from stablenormal.cli.synth import synth
 from stablenormal.cli.train import pack, train
 from stablenormal.cli.variance import variance
+from stablenormal.cli.video import video
 from stablenormal.errors import arguments_spelled
 
 DEBUG_NOTE = "--debug, anywhere, shows the traceback of an error."
@@ -39,6 +40,7 @@ app = typer.Typer(
 COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     "Photographs to normals": {
         predict: "stablenormal predict photos/ -o normals",
+        video: "stablenormal video walk.mp4 -o walk",
         frames: "stablenormal frames normals/ -o unreal --to directx",
         compare: "stablenormal compare normals/ other/ -o page",
         enhance: "stablenormal enhance coarse.png --image photo.jpg -o fine --frame opengl",

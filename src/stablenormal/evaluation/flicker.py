@@ -86,9 +86,7 @@ def change_deg(before: Tensor, after: Tensor, same: Correspondence) -> Tensor:
     return angular_error_deg(turned, after.float()[None])[0]
 
 
-def flicker_deg(
-    predicted: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor], same: Correspondence
-) -> float:
+def flicker_deg(predicted: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor], same: Correspondence) -> float:
     """Mean change of predicted normals between two frames, beyond the true change, in degrees.
 
     Args:

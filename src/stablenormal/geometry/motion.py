@@ -19,9 +19,9 @@ FLOW_SIDE = 640
 SMALLEST = 32
 """Of pictures with a shorter side below this no motion is known."""
 ROUND_TRIP = 0.01
-"""There and back may miss by this share of the squared lengths, and by half a squared pixel (Sundaram 2010)."""
+"""There and back may miss by this share of the squared lengths and half a squared pixel (Sundaram 2010)."""
 BRIGHTNESS = 0.1
-"""Change of a surface's smoothed brightness, of 1, beyond the whole picture's, that says it is another one."""
+"""Change of smoothed brightness, of 1, beyond the whole picture's, that says it is another surface."""
 
 
 class Motion(NamedTuple):
@@ -98,7 +98,9 @@ def turn_between(source: Map, target: Map, stiffness: float = 0.05) -> npt.NDArr
     return _kabsch(one[best], other[best], stiffness)
 
 
-def _kabsch(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], stiffness: float) -> npt.NDArray[np.float64]:
+def _kabsch(
+    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], stiffness: float
+) -> npt.NDArray[np.float64]:
     left, _, right = np.linalg.svd(other.T @ one / len(one) + stiffness * np.eye(3))
     mirror = np.diag([1, 1, np.sign(np.linalg.det(left @ right))])
     rotation: npt.NDArray[np.float64] = left @ mirror @ right

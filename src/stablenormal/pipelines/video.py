@@ -75,14 +75,16 @@ class VideoNormals:
         return normals
 
     def keep(self, image: Tensor, normals: Tensor, grey: Grey | None = None) -> None:
-        """Take a frame as the one before the next; what is read from a file takes the place of what was given.
+        """Take a frame, and the normals that its file holds, as the one before the next.
 
         Args:
             image: (3, H, W) in [0, 1].
             normals: its normals (3, H, W), OpenGL camera.
             grey: of the image, if it is known already.
         """
-        self._before = _Before(grey_of(channels_last(image)) if grey is None else grey, channels_last(normals))
+        self._before = _Before(
+            grey_of(channels_last(image)) if grey is None else grey, channels_last(normals)
+        )
 
     def _moved(self, before: _Before, grey: Grey, size: tuple[int, int]) -> Map | None:
         """The normals before, moved along, (H, W, 3); None where too little of the frame was seen."""

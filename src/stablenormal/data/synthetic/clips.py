@@ -58,7 +58,9 @@ class Path:
     """Standard deviation of a hand's tremor, in each frame and about each axis."""
 
 
-def render_clip(seed: int, kind: str, frames: int, size: int, path: Path | None = None) -> Iterator[ClipFrame]:
+def render_clip(
+    seed: int, kind: str, frames: int, size: int, path: Path | None = None
+) -> Iterator[ClipFrame]:
     """Render a clip, frame after frame.
 
     Args:
@@ -73,7 +75,9 @@ def render_clip(seed: int, kind: str, frames: int, size: int, path: Path | None 
     """
     check_settings(seed, size)
     if kind not in VIEWS or frames < 2:
-        raise SettingError(f"a clip needs 2 frames or more of one of {', '.join(VIEWS)}; got {frames} of {kind!r}")
+        raise SettingError(
+            f"a clip needs 2 frames or more of one of {', '.join(VIEWS)}; got {frames} of {kind!r}"
+        )
     bank = build_bank(generator(seed, _BANK), fraction=BANK_FRACTION)
     scene = BUILDERS[kind](generator(seed, _SCENE), bank)
     renderer = open_renderer(RendererSettings(), size)
