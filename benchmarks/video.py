@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stablenormal import StableNormal
 from stablenormal.data.synthetic.clips import ClipFrame, render_clip
+from stablenormal.data.synthetic.clips import Path as CameraPath
 from stablenormal.evaluation.flicker import Correspondence, correspondence, flicker_deg
 from stablenormal.geometry.layout import channels_first
 from stablenormal.geometry.normals import angular_error_deg, valid_mask
@@ -33,12 +34,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=2, help="of each kind of scene")
     parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--pace", type=float, default=0.4, help="share of the camera's usual path")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--model", default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--modes", default="turbo,full")
-    parser.add_argument("--carry", type=float, nargs="+", default=[0.5, 0.7, 0.85])
+    parser.add_argument("--carry", type=float, nargs="+", default=[0.7, 0.85])
     parser.add_argument("-o", "--out", type=Path)
     options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model, device=options.device)
@@ -46,7 +48,8 @@ def main() -> None:
     measured: dict[str, list[dict[str, float]]] = {}
     for kind in KINDS:
         for number in range(options.clips):
-            clip = list(render_clip(options.seed + number, kind, options.frames, options.size))
+            seed = options.seed + number
+            clip = list(render_clip(seed, kind, options.frames, options.size, _path(options.pace)))
             for name, predicted in _ways(pipeline, clip, options.modes.split(","), options.carry):
                 found = {"kind": kind, **_measured(clip, predicted)}
                 measured.setdefault(name, []).append(found)
@@ -56,8 +59,13 @@ def main() -> None:
         mean = {key: float(np.mean([one[key] for one in found])) for key in ("flicker", "error", "hidden")}
         rows.append({"way": name, **{f"{key}_deg": value for key, value in mean.items()}, "clips": found})
         print(f"{name:42}" + _row(mean))
-    settings = {name: getattr(options, name) for name in ("clips", "frames", "size", "seed", "model")}
+    settings = {name: getattr(options, name) for name in ("clips", "frames", "pace", "size", "seed", "model")}
     write_result(options.out, {**settings, "weight_hash": pipeline.weight_hash, "rows": rows}, options.dirty)
+
+
+def _path(pace: float) -> CameraPath:
+    usual = CameraPath()
+    return CameraPath(usual.sideways * pace, usual.turn_deg * pace, usual.roll_deg * pace, usual.shake_deg)
 
 
 def _row(found: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from stablenormal.geometry.frames import FRAMES
 
 PREVIEWS = ("side-by-side", "normals", "none")
 CARRY = 0.85
-"""Share of the frame before, unless said otherwise: measured by `benchmarks/video.py`."""
+"""As `pipelines.video.CARRY`, which imports torch; a test compares them."""
 
 
 @dataclass(frozen=True)

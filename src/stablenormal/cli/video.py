@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stablenormal.app.video_settings import CARRY, PREVIEWS
 from stablenormal.cli import options
 from stablenormal.cli.choices import CAMERA_FRAMES, existing, listed, one_of
 from stablenormal.cli.image_progress import loading
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from stablenormal.app.video import VideoReport
     from stablenormal.app.video_settings import VideoSettings
-
-PREVIEWS = ("side-by-side", "normals", "none")
 
 
 def video(
@@ -42,7 +41,7 @@ def video(
     carry: Annotated[
         float,
         typer.Option(help="Share of the frame before in each frame, below 1; 0: each frame alone."),
-    ] = 0.85,
+    ] = CARRY,
     preview: Annotated[
         str,
         typer.Option(

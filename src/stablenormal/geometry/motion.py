@@ -74,39 +74,6 @@ def carried(normals: Map, motion: Motion) -> Map:
     return np.where(whole, moved / np.maximum(length, 1e-6), 0).astype(np.float32)
 
 
-def turn_between(source: Map, target: Map, stiffness: float = 0.05) -> npt.NDArray[np.float64]:
-    """The rotation that takes most normals of one map to those of another: how the camera turned.
-
-    The least squares rotation (Kabsch 1976), once over all pixels and once over the half that it fits best,
-    held back by `stiffness`, so that a lone plane does not turn about its own normal.
-
-    Args:
-        source: (H, W, 3), zero where invalid.
-        target: (H, W, 3), zero where invalid.
-        stiffness: weight of no rotation at all, as a share of the pixels'.
-
-    Returns:
-        (3, 3); the identity where no pixel is valid in both.
-    """
-    both = (source != 0).any(-1) & (target != 0).any(-1)
-    one, other = source[both].astype(np.float64), target[both].astype(np.float64)
-    if len(one) < 16:
-        return np.eye(3)
-    rotation = _kabsch(one, other, stiffness)
-    fit = ((one @ rotation.T) * other).sum(-1)
-    best = fit >= np.median(fit)
-    return _kabsch(one[best], other[best], stiffness)
-
-
-def _kabsch(
-    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], stiffness: float
-) -> npt.NDArray[np.float64]:
-    left, _, right = np.linalg.svd(other.T @ one / len(one) + stiffness * np.eye(3))
-    mirror = np.diag([1, 1, np.sign(np.linalg.det(left @ right))])
-    rotation: npt.NDArray[np.float64] = left @ mirror @ right
-    return rotation
-
-
 def _grid(height: int, width: int) -> Map:
     """(H, W, 2): x and y of every pixel."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))

@@ -2,26 +2,34 @@
 
 A frame's own one-step start is blended with the normals of the frame before, moved along by optical flow,
 wherever the surface was seen there (`geometry.motion`). In full mode the blend takes the start's place: it is
-noised to t+ and refined, with the same noise in every frame. The refined map is blended once more. What the
-camera's turning does to the vectors is estimated between the two maps and undone before.
+noised to t+ and refined, with the same noise in every frame. The refined map is blended once more.
+
+A camera that turns also turns the vectors, which moving pixels along does not. Estimating that turn between the
+two maps and undoing it was tried and made both flicker and error worse, up to 1.5 degrees a frame: the networks
+err by more than cameras turn.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from stablenormal.errors import SettingError
 from stablenormal.geometry.layout import channels_first, channels_last
-from stablenormal.geometry.motion import Grey, Map, carried, grey_of, motion_between, turn_between
+from stablenormal.geometry.motion import Grey, Map, carried, grey_of, motion_between
 from stablenormal.pipelines.stable_normal import StableNormal
 
+CARRY = 0.85
+"""Share of the frame before: more steadies little more and follows slower (`benchmarks/video.py`)."""
 NEW_SCENE = 0.25
 """With less than this share of a frame seen before, it begins anew."""
-TRUST_DEG = 20.0
+TRUST_DEG = 40.0
 """Where the frame's own normals differ by so much from the moved ones, these count exp(-1) of their share."""
+
+
+_OF_THE_START = ("seed", "processing_resolution")
+"""Arguments that a one-step start has too."""
 
 
 class _Before(NamedTuple):
@@ -44,7 +52,7 @@ class VideoNormals:
         SettingError: if the share is out of range.
     """
 
-    def __init__(self, pipeline: StableNormal, *, carry: float = 0.7, seed: int = 0, **call: Any) -> None:
+    def __init__(self, pipeline: StableNormal, *, carry: float = CARRY, seed: int = 0, **call: Any) -> None:
         if not 0 <= carry < 1:
             raise SettingError(f"carry: {carry} is out of range; choose 0 or more, and less than 1")
         self.pipeline, self.carry = pipeline, carry
@@ -64,13 +72,11 @@ class VideoNormals:
         Raises:
             StableNormalError: as `StableNormal.__call__`.
         """
+        if not self.carry:
+            return self.pipeline([image], **self._call).normals[0]
         grey = grey_of(channels_last(image))
-        before = self._before if self.carry else None
-        moved = None if before is None else self._moved(before, grey, (image.shape[1], image.shape[2]))
-        if moved is None:
-            normals = self.pipeline([image], **self._call).normals[0]
-        else:
-            normals = self._carried_on(image, moved)
+        moved = self._moved(grey, (image.shape[1], image.shape[2]))
+        normals = self._begun_from(image, moved)
         self.keep(image, normals, grey)
         return normals
 
@@ -86,22 +92,26 @@ class VideoNormals:
             grey_of(channels_last(image)) if grey is None else grey, channels_last(normals)
         )
 
-    def _moved(self, before: _Before, grey: Grey, size: tuple[int, int]) -> Map | None:
+    def _moved(self, grey: Grey, size: tuple[int, int]) -> Map | None:
         """The normals before, moved along, (H, W, 3); None where too little of the frame was seen."""
-        if before.normals.shape[:2] != size:
+        before = self._before
+        if before is None or before.normals.shape[:2] != size:
             return None
         motion = motion_between(before.grey, grey, size)
         return None if motion.seen.mean() < NEW_SCENE else carried(before.normals, motion)
 
-    def _carried_on(self, image: Tensor, moved: Map) -> Tensor:
-        options = {name: self._call[name] for name in ("seed", "processing_resolution") if name in self._call}
+    def _begun_from(self, image: Tensor, moved: Map | None) -> Tensor:
         if not self._refines:
-            own = self.pipeline([image], **self._call).normals[0]
-            return _tensor(blended(channels_last(own), moved, self.carry))
-        start = self.pipeline([image], mode="turbo", **options).normals[0]
-        begun = _tensor(blended(channels_last(start), moved, self.carry))
-        refined = self.pipeline([image], start=[begun], **self._call).normals[0]
-        return _tensor(blended(channels_last(refined), moved, self.carry))
+            return self._mixed(self.pipeline([image], **self._call).normals[0], moved)
+        # A frame without one before begins in the same way, or it would differ from the next by that.
+        options = {name: self._call[name] for name in _OF_THE_START if name in self._call}
+        start = self._mixed(self.pipeline([image], mode="turbo", **options).normals[0], moved)
+        return self._mixed(self.pipeline([image], start=[start], **self._call).normals[0], moved)
+
+    def _mixed(self, own: Tensor, moved: Map | None) -> Tensor:
+        if moved is None:
+            return own
+        return channels_first(blended(channels_last(own), moved, self.carry))
 
 
 def blended(own: Map, moved: Map, carry: float) -> Map:
@@ -115,14 +125,9 @@ def blended(own: Map, moved: Map, carry: float) -> Map:
     Returns:
         (H, W, 3), unit length.
     """
-    turned = (moved @ turn_between(moved, own).T).astype(np.float32)
-    cosine = np.clip((turned * own).sum(-1), -1, 1)
+    cosine = np.clip((moved * own).sum(-1), -1, 1)
     apart = np.degrees(np.arccos(cosine))
     share = np.where((moved != 0).any(-1), carry * np.exp(-((apart / TRUST_DEG) ** 2)), 0)[..., None]
-    mixed = share * turned + (1 - share) * own
+    mixed = share * moved + (1 - share) * own
     length: npt.NDArray[np.float32] = np.linalg.norm(mixed, axis=-1, keepdims=True)
     return np.where(length > 0, mixed / np.maximum(length, 1e-6), 0).astype(np.float32)
-
-
-def _tensor(normals: Map) -> Tensor:
-    return channels_first(torch.from_numpy(normals).numpy())
