@@ -14,19 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from recording import parse, write_result
 from torch import Tensor
 
 from stablenormal import StableNormal
+from stablenormal.app.previews import angle_preview, normals_preview
 from stablenormal.data.synthetic.clips import ClipFrame, render_clip
 from stablenormal.data.synthetic.clips import Path as CameraPath
-from stablenormal.evaluation.flicker import Correspondence, correspondence, flicker_deg
-from stablenormal.geometry.layout import channels_first
+from stablenormal.evaluation.flicker import Correspondence, change_deg, correspondence, flicker_deg
+from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import angular_error_deg, valid_mask
+from stablenormal.io.image import write_image
 from stablenormal.pipelines.video import VideoNormals
 
 KINDS = ("room", "tabletop", "closeup", "statue")
+PICTURE_TOP_DEG = 20.0
+"""Change that gets the brightest colour."""
 
 
 def main() -> None:
@@ -41,16 +46,22 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--modes", default="turbo,full")
     parser.add_argument("--carry", type=float, nargs="+", default=[0.7, 0.85])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, help="of scenes")
+    parser.add_argument("--picture", type=Path, help="four frames of the first clip, alone and carried on")
     parser.add_argument("-o", "--out", type=Path)
     options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model, device=options.device)
     rows: list[dict[str, Any]] = []
     measured: dict[str, list[dict[str, float]]] = {}
-    for kind in KINDS:
+    for kind in options.kinds:
         for number in range(options.clips):
             seed = options.seed + number
             clip = list(render_clip(seed, kind, options.frames, options.size, _path(options.pace)))
-            for name, predicted in _ways(pipeline, clip, options.modes.split(","), options.carry):
+            results = dict(_ways(pipeline, clip, options.modes.split(","), options.carry))
+            if options.picture is not None:
+                _draw(options.picture, clip, list(results.values()))
+                options.picture = None
+            for name, predicted in results.items():
                 found = {"kind": kind, **_measured(clip, predicted)}
                 measured.setdefault(name, []).append(found)
                 print(f"{kind:10}{number:3}  {name:28}" + _row(found), flush=True)
@@ -66,6 +77,24 @@ def main() -> None:
 def _path(pace: float) -> CameraPath:
     usual = CameraPath()
     return CameraPath(usual.sideways * pace, usual.turn_deg * pace, usual.roll_deg * pace, usual.shake_deg)
+
+
+def _draw(path: Path, clip: Sequence[ClipFrame], ways: Sequence[Sequence[Tensor]]) -> None:
+    """Frames, and below them normals and their change beyond the true one, of the first way and the last."""
+    shown = range(len(clip) - 4, len(clip))
+    rows = [np.hstack([clip[place].image for place in shown])]
+    for predicted in (ways[0], ways[-1]):
+        maps = [normals_preview(channels_last(predicted[place]), "opengl") for place in shown]
+        rows += [np.hstack(maps), np.hstack([_excess(clip, predicted, place) for place in shown])]
+    write_image(path, np.vstack(rows))
+
+
+def _excess(clip: Sequence[ClipFrame], predicted: Sequence[Tensor], place: int) -> npt.NDArray[np.uint8]:
+    same = _same(clip[place - 1], clip[place])
+    pairs = (predicted, [channels_first(frame.normals) for frame in clip])
+    change, true = (change_deg(maps[place - 1], maps[place], same) for maps in pairs)
+    excess = (change - true).clamp(min=0).numpy()
+    return angle_preview(excess, same.valid.numpy(), PICTURE_TOP_DEG)
 
 
 def _row(found: dict[str, Any]) -> str:

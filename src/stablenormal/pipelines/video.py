@@ -4,9 +4,9 @@ A frame's own one-step start is blended with the normals of the frame before, mo
 wherever the surface was seen there (`geometry.motion`). In full mode the blend takes the start's place: it is
 noised to t+ and refined, with the same noise in every frame. The refined map is blended once more.
 
-A camera that turns also turns the vectors, which moving pixels along does not. Estimating that turn between the
-two maps and undoing it was tried and made both flicker and error worse, up to 1.5 degrees a frame: the networks
-err by more than cameras turn.
+A camera that turns also turns the vectors, which moving pixels along does not. Estimating that turn between
+the two maps and undoing it was tried and made both flicker and error worse, at up to 1.5 degrees a frame: the
+networks err by more than cameras turn.
 """
 
 from typing import Any, NamedTuple
