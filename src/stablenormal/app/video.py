@@ -208,7 +208,7 @@ def _pictures(run: _Run) -> Iterator[tuple[np.ndarray[Any, np.dtype[np.uint8]], 
     for number, frame in enumerate(run.reader):
         shown = normals_preview(read_normal_map(run.file(number)).normals, run.settings.frame)
         if run.settings.preview == "side-by-side":
-            photograph = photo_preview(frame.rgb.astype(np.float32) / 255)
+            photograph = photo_preview(np.divide(frame.rgb, 255, dtype=np.float32))
             shown = np.hstack([photograph, shown])
         yield shown, frame.time_s
 

@@ -53,9 +53,9 @@ def motion_between(before: Grey, after: Grey, size: tuple[int, int]) -> Motion:
     """
     if before.shape != after.shape or min(after.shape) < SMALLEST:
         return Motion(_grid(*size), np.zeros(size, np.bool_))
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    there = search.calc(before, after, None)  # type: ignore[call-overload]
-    back = search.calc(after, before, None)  # type: ignore[call-overload]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    there = np.asarray(search.calc(before, after, np.zeros((*after.shape, 2), np.float32)), np.float32)
+    back = np.asarray(search.calc(after, before, np.zeros((*after.shape, 2), np.float32)), np.float32)
     place = _grid(*after.shape) + back
     returned = _sampled(there, place)
     missed = ((back + returned) ** 2).sum(-1)
@@ -112,7 +112,7 @@ def _enlarged(back: Map, seen: Mask, size: tuple[int, int]) -> Motion:
     height, width = size
     if seen.shape == size:
         return Motion(_grid(height, width) + back, seen)
-    scale = np.float32([width / seen.shape[1], height / seen.shape[0]])
+    scale = np.array([width / seen.shape[1], height / seen.shape[0]], np.float32)
     large = cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR) * scale
     known = cv2.resize(seen.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     source = _grid(height, width) + large

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -285,15 +286,18 @@ class PreviewWriter:
                 continue
             begins = float(packet.dts * packet.time_base)
             packet.stream = copied
-            yield begins, lambda packet=packet: self._out.mux(packet)
+            yield begins, partial(self._out.mux, packet)
 
     def _coded_anew(
         self, container: Any, given: Any, made: Any
     ) -> Iterator[tuple[float, Callable[[], None]]]:
         for frame in self._until_damage(container.decode(given)):
             begins = float(frame.pts * frame.time_base) if frame.pts is not None else 0.0
-            yield begins, lambda frame=frame: self._mux(made.encode(frame))
-        yield float("inf"), lambda: self._mux(made.encode(None))
+            yield begins, partial(self._code_and_mux, made, frame)
+        yield float("inf"), partial(self._code_and_mux, made, None)
+
+    def _code_and_mux(self, made: Any, frame: Any) -> None:
+        self._mux(made.encode(frame))
 
     def _until_damage(self, parts: Iterator[Any]) -> Iterator[Any]:
         while True:

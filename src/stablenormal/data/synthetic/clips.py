@@ -94,7 +94,7 @@ def render_clip(
             colour, coverage = renderer.colour(shown, reach=0.3)
             light = colour / np.maximum(coverage, 1e-6)[..., None]
             gain = gain or EXPOSURE / max(float(np.percentile(light[coverage > 0], 95)), 1e-6)
-            image = _developed(generator(seed, _SENSOR, place), light * gain, coverage)
+            image = _developed(generator(seed, _SENSOR, place), (light * gain).astype(np.float32), coverage)
             yield _frame(image, geometry, shown, size)
     finally:
         renderer.close()
