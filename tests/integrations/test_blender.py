@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stablenormal import __version__, read_normal_map, write_normal_map
 
@@ -162,8 +166,6 @@ def test_no_service_is_told_with_how_to_start_one(client: ModuleType, service: S
 
 
 def test_a_silent_service_is_given_up(client: ModuleType) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = client.Service(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
         with pytest.raises(client.ServiceError, match=r"did not answer within 0\.1 s"):
@@ -196,6 +198,44 @@ def test_the_add_on_compiles_and_its_manifest_agrees() -> None:
     assert manifest["id"] == FOLDER.name and manifest["version"] == __version__
     assert not manifest["tagline"].endswith(".") and len(manifest["tagline"]) <= 64
     assert "network" in manifest["permissions"]
+
+
+def test_the_real_service_answers_the_client(client: ModuleType, toy_model: Path, tmp_path: Path) -> None:
+    """`stablenormal serve` itself, in a process of its own."""
+    for library in ("stablenormal.service", "fastapi", "uvicorn", "prometheus_client", "python_multipart"):
+        pytest.importorskip(library)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    token = "a-token-of-sixteen-letters-or-more"
+    line = [sys.executable, "-m", "stablenormal", "serve", "--port", str(port), "--model", str(toy_model)]
+    environment = {**os.environ, "STABLENORMAL_TOKENS": token}
+    process = subprocess.Popen(
+        [*line, "--device", "cpu"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        where = client.Service(f"http://127.0.0.1:{port}", token=token)
+        photo = ROOT / "src/stablenormal/samples/figurine.jpg"
+        small = tmp_path / "photo.jpg"
+        Image.open(photo).resize((64, 48)).save(small)
+        for _ in range(600):  # the first minute, it is not there yet
+            try:
+                answer = client.request_normals(small.read_bytes(), where, mode="turbo", frame="directx")
+                break
+            except client.ServiceError as error:
+                assert "no answer from" in str(error) or "loaded" in str(error), error
+                assert process.poll() is None
+                time.sleep(0.1)
+        (tmp_path / "a_normal.png").write_bytes(answer)
+        stored = read_normal_map(tmp_path / "a_normal.png")
+        assert stored.stored_frame == "directx" and stored.valid.shape == (48, 64) and stored.valid.all()
+        with pytest.raises(client.ServiceError, match="token"):
+            client.request_normals(small.read_bytes(), client.Service(where.address))
+        with pytest.raises(client.ServiceError) as refused:
+            client.request_normals(b"no photograph", where)
+        assert "\n" not in str(refused.value)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 IN_BLENDER = """
@@ -254,8 +294,6 @@ def test_the_nodes_are_made_in_blender(service: Service, normals_png: bytes, tmp
     """Where Blender's own Python module is installed."""
     if importlib.util.find_spec("bpy") is None:
         pytest.skip("needs Blender as a module: pip install bpy")
-    from PIL import Image
-
     photo = tmp_path / "photo.jpg"
     Image.new("RGB", (32, 24), (90, 120, 60)).save(photo)
     service.answers = [(200, {}, normals_png)] * 3 + [(401, {}, b"")]
