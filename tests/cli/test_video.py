@@ -120,7 +120,7 @@ def test_other_files_and_previews(command: Command, tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_and_writes_the_same_bytes(
     command: Command, tmp_path: Path, toy_model: Path
 ) -> None:
-    source = make(tmp_path / "a.mp4", tuple(range(0, 120, 10)))
+    source = make(tmp_path / "a.mp4", tuple(range(0, 80, 10)))
     words = [str(source), "--mode", "full", "--steps", "2", "--dtype", "float32"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     line = [sys.executable, "-m", "stablenormal", "video", *words, "-o", str(killed)]
@@ -132,12 +132,12 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     made = {path.name for path in (killed / "normals").glob("[0-9]*")}
-    assert 3 <= len(made) < 12 and not (killed / "preview.mp4").exists()
+    assert 3 <= len(made) < 8 and not (killed / "preview.mp4").exists()
     assert json.loads((killed / "run.json").read_text())["status"] == "running"
     before = {name: (killed / "normals" / name).stat().st_mtime_ns for name in made}
     code, told, problems = command(*words, "-o", killed, "--skip-existing")
     assert (code, problems) == (0, "")
-    assert f"{12 - len(made)} frames computed, {len(made)} kept" in told
+    assert f"{8 - len(made)} frames computed, {len(made)} kept" in told
     assert {name: (killed / "normals" / name).stat().st_mtime_ns for name in made} == before
     assert command(*words, "-o", whole)[0] == 0
     assert frames(killed) == frames(whole)

@@ -6,12 +6,14 @@ import torch
 
 pytest.importorskip("moderngl")
 
+from stablenormal.data.synthetic import clips  # noqa: E402
 from stablenormal.data.synthetic.clips import Path, render_clip  # noqa: E402
 from stablenormal.errors import SettingError  # noqa: E402
 from stablenormal.evaluation.flicker import change_deg, correspondence  # noqa: E402
 
 
-def test_points_keep_their_normals_and_frames_move() -> None:
+def test_points_keep_their_normals_and_frames_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips, "BANK_FRACTION", 0.02)
     frames = list(render_clip(5, "closeup", 3, 64, Path(sideways=0.05)))
     assert len(frames) == 3 and frames[0].image.shape == (64, 64, 3)
     for before, after in zip(frames[:-1], frames[1:], strict=True):
