@@ -218,7 +218,7 @@ class PreviewWriter:
                 self._av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
             )
             self._stream = self._out.add_stream(
-                "libx264", rate=rate, options={"crf": "18", "preset": "medium"}
+                "libx264", rate=rate, options={"crf": "18", "preset": "medium", "rc-lookahead": "10"}
             )
             self._stream.width, self._stream.height = width, height
             self._stream.pix_fmt = "yuv420p"
