@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
@@ -35,6 +36,12 @@ def link(path: str) -> str:
 def data_url(png: bytes) -> str:
     """A PNG file as an address that needs no file."""
     return "data:image/png;base64," + b64encode(png).decode("ascii")
+
+
+def image_url(path: Path) -> str:
+    """A JPEG, PNG or WebP file as an address that needs no file."""
+    kind = {".jpg": "jpeg", ".png": "png", ".webp": "webp"}[path.suffix]
+    return f"data:image/{kind};base64," + b64encode(path.read_bytes()).decode("ascii")
 
 
 def _read(name: str) -> Template:

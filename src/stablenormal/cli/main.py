@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stablenormal import __version__
+from stablenormal.cli.app import app as page
 from stablenormal.cli.compare import compare
 from stablenormal.cli.convert import convert
 from stablenormal.cli.data import data
@@ -39,6 +40,7 @@ app = typer.Typer(
 COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     "Photographs to normals": {
         predict: "stablenormal predict photos/ -o normals",
+        page: "stablenormal app -o normals",
         frames: "stablenormal frames normals/ -o unreal --to directx",
         compare: "stablenormal compare normals/ other/ -o page",
         enhance: "stablenormal enhance coarse.png --image photo.jpg -o fine --frame opengl",
