@@ -53,6 +53,8 @@ REFUSED = (
         ["evaluate", "--benchmark", "nyuv2", "--root", "{tmp}/none", "-o", "{out}"],
         "--root: {tmp}/none: no such folder",
     ),
+    (["app", "--port", "70000"], "--port: 70000 does not exist"),
+    (["app", "--device", "gpu"], "--device: there is no 'gpu'"),
     (["variance", "{tmp}/none.jpg", "-o", "{out}"], "none.jpg: no such file or folder"),
     (["variance", "{photo}", "-o", "{out}", "--mode", "turb"], "--mode: there is no 'turb'"),
     (

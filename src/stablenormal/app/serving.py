@@ -12,9 +12,6 @@ from stablenormal.errors import SettingError
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Addresses that only programs of the same machine reach."""
 
-GRACE_S = 600
-"""Seconds that what is being answered gets when the server is asked to stop; a second Ctrl-C ends it."""
-
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -107,8 +104,13 @@ def _host(scope: Message) -> str:
 class Server:
     """Serves an application until Ctrl-C or SIGTERM; what is being answered then is finished."""
 
-    def __init__(self, app: App, address: Address) -> None:
+    def __init__(self, app: App, address: Address, grace_s: int) -> None:
         """Bind the address.
+
+        Args:
+            app: what answers.
+            address: where.
+            grace_s: seconds that what is being answered gets at the end; a second Ctrl-C ends it at once.
 
         Raises:
             SettingError: as `Address.bind`.
@@ -119,11 +121,11 @@ class Server:
         self.url = address.url(self._socket)
         config = uvicorn.Config(
             LocalNamesOnly(app) if address.is_loopback else app,
-            log_level="warning",
+            log_level="critical",
             access_log=False,
             server_header=False,
             date_header=False,
-            timeout_graceful_shutdown=GRACE_S,
+            timeout_graceful_shutdown=grace_s,
             ws="none",
         )
         self._server = uvicorn.Server(config)

@@ -51,8 +51,9 @@ def test_a_step_comes_after_each_photograph_and_a_broken_one_does_not_end_the_ru
 ) -> None:
     steps = list(run(pipeline, uploads, settings(frame="directx", seed=3), tmp_path / "run"))
     assert [(step.done, step.total, len(step.shown)) for step in steps] == [
-        (0, 3, 0), (1, 3, 1), (2, 3, 1), (3, 3, 2),
+        (0, 3, 0), (1, 3, 1), (2, 3, 1), (3, 3, 2), (3, 3, 2),
     ]  # fmt: skip
+    assert [step.complete for step in steps] == [False] * 4 + [True]
     assert [one.name for one in steps[-1].shown] == ["a", "c"]
     (problem,) = steps[-1].problems
     assert problem.startswith("b.jpg: not an image")  # and no word of where the page keeps uploads

@@ -1,4 +1,4 @@
-"""What happens behind the page, as plain functions: runs of `predict`, pictures to look at, meshes, archives."""
+"""What happens behind the page, as plain functions: runs of `predict`, pictures, meshes, archives."""
 
 import os
 import queue
@@ -6,7 +6,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -74,12 +74,14 @@ class Step:
     shown: tuple[Shown, ...]
     problems: tuple[str, ...]
     """One line for each photograph without a result, and for each note."""
+    complete: bool = False
+    """Whether nothing comes after it: the record and the page of the run are written too."""
 
 
 def run(
     pipeline: StableNormal, photographs: Sequence[Path], settings: PredictSettings, folder: Path
 ) -> Iterator[Step]:
-    """Run `predict` on photographs; a step comes when each is finished, and one first.
+    """Run `predict` on photographs; a step comes first, one when each is finished, and a complete one.
 
     A run that nobody goes on asking for ends after the photograph that it is at.
 
@@ -118,6 +120,7 @@ def run(
                 raise result
             step = _after(step, result, folder, settings, photographs)
             yield step
+        yield replace(step, complete=True)
     finally:
         abandoned.set()
         while worker.is_alive():

@@ -26,6 +26,10 @@ _NEVER_ASK_ELSEWHERE = {
 }
 
 
+GRACE_S = 2
+"""An open page listens for as long as it is open; so the end does not wait for it."""
+
+
 @dataclass(frozen=True)
 class PageSettings:
     """How the page is opened."""
@@ -67,7 +71,7 @@ def open_page(settings: PageSettings, on_ready: Callable[[str], None] = lambda u
 
     with _results(settings.output) as results:
         pipeline = settings.model.load()
-        server = Server(build_app(pipeline, settings.model.model, results), settings.address)
+        server = Server(build_app(pipeline, settings.model.model, results), settings.address, GRACE_S)
         on_ready(server.url)
         if settings.browser:
             webbrowser.open(server.url)

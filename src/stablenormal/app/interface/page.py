@@ -156,7 +156,8 @@ def resolution_choices(pipeline: StableNormal) -> list[tuple[str, int]]:
 def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
     samples = sample_photographs()
     sizes = resolution_choices(pipeline)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, KEPT_S)) as page:
+    page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, KEPT_S))
+    with page:
         shown = gr.State([], time_to_live=KEPT_S, delete_callback=results.forget)
         gr.Markdown(f"# {TITLE}")
         with gr.Row():
@@ -214,10 +215,10 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
                     with gr.Tab("Mesh", elem_id="mesh-tab"):
                         with gr.Row():
                             fov = gr.Number(
-                                None,
+                                0,
                                 label=FOV_LABEL,
-                                info="horizontal, in degrees; empty: what the photograph says, or a guess",
-                                minimum=1,
+                                info="horizontal, in degrees; 0: what the photograph says, or a guess",
+                                minimum=0,
                                 maximum=170,
                             )
                             build = gr.Button("Make the mesh", interactive=False, elem_id="build")
@@ -238,7 +239,7 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
             progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio hands it in
         ) -> Iterator[dict[Any, Any]]:
             if not uploads:
-                raise gr.Error("No photograph yet: drop some on the left, or choose an example.", duration=10)
+                raise _told("No photograph yet: drop some on the left, or choose an example.")
             results.forget(before)
             try:
                 settings = PredictSettings(
@@ -255,7 +256,7 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
                     progress((step.done, step.total), desc="Normals", unit="photographs")
                     yield updates(step)
             except StableNormalError as error:
-                raise gr.Error(escape(str(error)), duration=None) from error
+                raise _told(str(error)) from error
 
         def updates(step: Step) -> dict[Any, Any]:
             """What the page shows after a step; the first result is shown as soon as it is there."""
@@ -272,13 +273,13 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
                 }
             if step.shown:
                 changed[choice] = gr.Radio(names, visible=len(names) > 1)
-            if len(step.shown) == 1:
+            if len(step.shown) == 1 and not step.complete:
                 changed |= show(step.shown, names[0]) | {
                     choice: gr.Radio(names, value=names[0], visible=False)
                 }
-            if step.done == step.total and step.shown:
+            if step.complete and step.shown:
                 changed[everything] = gr.DownloadButton(value=archive(step.shown), interactive=True)
-            if step.done == step.total and not step.shown:
+            if step.complete and not step.shown:
                 changed[viewer] = '<p class="empty">No photograph has a result.</p>'
             return changed
 
@@ -320,7 +321,7 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
             try:
                 said = make_mesh(pipeline, one, fov_deg or None)
             except StableNormalError as error:
-                raise gr.Error(escape(str(error)), duration=None) from error
+                raise _told(str(error)) from error
             return {
                 **meshed(one, said),
                 everything: gr.DownloadButton(value=archive(results), interactive=True),
@@ -356,6 +357,11 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
         )
     page.queue(max_size=WAITING, default_concurrency_limit=4)
     return page
+
+
+def _told(line: str) -> gr.Error:
+    """What the page says about something that cannot be done; it stays until it is closed."""
+    return gr.Error(escape(line), duration=None, print_exception=False)
 
 
 def _problems_html(lines: Sequence[str]) -> str:

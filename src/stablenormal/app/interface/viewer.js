@@ -50,9 +50,20 @@
   }
 
   class Viewer extends HTMLElement {
-    async connectedCallback() {
-      if (this.shadowRoot) return;  // moved within the page
-      this.attachShadow({ mode: "open" });
+    static observedAttributes = ["name", "photo", "normals", "surface", "uncertainty"];
+
+    connectedCallback() {
+      if (!this.shadowRoot) this.attachShadow({ mode: "open" });
+      this.attributeChangedCallback();
+    }
+    // The page gives the same element other pictures, one attribute at a time: shown anew once, after the last.
+    attributeChangedCallback() {
+      if (!this.isConnected || this.due) return;
+      delete this.dataset.ready;
+      this.due = this.ready = Promise.resolve().then(() => { this.due = null; return this.show(); });
+    }
+    async show() {
+      const turn = this.turn = (this.turn || 0) + 1;
       const given = LAYERS.filter(([layer]) => layer !== "uncertainty" || this.hasAttribute("uncertainty"));
       const radios = given.map(([layer, text]) =>
         `<label><input type="radio" name="layer" value="${layer}">${text}</label>`).join("");
@@ -84,14 +95,15 @@
       for (const radio of this.shadowRoot.querySelectorAll("[name=layer]")) {
         radio.addEventListener("change", () => this.choose(radio.value));
       }
-      this.ready = this.prepare();
-      await this.ready;
+      await this.prepare(turn);
+      if (turn !== this.turn) return;
       this.choose(given.some(([layer]) => layer === preferred) ? preferred : "normals");
       this.dataset.ready = "yes";
     }
 
-    async prepare() {
+    async prepare(turn) {
       const [photo, surface] = await Promise.all(["photo", "surface"].map((name) => loaded(this.getAttribute(name))));
+      if (turn !== this.turn) return;
       const [width, height] = [surface.naturalWidth, surface.naturalHeight];
       Object.assign(this.canvas, { width, height });
       this.stage.style.maxWidth = `calc(72vh * ${width / height})`;
