@@ -21,6 +21,7 @@ from stablenormal.cli.one_line_errors import as_option, one_line_errors
 from stablenormal.cli.predict import predict
 from stablenormal.cli.priors import priors
 from stablenormal.cli.reconstruct import reconstruct
+from stablenormal.cli.serve import serve
 from stablenormal.cli.synth import synth
 from stablenormal.cli.train import pack, train
 from stablenormal.cli.variance import variance
@@ -41,6 +42,7 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     "Photographs to normals": {
         predict: "stablenormal predict photos/ -o normals",
         page: "stablenormal app -o normals",
+        serve: "stablenormal serve -o log --port 8000",
         frames: "stablenormal frames normals/ -o unreal --to directx",
         compare: "stablenormal compare normals/ other/ -o page",
         enhance: "stablenormal enhance coarse.png --image photo.jpg -o fine --frame opengl",
