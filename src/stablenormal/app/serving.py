@@ -53,6 +53,7 @@ class Address:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((self.host, self.port))
+            bound.listen(128)
         except PermissionError as error:
             bound.close()
             raise SettingError(f"--port: {self.port} is not allowed; choose one from 1024 on") from error

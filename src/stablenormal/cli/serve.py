@@ -55,7 +55,7 @@ def serve(
     offline: Offline = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Answer requests with normals over HTTP: POST /v1/normals, POST /v1/batch; described at /openapi.json."""
+    """Answer over HTTP: POST /v1/normals, /v1/batch; /openapi.json describes them."""
     from rich.console import Console
 
     from stablenormal.app.model_settings import LoadSettings

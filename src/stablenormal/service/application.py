@@ -237,8 +237,8 @@ def _add_answers(api: FastAPI, state: State, tokens: Tokens) -> None:
         "/v1/batch",
         summary="Normals of several photographs",
         description=(
-            "An archive with a map for each photograph, and `results.json`, which says what became of each: a "
-            "photograph that cannot be used does not stop the others. Only if none can, the answer is 422."
+            "An archive with a map for each photograph, and `results.json`, which says what became of each; "
+            "a photograph that cannot be used does not stop the others. Only if none can, the answer is 422."
         ),
         response_class=Response,
         responses={

@@ -1,14 +1,15 @@
 """Requests as files: a photograph, a form of several, or an archive, each within its limits.
 
-What a client calls a file is used for messages and for the names of results, never for a path on this machine:
-files are kept by number.
+What a client calls a file is used for messages and for the names of results, never for a path on this
+machine: files are kept by number.
 """
 
 import asyncio
 import shutil
 import zipfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,7 @@ from stablenormal.service.settings import Limits
 ARCHIVES = ("application/zip", "application/x-zip-compressed")
 _CHUNK = 1 << 20
 _LONGEST_NAME = 200
+_LINGER_S, _LINGER_BYTES = 1.0, 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,34 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _counted(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+async def _counted(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     """The body as it comes, as long as it is within its limit."""
-    too_large = ProblemError(413, f"the request has more than {limits.max_mb} MB; send less at once")
+    too_large = ProblemError(
+        413, f"the request has more than {limits.max_mb} MB; send less at once", {"Connection": "close"}
+    )
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > limits.max_bytes:
+        if "expect" not in request.headers:
+            await _linger(request.stream())
         raise too_large
-    count = 0
-    async for chunk in request.stream():
+    count, stream = 0, request.stream()
+    async for chunk in stream:
         count += len(chunk)
         if count > limits.max_bytes:
+            await _linger(stream)
             raise too_large
         yield chunk
+
+
+async def _linger(stream: AsyncGenerator[bytes, None]) -> None:
+    """Take a little more of a body and drop it; a client that is cut off at once never reads why."""
+    dropped = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            async for chunk in stream:
+                dropped += len(chunk)
+                if dropped > _LINGER_BYTES:
+                    return
 
 
 async def _form(request: Request, folder: Path, limits: Limits, several: bool) -> list[Upload]:

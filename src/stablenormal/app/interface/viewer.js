@@ -106,7 +106,7 @@
       if (turn !== this.turn) return;
       const [width, height] = [surface.naturalWidth, surface.naturalHeight];
       Object.assign(this.canvas, { width, height });
-      this.stage.style.maxWidth = `calc(72vh * ${width / height})`;
+      this.stage.style.maxWidth = `calc(60vh * ${width / height})`;
       this.picture = this.canvas.getContext("2d");
       this.colours = pixels(photo, width, height);
       const codes = pixels(surface, width, height);
