@@ -36,6 +36,12 @@ def png_header(width: int, height: int) -> bytes:
     return SIGNATURE + b"".join(chunks)
 
 
+def _with_field(name: str, data: bytes) -> tuple[bytes, str]:
+    """A form with a photograph and a parameter."""
+    body, kind = form(name, [("a.png", data)])
+    return b'--edge\r\nContent-Disposition: form-data; name="mode"\r\n\r\nturbo\r\n' + body, kind
+
+
 @pytest.mark.parametrize(
     ("path", "body", "kind", "status", "says"),
     [
@@ -49,6 +55,7 @@ def png_header(width: int, height: int) -> bytes:
         ("/v1/normals", picture(), "multipart/form-data", 400, "the form cannot be read"),
         ("/v1/normals", *form("photo", [("a.png", picture())]), 400, "holds no file named image"),
         ("/v1/normals", *form("image", [("a.png", picture())] * 2), 400, "Too many files"),
+        ("/v1/normals", *_with_field("image", picture()), 400, "parameters stand in the address"),
         ("/v1/normals?mode=slow", picture(), "image/png", 422, "mode: input should be 'full' or 'turbo'"),
         ("/v1/normals?frame=world", picture(), "image/png", 422, "frame: input should be 'opengl'"),
         ("/v1/normals?seed=-1", picture(), "image/png", 422, "seed: "),

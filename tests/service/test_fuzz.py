@@ -10,7 +10,7 @@ from .conftest import Service
 
 schemathesis = pytest.importorskip("schemathesis")
 
-EACH = 25
+EACH = 12
 """Requests for each path."""
 
 
@@ -57,5 +57,5 @@ def test_made_up_requests_get_answers_that_are_described(fuzzed: Service, path: 
         except Exception as error:
             if "Unsatisfiable" not in type(error).__name__:  # nothing can be wrong about a path without input
                 raise
-    assert len(statuses) >= 5
+    assert len(statuses) >= (EACH if path.startswith("/v1") else 1)
     assert fuzzed.ask("GET", "/readyz").status == 200

@@ -412,7 +412,14 @@ def _form(field: str, several: bool = False) -> dict[str, Any]:
     file: dict[str, Any] = {"type": "string", "format": "binary"}
     if several:
         file = {"type": "array", "items": file, "minItems": 1}
-    return {"schema": {"type": "object", "required": [field], "properties": {field: file}}}
+    return {
+        "schema": {
+            "type": "object",
+            "required": [field],
+            "properties": {field: file},
+            "additionalProperties": False,
+        }
+    }
 
 
 def _said(example: dict[str, str]) -> dict[str, Any]:

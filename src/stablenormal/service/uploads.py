@@ -122,7 +122,11 @@ async def _form(request: Request, folder: Path, limits: Limits, several: bool) -
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        said = getattr(error, "message", "") or "no boundary, or damaged"
+        said = str(getattr(error, "message", "")) or "no boundary, or damaged"
+        if "fields" in said:
+            raise ProblemError(
+                400, "the form holds more than photographs; parameters stand in the address, as ?mode=turbo"
+            ) from error
         raise ProblemError(400, f"the form cannot be read ({said}); send photographs as {field}") from error
     try:
         sent = [
