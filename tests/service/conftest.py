@@ -64,7 +64,7 @@ class Service:
     threads: list[threading.Thread] = field(default_factory=list)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         connection = self.connect()
@@ -88,7 +88,7 @@ class Service:
 
     def joined(self) -> None:
         for thread in self.threads:
-            thread.join(60)
+            thread.join(120)
 
     def metric(self, name: str) -> float:
         """The sum of a counter over its labels."""

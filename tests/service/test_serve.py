@@ -38,14 +38,14 @@ def test_sigterm_finishes_what_is_being_answered_and_takes_nothing_more(
     process, service = started("--model", str(toy_model), "-o", str(tmp_path / "log"))
     try:
         wait_until(lambda: service.ask("GET", "/readyz").status == 200, 120)
-        batch = packed([(f"{number}.png", picture(number)) for number in range(48)])
-        answers = service.post_later("/v1/batch?resolution=192", batch, "application/zip")
+        batch = packed([(f"{number}.png", picture(number)) for number in range(12)])
+        answers = service.post_later("/v1/batch?resolution=96", batch, "application/zip")
         wait_until(lambda: b"stablenormal_photographs_total 0.0" not in service.ask("GET", "/metrics").body)
         assert not answers  # the model has begun, and is not done
         process.send_signal(signal.SIGTERM)
         service.joined()
         archive, results = record(answers[0].body)
-        assert len(archive.namelist()) == 49 and len(results) == 48
+        assert len(archive.namelist()) == 13 and len(results) == 12
         _, said = process.communicate(timeout=60)
         assert (process.returncode, said) == (0, "")
     finally:
