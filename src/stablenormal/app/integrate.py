@@ -263,7 +263,8 @@ def photograph_to_mesh(
     *,
     mask: str | None = None,
     model: str | StableNormal = "small",
-    mode: Mode = "full",
+    quality: str | None = None,
+    mode: Mode | None = None,
     seed: int = 0,
     device: str | None = None,
     offline: bool = False,
@@ -282,7 +283,8 @@ def photograph_to_mesh(
         mask: a picture of the same size, or "auto" to find the object in the middle; None: the photograph's
             own transparency, or all of it.
         model: "small", a model folder, a hub id, or a model that is loaded already.
-        mode: "full" or "turbo".
+        quality: "fast", "normal" or "best", as in a call of `StableNormal`.
+        mode: "full" or "turbo", as there.
         seed: of the normals.
         device: "cpu", "cuda" or "mps", where the model is to be loaded.
         offline: never use the network.
@@ -323,6 +325,7 @@ def photograph_to_mesh(
     predicted = pipeline(
         [channels_first(rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],
+        quality=quality,
         mode=mode,
         seed=seed,
     )

@@ -7,14 +7,13 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stablenormal.app.html_page import data_url, image_url
+from stablenormal.app.html_page import fill_part
 from stablenormal.app.integrate import MESH_ITERATIONS, CameraChoice, camera_line, photograph_to_mesh
 from stablenormal.app.naming import result_files
 from stablenormal.app.predict import predict
@@ -153,33 +152,24 @@ def viewer_html(shown: Shown) -> str:
     spread = shown.settings.uncertainty
     files = result_files(shown.folder, shown.name, FORMATS, spread)
     pictures = {
-        "photo": image_url(files.photo_preview),
-        "normals": image_url(files.normals_preview),
-        "surface": data_url(surface_png(read_normal_map(shown.png).normals)),
+        "photo": files.photo_preview.read_bytes(),
+        "normals": files.normals_preview.read_bytes(),
+        "surface": surface_png(read_normal_map(shown.png).normals),
     }
     if files.uncertainty_preview is not None:
-        pictures["uncertainty"] = image_url(files.uncertainty_preview)
-    attributes = "".join(f' {name}="{url}"' for name, url in pictures.items())
+        pictures["uncertainty"] = files.uncertainty_preview.read_bytes()
     width, height = shown.size
     facts = [f"{width} × {height} px", f"{shown.seconds:.1f} s", f"seed {shown.settings.seed}"]
     if shown.uncertainty_deg is not None:
         facts.append(f"mean uncertainty {shown.uncertainty_deg:.1f}°")
-    return (
-        f'<h3 class="shown">{escape(shown.name)}</h3><p class="facts">{" · ".join(facts)}</p>'
-        f'<stablenormal-viewer name="{escape(shown.name)}"{attributes}></stablenormal-viewer>'
-        + _legend_html(shown.settings.frame, spread)
-    )
-
-
-def _legend_html(frame: str, spread: bool) -> str:
-    legend = frame_legend(frame)
-    bar = (
-        f'<span><img class="bar" src="{data_url(angle_bar())}" alt="Colours of the uncertainty"> '
-        f"uncertainty from 0 to {UNCERTAINTY_TOP_DEG:.0f}° and more</span>"
-    )
-    return (
-        f'<div class="legend"><span><img src="{data_url(legend.sphere_png)}" alt="A sphere in these colours">'
-        f" frame {escape(legend.frame)}: {escape(legend.axes)}</span>{bar if spread else ''}</div>"
+    return fill_part(
+        "viewer.html",
+        name=shown.name,
+        facts=facts,
+        pictures=pictures,
+        legend=frame_legend(shown.settings.frame),
+        bar=angle_bar(),
+        top_deg=round(UNCERTAINTY_TOP_DEG),
     )
 
 

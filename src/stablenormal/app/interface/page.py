@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from stablenormal.app.html_page import fill_part
 from stablenormal.app.interface.handlers import FORMATS, Shown, Step, archive, make_mesh, run, viewer_html
 from stablenormal.app.predict_settings import PredictSettings
 from stablenormal.app.serving import App, Message, Receive, Send
@@ -263,7 +264,9 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
             names = [one.name for one in step.shown]
             changed: dict[Any, Any] = {
                 shown: list(step.shown),
-                problems: gr.HTML(_problems_html(step.problems), visible=bool(step.problems)),
+                problems: gr.HTML(
+                    fill_part("problems.html", lines=step.problems), visible=bool(step.problems)
+                ),
             }
             if step.done == 0:
                 changed |= {
@@ -362,8 +365,3 @@ def _page(pipeline: StableNormal, model: str, results: Results) -> gr.Blocks:
 def _told(line: str) -> gr.Error:
     """What the page says about something that cannot be done; it stays until it is closed."""
     return gr.Error(escape(line), duration=None, print_exception=False)
-
-
-def _problems_html(lines: Sequence[str]) -> str:
-    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<div class="problems" role="alert"><ul>{listed}</ul></div>' if lines else ""
