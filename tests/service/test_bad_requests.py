@@ -325,6 +325,31 @@ def test_a_model_that_is_not_there_ends_the_service(run_service: Any) -> None:
         assert service.ask("GET", "/readyz").status == 503
 
 
+def test_what_nobody_foresaw_is_an_answer_too_and_is_logged(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service.gate, "_pipeline", lambda images, **options: 1 / 0)
+    answer = service.post("/v1/normals?mode=turbo", picture())
+    assert answer.status == 500 and "not foreseen" in answer.detail
+    wait_until(lambda: "ZeroDivisionError" in caplog.text)  # written after the answer
+    monkeypatch.undo()
+    assert still_works(service)
+
+
+def test_nothing_is_left_on_the_disk(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    batch = packed([("a.png", picture(1)), ("b.png", b"none")])
+    assert service.post("/v1/batch?mode=turbo", batch, "application/zip").status == 200
+    assert service.post("/v1/batch", packed([("b.png", b"none")]), "application/zip").status == 422
+    assert service.post("/v1/normals?mode=turbo", picture()).status == 200
+    assert service.post("/v1/normals", b"none").status == 422
+    wait_until(lambda: not list(tmp_path.iterdir()))
+
+
 @pytest.mark.parametrize("field", ["queue", "batch_size", "max_mb", "max_megapixels", "timeout_s"])
 def test_limits_that_refuse_everybody_are_refused(field: str) -> None:
     with pytest.raises(SettingError, match="0 is too small; use 1 or more"):

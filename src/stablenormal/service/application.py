@@ -17,9 +17,9 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from stablenormal import __version__
 from stablenormal.app.naming import MAP_ENDINGS, name_results
@@ -75,7 +75,7 @@ class State:
     metrics: Metrics = field(default_factory=Metrics)
     pipeline: StableNormal | None = None
     batcher: Batcher | None = None
-    problem: StableNormalError | None = None
+    problem: Exception | None = None
     """Why there is no model."""
     places: int = 0
     """Requests that are read, wait or run."""
@@ -152,7 +152,7 @@ async def _lifespan(
     async def begin() -> None:
         try:
             state.pipeline = await state.in_thread(load)
-        except StableNormalError as error:
+        except Exception as error:  # whatever it is, a service without a model is none
             state.problem = error
             on_failure()
             return
@@ -183,6 +183,10 @@ def _add_problems(api: FastAPI) -> None:
         says = {404: f"there is no {request.url.path}; /openapi.json says what there is"}
         said = says.get(error.status_code, str(error.detail))
         return problem_response(ProblemError(error.status_code, said, dict(error.headers or {})))
+
+    @api.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        return problem_response(ProblemError(500, "not foreseen; the log of the service says more"))
 
     @api.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
@@ -268,12 +272,7 @@ def _add_answers(api: FastAPI, state: State, tokens: Tokens) -> None:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return FileResponse(
-            folder / "answer.zip",
-            media_type="application/zip",
-            filename="normals.zip",
-            background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
-        )
+        return _ArchiveResponse(folder / "answer.zip", media_type="application/zip", filename="normals.zip")
 
     @api.get("/healthz", summary="Whether the service is alive", responses={200: _said({"status": "alive"})})
     async def healthz() -> dict[str, str]:
@@ -368,6 +367,17 @@ async def _archive(
             "results": results,
         }
         archive.writestr("results.json", json.dumps(record, indent=2) + "\n")
+
+
+class _ArchiveResponse(FileResponse):
+    """An archive that is removed with its folder when it was sent, or could not be."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            shutil.rmtree(Path(self.path).parent, ignore_errors=True)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -74,12 +74,10 @@ class Observed:
                 raise
             problem = ProblemError(504, f"no answer within {self._timeout_s:g} s; send less, or try again")
             await problem_response(problem)(scope, receive, noted)
-        except Exception:
+        except Exception:  # which has its answer, unless the answer had begun before
             logger.exception("a request failed in a way that was not foreseen")
-            if status:
+            if status != 500:
                 raise
-            problem = ProblemError(500, "not foreseen; the log of the service says more")
-            await problem_response(problem)(scope, receive, noted)
         finally:
             self._note(scope, status or CLIENT_GONE, time.perf_counter() - started)
 
