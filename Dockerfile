@@ -5,13 +5,14 @@
 #   docker build -t stablenormal:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
 #
 #   docker run --rm -v "$PWD:/data" stablenormal predict photos/ -o normals/
+#   docker run --rm -p 127.0.0.1:8000:8000 stablenormal serve --host 0.0.0.0      (with tokens: docs/service.md)
 #   docker run --rm --gpus all -v "$PWD:/data" stablenormal:cuda predict photos/ -o normals/ --device cuda
 
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=video
+ARG EXTRAS=video,serve
 WORKDIR /source
 RUN python -m venv /opt/stablenormal
 ENV PATH=/opt/stablenormal/bin:$PATH

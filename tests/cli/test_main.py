@@ -44,7 +44,7 @@ def test_help_lists_the_commands() -> None:
     assert result.exit_code == 0
     for command in (
         "predict", "integrate", "mesh", "enhance", "priors", "reconstruct", "evaluate", "variance",
-        "convert", "synth", "data", "pack", "train",
+        "convert", "synth", "data", "pack", "train", "app", "serve",
     ):  # fmt: skip
         assert command in result.output
 

@@ -59,6 +59,11 @@ REFUSED = (
         ["evaluate", "--benchmark", "nyuv2", "--root", "{tmp}/none", "-o", "{out}"],
         "--root: {tmp}/none: no such folder",
     ),
+    (["app", "--port", "70000"], "--port: 70000 does not exist"),
+    (["serve", "--port", "-1"], "--port: -1 does not exist"),
+    (["serve", "--queue", "0"], "--queue: 0 is too small"),
+    (["serve", "--tokens", "{tmp}/none.txt"], "--tokens: {tmp}/none.txt: no such file"),
+    (["app", "--device", "gpu"], "--device: there is no 'gpu'"),
     (["variance", "{tmp}/none.jpg", "-o", "{out}"], "none.jpg: no such file or folder"),
     (["variance", "{photo}", "-o", "{out}", "--mode", "turb"], "--mode: there is no 'turb'"),
     (

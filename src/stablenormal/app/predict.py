@@ -111,6 +111,7 @@ def predict(
     settings: PredictSettings,
     *,
     masks: Path | None = None,
+    pipeline: StableNormal | None = None,
     on_start: Callable[[int], None] = lambda total: None,
     on_result: Callable[[FileResult], None] = lambda result: None,
 ) -> PredictReport:
@@ -124,6 +125,7 @@ def predict(
         output: folder of the results; made if missing.
         settings: what to compute and write.
         masks: one mask for every photograph, or a folder with one mask of the same name each.
+        pipeline: the model, if it is loaded already; None loads the one of the settings.
         on_start: is told the number of photographs.
         on_result: is told about each photograph when it is finished.
 
@@ -140,7 +142,7 @@ def predict(
     folder.require_writable()
     tasks, without_mask = _tasks(jobs, masks, settings)
     folder.reads([masks, *(job.source for job in jobs), *(task.mask for task in tasks)])
-    pipeline = settings.load()
+    pipeline = pipeline or settings.load()
     run = _Run(
         folder,
         settings,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stablenormal import __version__
+from stablenormal.cli.app import app as page
 from stablenormal.cli.compare import compare
 from stablenormal.cli.convert import convert
 from stablenormal.cli.data import data
@@ -20,6 +21,7 @@ from stablenormal.cli.one_line_errors import as_option, one_line_errors
 from stablenormal.cli.predict import predict
 from stablenormal.cli.priors import priors
 from stablenormal.cli.reconstruct import reconstruct
+from stablenormal.cli.serve import serve
 from stablenormal.cli.synth import synth
 from stablenormal.cli.train import pack, train
 from stablenormal.cli.variance import variance
@@ -41,6 +43,8 @@ COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     "Photographs to normals": {
         predict: "stablenormal predict photos/ -o normals",
         video: "stablenormal video walk.mp4 -o walk",
+        page: "stablenormal app -o normals",
+        serve: "stablenormal serve -o log --port 8000",
         frames: "stablenormal frames normals/ -o unreal --to directx",
         compare: "stablenormal compare normals/ other/ -o page",
         enhance: "stablenormal enhance coarse.png --image photo.jpg -o fine --frame opengl",
