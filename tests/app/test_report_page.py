@@ -43,13 +43,13 @@ def page(tmp_path: Path) -> _Page:
         legend=frame_legend("opengl"),
         angles="Angular error",
         top_deg=60,
-        footer="end",
+        files={"All numbers": "end.json"},
     )
     return _Page((tmp_path / "index.html").read_text(encoding="utf-8"))
 
 
 def test_everything_is_on_the_page_and_text_is_escaped(page: _Page) -> None:
-    for text in ("Q&A", "Images", "read <this>", "1.5", "2.5", "a<b", "mean 3°", "60° and more", "end"):
+    for text in ("Q&A", "Images", "read <this>", "1.5", "2.5", "a<b", "mean 3°", "60° and more", "end.json"):
         assert text in page.text
     assert "Best" not in page.text
     assert page.open == []

@@ -156,7 +156,7 @@ def compare(
                 legend=frame_legend("opengl"),
                 problems=problems,
                 sides=("Left run", "Right run"),
-                about='All numbers: <a href="comparison.json">comparison.json</a>.',
+                files={"All numbers": "comparison.json"},
             )
 
     return CompareReport(

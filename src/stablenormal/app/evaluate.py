@@ -20,7 +20,7 @@ from stablenormal.app.measurement import (
     write_record,
     write_table,
 )
-from stablenormal.app.model_settings import ModelSettings, load_estimator
+from stablenormal.app.model_settings import ModelSettings, described, load_estimator
 from stablenormal.app.previews import (
     angle_preview,
     frame_legend,
@@ -251,14 +251,14 @@ def _sorted(exhibits: Sequence[_Exhibit]) -> list[_Exhibit]:
 
 def _model_source(settings: EvaluateSettings) -> _Source:
     assert settings.model is not None, "the caller looked"
-    estimate, weight_hash, _ = load_estimator(settings.model)
+    estimate, weight_hash, asked, _ = load_estimator(settings.model)
     seed = settings.seed or 0
     return _Source(
         predict=lambda pair: estimate(channels_first(pair.image), seed),
         frame="opengl",
         facts={
             "Model": settings.model.model,
-            "Mode": settings.model.mode,
+            "Mode": described(asked),
             **_told(settings.model),
             "Seed": str(seed),
             "Weights": weight_hash,
@@ -272,7 +272,6 @@ def _told(model: ModelSettings) -> dict[str, str]:
         "Ensemble": None if model.ensemble == 1 else model.ensemble,
         "Steps": model.steps,
         "t+": model.t_plus,
-        "Resolution": model.resolution,
         "Number format": model.dtype,
     }
     return {label: str(value) for label, value in options.items() if value is not None}
@@ -413,8 +412,7 @@ def _write_page(
             legend=frame_legend("opengl"),
             angles="Angular error",
             top_deg=ERROR_TOP_DEG,
-            footer='All numbers: <a href="evaluation.json">evaluation.json</a>, per image '
-            '<a href="images.csv">images.csv</a>.',
+            files={"All numbers": "evaluation.json", "per image": "images.csv"},
         )
 
 

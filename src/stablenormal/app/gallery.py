@@ -2,11 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
-from stablenormal.app.html_page import data_url, fill_page, link
+from stablenormal.app.html_page import fill_page
 from stablenormal.io.atomic import write_bytes
+
+
+class Layer(NamedTuple):
+    """A picture for the right of the line."""
+
+    key: str
+    """Names it in the page."""
+    label: str
+    path: str
+    full: str | None = None
+    """What the enlarged view takes in its place."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,18 @@ class GalleryItem:
     more: Mapping[str, str] = field(default_factory=dict)
     """Further pictures for the right of the line: label to preview."""
 
+    def layers(self, label: str) -> list[Layer]:
+        """What can stand right of the line, the normals first.
+
+        Args:
+            label: of the normals.
+        """
+        layers = [Layer("normals", label, self.normals, self.full)]
+        if self.uncertainty is not None:
+            layers.append(Layer("uncertainty", "Uncertainty", self.uncertainty))
+        more = enumerate(self.more.items())
+        return layers + [Layer(f"more{place}", name, path) for place, (name, path) in more]
+
 
 @dataclass(frozen=True)
 class Legend:
@@ -53,7 +77,7 @@ def write_gallery(
     legend: Legend,
     problems: Sequence[str],
     sides: tuple[str, str] = ("Photograph", "Normals"),
-    about: str = 'Settings, versions and times: <a href="run.json">run.json</a>.',
+    files: Mapping[str, str] = MappingProxyType({"Settings, versions and times": "run.json"}),
 ) -> None:
     """Write the page.
 
@@ -65,85 +89,21 @@ def write_gallery(
         legend: the sphere that explains the colours.
         problems: one line for each file that has no result.
         sides: what stands left and right of the line.
-        about: where more is said, as HTML.
+        files: where more is said, label to path relative to the page.
 
     Raises:
         OutputError: if the file cannot be written.
     """
+    left, right = sides
     page = fill_page(
         "gallery.html",
         title=title,
         facts=facts,
-        legend=_legend_html(legend),
-        problems=_problems_html(problems),
-        body=_gallery_html(items, sides),
-        footer=f"Drag over a picture, or focus it and use the arrow keys: {escape(sides[0].lower())} left of "
-        f"the line, {escape(sides[1].lower())} right of it. Double-click a picture, or press Enter on it, to "
-        f"enlarge it: the wheel, two fingers, + and - zoom, dragging moves. {about}",
+        files=files,
+        legend=legend,
+        problems=problems,
+        items=items,
+        left=left,
+        right=right,
     )
     write_bytes(path, page)
-
-
-def _legend_html(legend: Legend) -> str:
-    return (
-        f'<img src="{data_url(legend.sphere_png)}" width="84" height="84" '
-        'alt="A sphere in the colours of the frame">'
-        f"<figcaption><b>{escape(legend.frame)}</b> frame: {escape(legend.axes)}. "
-        "A sphere facing you has these colours.</figcaption>"
-    )
-
-
-def _problems_html(problems: Sequence[str]) -> str:
-    if not problems:
-        return ""
-    count = "1 file has" if len(problems) == 1 else f"{len(problems)} files have"
-    lines = "".join(f"<li>{escape(reason)}</li>" for reason in problems)
-    return f'<section class="problems"><h2>{count} no result</h2><ul>{lines}</ul></section>'
-
-
-def _gallery_html(items: Sequence[GalleryItem], sides: tuple[str, str]) -> str:
-    if not items:
-        return '<p class="empty">No photograph has a result in this run.</p>'
-    cards = "\n".join(_card_html(item, number, sides) for number, item in enumerate(items, start=1))
-    return (
-        '<p class="all"><label for="all">Slide all</label>'
-        '<input id="all" type="range" min="0" max="100" step="any" value="50"></p>\n'
-        f'<ul class="gallery">\n{cards}\n</ul>'
-    )
-
-
-def _card_html(item: GalleryItem, number: int, sides: tuple[str, str]) -> str:
-    name, (left, right) = escape(item.name), (escape(side) for side in sides)
-    size = f'width="{item.width}" height="{item.height}"'
-    layers = [("normals", right, item.normals)]
-    if item.uncertainty is not None:
-        layers.append(("uncertainty", "Uncertainty", item.uncertainty))
-    layers += [(f"more{place}", escape(label), path) for place, (label, path) in enumerate(item.more.items())]
-    full = "" if item.full is None else f' data-full="{link(item.full)}"'
-    over = "".join(
-        f'<img class="over" data-layer="{layer}" src="{link(source)}" {size} '
-        f'alt="{label} of {name}" loading="lazy"{full if layer == "normals" else " hidden"}>'
-        for layer, label, source in layers
-    )
-    links = "".join(f'<a href="{link(target)}">{escape(text)}</a>' for text, target in item.links.items())
-    return (
-        f'<li class="card" style="--ratio: {item.width / item.height:.4f}"><div class="compare">'
-        f'<img src="{link(item.photo)}" {size} alt="{left} {name}" loading="lazy">{over}'
-        f'<input type="range" min="0" max="100" step="any" value="50" '
-        f'aria-label="{name}: {left.lower()} against {right.lower()}">'
-        f'<button type="button" class="enlarge" aria-label="Enlarge {name}">&#x2922;</button></div>'
-        f'<div class="text"><h2>{name}</h2>'
-        + (f"<p>{escape(item.note)}</p>" if item.note else "")
-        + (_layer_choice_html(layers, number) if len(layers) > 1 else "")
-        + (f'<p class="links">{links}</p>' if links else "")
-        + "</div></li>"
-    )
-
-
-def _layer_choice_html(layers: Sequence[tuple[str, str, str]], number: int) -> str:
-    buttons = "".join(
-        f'<label><input type="radio" name="layer{number}" value="{layer}"'
-        f"{' checked' if layer == 'normals' else ''}>{label}</label>"
-        for layer, label, _ in layers
-    )
-    return f'<fieldset class="layers" aria-label="Shown right of the line">{buttons}</fieldset>'

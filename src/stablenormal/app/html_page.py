@@ -1,41 +1,52 @@
-"""Parts of every HTML page: its head, the facts under the heading, pictures embedded in the file.
+"""HTML pages from the templates in `pages/`: one file with its style inside, and pictures beside it.
 
-A page opens from disk: one HTML file with its style inside, and pictures beside it by relative path.
+A page opens from disk. Everything that fills a template is plain text, which jinja2 escapes.
 """
 
 import os
 from base64 import b64encode
 from collections.abc import Mapping
-from html import escape
-from importlib.resources import files
-from string import Template
+from functools import cache
+from typing import Any
 from urllib.parse import quote
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-def fill_page(template: str, *, title: str, facts: Mapping[str, str], **parts: str) -> bytes:
+
+def fill_page(
+    template: str, *, title: str, facts: Mapping[str, str], files: Mapping[str, str], **values: Any
+) -> bytes:
     """Fill a page's template.
 
     Args:
-        template: file in this package; it begins with `$head`.
-        title: of the page, plain text.
-        facts: what the heading says about the run, label to value, plain text.
-        parts: everything else that the template names, as HTML.
+        template: file in `pages/`.
+        title: of the page.
+        facts: what the heading says about the run, label to value.
+        files: where more is said, at the foot of the page: label to path relative to the page.
+        values: everything else that the template names.
     """
-    head = _read("page_head.html").substitute(title=escape(title))
-    listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
-    page = _read(template).substitute(head=head, title=escape(title), facts=listed, **parts)
+    page = _templates().get_template(template).render(title=title, facts=facts, files=files, **values)
     return page.encode("utf-8", errors="replace")  # names need not be UTF-8
 
 
-def link(path: str) -> str:
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("stablenormal.app", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(address=_address, embedded=_embedded)
+    return templates
+
+
+def _address(path: str) -> str:
     """A relative path as an address; the bytes of names that are not UTF-8 stay as they are."""
     return quote(os.fsencode(path))
 
 
-def data_url(png: bytes) -> str:
+def _embedded(png: bytes) -> str:
     """A PNG file as an address that needs no file."""
     return "data:image/png;base64," + b64encode(png).decode("ascii")
-
-
-def _read(name: str) -> Template:
-    return Template(files("stablenormal.app").joinpath(name).read_text(encoding="utf-8"))

@@ -263,7 +263,8 @@ def photograph_to_mesh(
     *,
     mask: str | None = None,
     model: str = "small",
-    mode: Mode = "full",
+    quality: str | None = None,
+    mode: Mode | None = None,
     seed: int = 0,
     device: str | None = None,
     offline: bool = False,
@@ -282,7 +283,8 @@ def photograph_to_mesh(
         mask: a picture of the same size, or "auto" to find the object in the middle; None: the photograph's
             own transparency, or all of it.
         model: "small", a model folder, or a hub id.
-        mode: "full" or "turbo".
+        quality: "fast", "normal" or "best", as in a call of `StableNormal`.
+        mode: "full" or "turbo", as there.
         seed: of the normals.
         device: "cpu", "cuda" or "mps".
         offline: never use the network.
@@ -320,6 +322,7 @@ def photograph_to_mesh(
     predicted = pipeline(
         [channels_first(rgb)],  # (3, H, W)
         valid=[torch.from_numpy(valid)],
+        quality=quality,
         mode=mode,
         seed=seed,
     )

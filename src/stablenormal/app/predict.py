@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stablenormal.app.gallery import GalleryItem, write_gallery
+from stablenormal.app.model_settings import described
 from stablenormal.app.naming import Found, Job, ResultFiles, find_jobs, result_files
 from stablenormal.app.predict_settings import AUTO_MASK, PredictSettings, require_masks
 from stablenormal.app.previews import (
@@ -40,6 +41,7 @@ from stablenormal.io.mask_files import find_mask
 from stablenormal.io.normal_map import write_normal_map
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.uncertainty_map import write_uncertainty_map
+from stablenormal.models.spec import Quality
 from stablenormal.pipelines import NormalsOutput, StableNormal
 
 
@@ -74,6 +76,8 @@ class _Run:
     pipeline: StableNormal
     started: datetime
     clock: float
+    asked: Quality
+    """The stages and views of every photograph."""
     computed_with: dict[str, Any]
     earlier: Path | None = None
     """Where the record of the run before lies now."""
@@ -143,7 +147,8 @@ def predict(
         pipeline,
         datetime.now(UTC),
         time.perf_counter(),
-        _computed_with(pipeline, settings),
+        asked := settings.asked(pipeline.spec),
+        _computed_with(pipeline, settings, asked),
     )
     with_what = settled(run.computed_with)
     tasks = [replace(task, made_from={**task.made_from, **with_what}) for task in tasks]
@@ -328,14 +333,15 @@ def _skipped(run: _Run, task: _Task, known: FileResult) -> FileResult:
     return replace(known, source=source, status="skipped", outputs=outputs, error=None, note=None)
 
 
-def _computed_with(pipeline: StableNormal, settings: PredictSettings) -> dict[str, Any]:
+def _computed_with(pipeline: StableNormal, settings: PredictSettings, asked: Quality) -> dict[str, Any]:
     """What the numbers in the files depend on, besides the photograph."""
     return {
         "weight_hash": pipeline.weight_hash,
-        "mode": settings.mode,
+        "mode": asked.mode,
         "frame": settings.frame,
         "seed": settings.seed,
-        "resolution": settings.resolution,
+        "resolution": asked.sizes or None,
+        "mirrored": asked.mirrored,
         "ensemble": settings.ensemble,
         "steps": settings.steps,
         "t_plus": settings.t_plus,
@@ -368,7 +374,7 @@ def _write_page(run: _Run) -> None:
     shown = [result for result in run.results if result.status != "failed"]
     facts = {
         "Model": settings.model,
-        "Mode": settings.mode,
+        "Mode": described(run.asked),
         "Seed": str(settings.seed),
         "Photographs": str(len(shown)),
         "Weights": str(run.computed_with["weight_hash"])[:12],

@@ -45,6 +45,7 @@ from stablenormal.io.prior_layout import (
 from stablenormal.io.scene import PosedScene, SceneView
 from stablenormal.io.scene_formats import read_scene
 from stablenormal.io.transforms_json import write_transforms
+from stablenormal.models.spec import Quality
 from stablenormal.pipelines import StableNormal
 
 HALF_SURE_DEG = 10.0
@@ -132,7 +133,7 @@ def make_priors(
     if LAYOUTS[settings.layout].index:
         check_one_size([view.camera for view in posed.views], settings.layout)
     pipeline = settings.load()
-    computed_with = _computed_with(pipeline, settings)
+    computed_with = _computed_with(pipeline, settings, settings.asked(pipeline.spec))
     record = output / RECORD
     with_what = settled(computed_with)
     earlier = earlier_results(record) if settings.skip_existing else {}
@@ -347,15 +348,16 @@ def _write_score(path: Path, posed: PosedScene, names: list[str], score: Consist
     write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _computed_with(pipeline: StableNormal, settings: PriorSettings) -> dict[str, Any]:
+def _computed_with(pipeline: StableNormal, settings: PriorSettings, asked: Quality) -> dict[str, Any]:
     return {
         "weight_hash": pipeline.weight_hash,
         "layout": settings.layout,
         "space": check_layout(settings.layout, settings.space),
-        "mode": settings.mode,
+        "mode": asked.mode,
         "seed": settings.seed,
         "ensemble": settings.ensemble,
-        "resolution": settings.resolution,
+        "resolution": asked.sizes or None,
+        "mirrored": asked.mirrored,
         "steps": settings.steps,
         "t_plus": settings.t_plus,
     }

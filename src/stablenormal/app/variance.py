@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stablenormal.app.measurement import REGION_NAMES, made, write_pictures, write_record, write_table
-from stablenormal.app.model_settings import ModelSettings, load_estimator
+from stablenormal.app.model_settings import ModelSettings, described, load_estimator
 from stablenormal.app.previews import (
     UNCERTAINTY_TOP_DEG,
     frame_legend,
@@ -40,6 +40,7 @@ from stablenormal.io.image import read_image, require_pixels
 from stablenormal.io.image_files import list_images
 from stablenormal.io.output_folder import OutputFolder
 from stablenormal.io.uncertainty_map import write_uncertainty_map
+from stablenormal.models.spec import Quality
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def variance(
     folder = OutputFolder(output, (file for one in inputs for file in one.files))
     page, record, table = (output / name for name in ("index.html", "variance.json", "images.csv"))
     folder.check([page, record, table, *(folder.path(_spread(one.name)) for one in inputs)])
-    estimate, weight_hash, same_for_every_seed = load_estimator(settings.model)
+    estimate, weight_hash, asked, same_for_every_seed = load_estimator(settings.model)
     earlier = keep_record(folder, record)
     on_start(len(inputs))
     step = settings.model.ensemble
@@ -175,7 +176,7 @@ def variance(
 
     def show() -> None:
         with folder.writing([page]):
-            _write_page(report, settings, weight_hash, [cards[k] for k in order], started)
+            _write_page(report, settings, asked, weight_hash, [cards[k] for k in order], started)
 
     return replace(report, page_problem=problem_of(show, "the page"))
 
@@ -259,6 +260,7 @@ def _row(result: ImageVariance) -> list[object]:
 def _write_page(
     report: VarianceReport,
     settings: VarianceSettings,
+    asked: Quality,
     weight_hash: str,
     cards: Sequence[Card],
     started: datetime,
@@ -268,7 +270,7 @@ def _write_page(
         "On": _shown_inputs(settings),
         "Seeds": str(settings.seeds),
         "Images": str(summary.images),
-        "Mode": settings.model.mode,
+        "Mode": described(asked),
         "Weights": weight_hash[:12],
         "Made": made(started),
     }
@@ -287,6 +289,9 @@ def _write_page(
         legend=frame_legend("opengl"),
         angles="Spread over the seeds",
         top_deg=UNCERTAINTY_TOP_DEG,
-        footer='All numbers: <a href="variance.json">variance.json</a>, per image '
-        '<a href="images.csv">images.csv</a>; maps in hundredths of a degree: <a href="spread/">spread/</a>.',
+        files={
+            "All numbers": "variance.json",
+            "per image": "images.csv",
+            "maps in hundredths of a degree": "spread/",
+        },
     )

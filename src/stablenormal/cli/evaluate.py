@@ -60,7 +60,8 @@ def evaluate(
     ] = "dsine",
     part: options.Part = None,
     truth_frame: options.TruthFrame = None,
-    mode: options.Mode = "full",
+    quality: options.Quality = None,
+    mode: options.Mode = None,
     seed: Annotated[
         int | None, typer.Option(show_default="0", help="Seed of every image, of a model.")
     ] = None,

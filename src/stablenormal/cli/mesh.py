@@ -15,6 +15,7 @@ from stablenormal.cli.options import (
     Mode,
     Model,
     Offline,
+    Quality,
     Seed,
     mesh_path,
 )
@@ -57,7 +58,8 @@ def mesh(
     ] = 768,
     k: Annotated[float, typer.Option(help="Sharpness of the bilateral weights.")] = 2.0,
     model: Model = "small",
-    mode: Mode = "full",
+    quality: Quality = None,
+    mode: Mode = None,
     seed: Seed = 0,
     device: Device = None,
     offline: Offline = False,
@@ -79,7 +81,8 @@ def mesh(
             CameraChoice(matrix=intrinsics, fov_deg=fov, orthographic=orthographic),
             mask=mask,
             model=model,
-            mode=cast("modes.Mode", mode),  # checked there
+            quality=quality,
+            mode=cast("modes.Mode | None", mode),  # checked there
             seed=seed,
             device=device,
             offline=offline,

@@ -9,7 +9,7 @@ from stablenormal.cli import choices
 from stablenormal.cli.choices import existing, one_of
 from stablenormal.errors import SettingError
 from stablenormal.io.map_formats import MAP_FORMATS
-from stablenormal.models.modes import MODES
+from stablenormal.models.modes import MODES, QUALITIES
 
 if TYPE_CHECKING:
     from stablenormal.app.model_settings import ModelSettings
@@ -50,8 +50,17 @@ def mesh_path(output: Path, name: str, format: str | None, default: str) -> Path
 
 # How a model is run.
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
+Quality = Annotated[
+    str | None,
+    typer.Option(show_default="normal", help=f"{choices.listed(QUALITIES)}.", callback=one_of(QUALITIES)),
+]
 Mode = Annotated[
-    str, typer.Option(help="full: start and refinement; turbo: one step.", callback=one_of(MODES))
+    str | None,
+    typer.Option(
+        show_default="the quality's",
+        help="full: start and refinement; turbo: one step.",
+        callback=one_of(MODES),
+    ),
 ]
 Ensemble = Annotated[int, typer.Option(help="Predictions to average.")]
 Steps = Annotated[int | None, typer.Option(show_default="the model's", help="Refinement steps.")]
@@ -74,7 +83,7 @@ TrustRemoteCode = Annotated[
 
 LOAD_OPTIONS = ("device", "dtype", "offline", "trust_remote_code")
 """The parameters that say how a model is loaded, beside the model itself."""
-MODEL_OPTIONS = (*LOAD_OPTIONS, "mode", "ensemble", "steps", "t_plus", "resolution")
+MODEL_OPTIONS = (*LOAD_OPTIONS, "quality", "mode", "ensemble", "steps", "t_plus", "resolution")
 """The parameters that say how a model is loaded and predicts."""
 
 # A set with ground truth.

@@ -30,7 +30,8 @@ def predict(
     ],
     output: options.Output,
     model: options.Model = "small",
-    mode: options.Mode = "full",
+    quality: options.Quality = None,
+    mode: options.Mode = None,
     frame: Annotated[str, typer.Option(help=f"{listed(CAMERA_FRAMES)}.")] = "opengl",
     formats: Annotated[
         str, typer.Option("--format", help="Files to write, with commas: png16, exr, npy, png8.")

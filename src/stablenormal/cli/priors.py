@@ -15,6 +15,7 @@ from stablenormal.cli.options import (
     Model,
     Offline,
     Output,
+    Quality,
     Resolution,
     Scene,
     Seed,
@@ -52,7 +53,8 @@ def priors(
         int, typer.Option(help="Seeds per view; their spread gives the confidence. 1: no confidence.")
     ] = 3,
     model: Model = "small",
-    mode: Mode = "full",
+    quality: Quality = None,
+    mode: Mode = None,
     seed: Seed = 0,
     steps: Steps = None,
     t_plus: TPlus = None,

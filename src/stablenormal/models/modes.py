@@ -1,7 +1,9 @@
-"""Which stages of the method run, by name."""
+"""What is spent on a photograph, by name: which stages of the method run, on how many views."""
 
 from typing import Literal, get_args
 
 Mode = Literal["full", "turbo"]
 """`full`: one-step start and refinement; `turbo`: the one step alone."""
 MODES: tuple[Mode, ...] = get_args(Mode)
+QUALITIES = ("fast", "normal", "best")
+"""What every model has, from the quickest to the most careful; its spec says what each is."""

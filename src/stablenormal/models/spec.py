@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from stablenormal.errors import ModelError, SettingError
 from stablenormal.geometry.frames import FRAMES
-from stablenormal.models.modes import MODES, Mode
+from stablenormal.models.modes import MODES, QUALITIES, Mode
 
 Start = Literal["noise", "zeros", "image_latent"]
 TextCondition = Literal["prompt", "zeros"]
 Refinement = Literal["hold_then_descend", "fixed_level"]
 Injection = Literal["input", "every_stage"]
 Alignment = Literal["bilinear", "upsampler"]
-QUALITIES = ("fast", "normal", "best")
-"""Names of the qualities that every model has."""
 
 SPEC_FILE = "spec.json"
 TRAIN_TIMESTEPS = 1000
@@ -130,6 +128,21 @@ class ModelSpec:
         _check_quality(name)
         usual = {"fast": Quality("turbo"), "normal": Quality("full"), "best": Quality("full", mirrored=True)}
         return self.qualities.get(name, usual[name])
+
+    def asked(self, quality: str | None, mode: Mode | None) -> Quality:
+        """What a caller asks for.
+
+        Args:
+            quality: `normal` if nothing is said; none where there is a mode alone, which is one plain view.
+            mode: in place of the quality's.
+
+        Raises:
+            SettingError: if the quality or the mode does not exist.
+        """
+        if quality is None and mode is not None:
+            return Quality(mode)
+        preset = self.quality("normal" if quality is None else quality)
+        return preset if mode is None else replace(preset, mode=mode)
 
     def _check_choice(self, field: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, field)

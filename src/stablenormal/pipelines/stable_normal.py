@@ -236,8 +236,8 @@ class StableNormal:
         given = as_inputs(images)
         if valid is None:
             valid = [one.valid for one in given]
-        preset = Quality(mode) if mode and quality is None else self.spec.quality(quality or "normal")
-        mode = mode or preset.mode
+        preset = self.spec.asked(quality, mode)
+        mode = preset.mode
         if mode == "turbo":
             _refuse_in_turbo(steps=steps, t_plus=t_plus, tau=tau, refinement=refinement, start=start)
         plan = plan_refinement(self.spec, steps, t_plus, tau, refinement)
