@@ -316,3 +316,28 @@ def test_progress_is_told(photos: Path, tmp_path: Path, settings: PredictSetting
         on_result=lambda result: told.append(result.status),
     )
     assert told == [4, "failed", "done", "done", "done"]
+
+
+def test_a_large_photograph_is_seen_in_tiles_and_a_small_one_whole(
+    photos: Path, tmp_path: Path, settings: PredictSettings
+) -> None:
+    large = np.random.default_rng(1).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    write_image(photos / "large.png", large)
+    tiled = replace(settings, tile=True, tile_size=64, tile_overlap=0.25)
+    report = run(photos, tmp_path / "tiled", tiled)
+    notes = {result.name: result.note for result in report.results}
+    assert notes["large"] is None
+    assert "a.png: fits into one tile, so it was seen whole" in (notes["a"] or "")
+    run(photos, tmp_path / "whole", settings)
+    tiled_maps, whole_maps = (maps(tmp_path / folder) for folder in ("tiled", "whole"))
+    assert tiled_maps["large_normal.npy"] != whole_maps["large_normal.npy"]
+    assert tiled_maps["a_normal.npy"] == whole_maps["a_normal.npy"]
+
+
+def test_a_result_of_other_tiles_is_not_kept(photos: Path, tmp_path: Path, settings: PredictSettings) -> None:
+    first = replace(settings, skip_existing=True, tile=True, tile_size=64)
+    run(photos, tmp_path / "out", first)
+    assert run(photos, tmp_path / "out", first).count("skipped") == 3
+    again = run(photos, tmp_path / "out", replace(first, tile_overlap=0.5))
+    assert again.count("skipped") == 0
+    assert "is of another tiles" in str(again.results[0].note)

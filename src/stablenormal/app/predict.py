@@ -97,12 +97,16 @@ class _Task:
     mask: Path | None
     made_from: MadeFrom
     note: str | None = None
-    """Why an earlier result of its name is not kept."""
+    """What the user should know of it, such as why an earlier result of its name is not kept."""
 
     @property
     def name(self) -> str:
         """Of its result."""
         return self.job.name
+
+    def noting(self, line: str) -> "_Task":
+        """The same with one more line for the user."""
+        return replace(self, note=f"{self.note}; {line}" if self.note else line)
 
 
 def predict(
@@ -262,8 +266,11 @@ def _finish(run: _Run, batch: Sequence[tuple[_Task, Photograph]]) -> Iterator[Fi
         return
     share = (time.perf_counter() - start) / len(batch)
     spreads: Sequence[Tensor | None] = output.uncertainty_deg or [None] * len(batch)
-    for (task, photograph), normals, spread in zip(batch, output.normals, spreads, strict=True):
+    tiles = output.tiles or [None] * len(batch)
+    for (task, photograph), normals, spread, count in zip(batch, output.normals, spreads, tiles, strict=True):
         start = time.perf_counter()
+        if count == 1:
+            task = task.noting(f"{task.job.source}: fits into one tile, so it was seen whole")
         try:
             result = _write(run, task, photograph, normals, spread)
             yield replace(result, seconds=share + time.perf_counter() - start)
@@ -279,6 +286,9 @@ def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
         seed=settings.seed,
         uncertainty=settings.uncertainty,
         batch_size=settings.batch_size,
+        tile=settings.tile,
+        tile_size=settings.tile_size,
+        tile_overlap=settings.tile_overlap,
         **settings.call,
     )
 
@@ -335,7 +345,9 @@ def _skipped(run: _Run, task: _Task, known: FileResult) -> FileResult:
 
 def _computed_with(pipeline: StableNormal, settings: PredictSettings, asked: Quality) -> dict[str, Any]:
     """What the numbers in the files depend on, besides the photograph."""
+    cut = {"tiles": [settings.tile_size, settings.tile_overlap]} if settings.tile else {}
     return {
+        **cut,
         "weight_hash": pipeline.weight_hash,
         "mode": asked.mode,
         "frame": settings.frame,

@@ -22,12 +22,7 @@ from stablenormal.errors import SettingError, argument
 from stablenormal.geometry.normal_detail import detail_on
 from stablenormal.geometry.normals import unit_length, valid_mask
 from stablenormal.geometry.tangents import along_arcs, arcs_to
-
-SMALLEST_TILE = 64
-"""Pixels of the side of a tile, at least."""
-
-OVERLAPS = (0.05, 0.5)
-"""Least and largest share of its side that a tile has in common with the next one."""
+from stablenormal.models.modes import SMALLEST_TILE, TILE_OVERLAPS
 
 _SHARE = 4
 """By default the longer side is this many tiles long, not counting what overlaps."""
@@ -63,9 +58,9 @@ class Tiling:
             raise SettingError(
                 f"{argument('tile_size')}: {self.size} px are too few; use {SMALLEST_TILE} or more"
             )
-        if not OVERLAPS[0] <= self.overlap <= OVERLAPS[1]:
+        if not TILE_OVERLAPS[0] <= self.overlap <= TILE_OVERLAPS[1]:
             raise SettingError(
-                f"{argument('tile_overlap')}: expected a share from {OVERLAPS[0]} to {OVERLAPS[1]} of a "
+                f"{argument('tile_overlap')}: expected a share from {TILE_OVERLAPS[0]} to {TILE_OVERLAPS[1]} of a "
                 f"tile's side, got {self.overlap}"
             )
 
@@ -77,10 +72,6 @@ class Tiling:
             seen_px: pixels of the longer side at which the networks see a tile.
         """
         return max(seen_px, math.ceil(max(size) / _SHARE)) if self.size is None else self.size
-
-    def is_whole(self, size: tuple[int, int], seen_px: int) -> bool:
-        """Whether a photograph fits into one tile, so that nothing is to be cut."""
-        return self.side(size, seen_px) >= max(size)
 
 
 class Window(NamedTuple):
