@@ -391,7 +391,9 @@ class StableNormal:
 
         def estimate(tiles: Sequence[Tensor], shapes: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
             starts = None
-            if request.mode == "full":  # the refinement starts from the tile's own detail, on the whole's shape
+            if (
+                request.mode == "full"
+            ):  # the refinement starts from the tile's own detail, on the whole's shape
                 seen = self._run(self._prepare(tiles, None, None, first), first)
                 starts = [
                     carried(normals, shape, whole.shape_px)
@@ -508,7 +510,9 @@ def _tiling(
     if not tile:
         for name, value in (("tile_size", size), ("tile_overlap", overlap)):
             if value is not None:
-                raise SettingError(f"{argument(name)}: only with {argument('tile')}; add it, or leave this out")
+                raise SettingError(
+                    f"{argument(name)}: only with {argument('tile')}; add it, or leave this out"
+                )
         return None
     if start is not None:
         raise SettingError(f"{argument('start')}: tiles start from the whole image; leave one of the two out")
