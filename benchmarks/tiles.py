@@ -45,9 +45,7 @@ def main() -> None:
     parser.add_argument("--mode", default="turbo")
     parser.add_argument("--count", type=int, default=4)
     parser.add_argument("--tile-size", type=int, default=None)
-    parser.add_argument(
-        "--large", type=int, default=4096, help="side for the peak; 0: not measured"
-    )
+    parser.add_argument("--large", type=int, default=4096, help="side for the peak; 0: not measured")
     parser.add_argument("-o", "--out", type=Path)
     options = parse(parser)
     pipeline = StableNormal.from_pretrained(options.model)

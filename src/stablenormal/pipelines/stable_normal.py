@@ -391,9 +391,7 @@ class StableNormal:
 
         def estimate(tiles: Sequence[Tensor], shapes: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
             starts = None
-            if (
-                request.mode == "full"
-            ):  # the refinement starts from the tile's own detail, on the whole's shape
+            if request.mode == "full":  # the refinement starts from the tile's detail on the whole's shape
                 seen = self._run(self._prepare(tiles, None, None, first), first)
                 starts = [
                     carried(normals, shape, whole.shape_px)
@@ -511,15 +509,15 @@ def _tiling(
         for name, value in (("tile_size", size), ("tile_overlap", overlap)):
             if value is not None:
                 raise SettingError(
-                    f"{argument(name)}: only with {argument('tile')}; add it, or leave this out"
+                    f"{argument(name)}: only with {argument('tile')}; add it, or leave out both"
                 )
         return None
     if start is not None:
         raise SettingError(f"{argument('start')}: tiles start from the whole image; leave one of the two out")
     if 0 in sizes:
         raise SettingError(
-            f"{argument('processing_resolution')}: 0 sees an image whole at its own size, which leaves nothing "
-            f"to tiles; leave it or {argument('tile')} out"
+            f"{argument('processing_resolution')}: 0 sees an image whole at its own size, which leaves "
+            f"nothing to tiles; leave it or {argument('tile')} out"
         )
     return Tiling(size) if overlap is None else Tiling(size, overlap)
 

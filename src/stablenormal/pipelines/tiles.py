@@ -35,7 +35,7 @@ _STRIP = 256
 """Rows that are finished at a time."""
 
 Estimate = Callable[[Sequence[Tensor], Sequence[Tensor]], list[tuple[Tensor, Tensor]]]
-"""From pictures (3, H, W) and the normals (3, H, W) of the whole picture there, to normals and spread (H, W)."""
+"""From pictures (3, H, W), and normals (3, H, W) of the whole there, to normals and spread (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Tiling:
             )
         if not TILE_OVERLAPS[0] <= self.overlap <= TILE_OVERLAPS[1]:
             raise SettingError(
-                f"{argument('tile_overlap')}: expected a share from {TILE_OVERLAPS[0]} to {TILE_OVERLAPS[1]} of a "
-                f"tile's side, got {self.overlap}"
+                f"{argument('tile_overlap')}: expected a share from {TILE_OVERLAPS[0]} to {TILE_OVERLAPS[1]} of "
+                f"a tile's side, got {self.overlap}"
             )
 
     def side(self, size: tuple[int, int], seen_px: int) -> int:
