@@ -41,4 +41,5 @@ def along_arcs(reference: Tensor, arcs: Tensor) -> Tensor:
         Unit normals (3, H, W).
     """
     angle = arcs.square().sum(dim=0).sqrt_()
-    return reference * torch.cos(angle) + arcs * torch.special.sinc(angle / torch.pi)
+    ends: Tensor = reference * torch.cos(angle) + arcs * torch.special.sinc(angle / torch.pi)
+    return ends

@@ -58,10 +58,11 @@ class Tiling:
             raise SettingError(
                 f"{argument('tile_size')}: {self.size} px are too few; use {SMALLEST_TILE} or more"
             )
-        if not TILE_OVERLAPS[0] <= self.overlap <= TILE_OVERLAPS[1]:
+        least, most = TILE_OVERLAPS
+        if not least <= self.overlap <= most:
             raise SettingError(
-                f"{argument('tile_overlap')}: expected a share from {TILE_OVERLAPS[0]} to {TILE_OVERLAPS[1]} of "
-                f"a tile's side, got {self.overlap}"
+                f"{argument('tile_overlap')}: expected a share from {least} to {most} of a tile's side, "
+                f"got {self.overlap}"
             )
 
     def side(self, size: tuple[int, int], seen_px: int) -> int:
