@@ -1,4 +1,4 @@
-"""A folder of photographs on a machine that has other work: `predict` with none, one and two programs beside it.
+"""`predict` on a folder of photographs, on a machine that has other work: none, one or two programs beside it.
 
 python benchmarks/busy.py [--photographs 8] [--mode turbo] [--beside 0 1 2] [-o results.json]
 
@@ -57,7 +57,7 @@ def main() -> None:
                     wall, cpu = ((a - b) / count for a, b in zip(all_of_them, first, strict=True))
                     rows.append({"beside": beside, "way": way, "wall_s": wall, "cpu_s": cpu})
                     print(
-                        f"{beside} beside, {way:12}{wall:9.2f} s wall{cpu:9.2f} s CPU a photograph",
+                        f"{beside} beside, {way:12}{wall:9.2f} s wall{cpu:9.2f} s CPU each",
                         flush=True,
                     )
     write_result(

@@ -240,7 +240,7 @@ def _results(
 
 
 def _in_step(run: _Run, due: Sequence[_Task], hands: "_Hands") -> Iterator[FileResult]:
-    """Read ahead, compute, and write behind: one thread each; results come in the order of the photographs."""
+    """Read ahead, compute, write behind: a thread each; results come in the order of the photographs."""
     ahead = iter(due)
     reading: deque[tuple[_Task, Future[Photograph]]] = deque()
     waiting: list[tuple[_Task, Photograph]] = []
