@@ -1,21 +1,19 @@
-"""`predict` on a folder of photographs, on a machine that has other work: none, one or two programs beside it.
+"""`predict` on a folder of photographs beside none, one or two other programs, its threads waiting in two ways.
 
-python benchmarks/busy.py [--photographs 8] [--mode turbo] [--beside 0 1 2] [-o results.json]
+python benchmarks/busy.py [--photographs 6] [--mode turbo] [--beside 0 1 2] [-o results.json]
 
-Each run is a process of its own, so that its threads wait as its environment says: `sleeping`, as the command
-line sets it, against `spinning`, OpenMP's own way and that of other programs on torch. One thread alone,
-which never waits, is the floor of CPU seconds. What the start costs is measured on one photograph and taken
-off. Programs beside it compute in one thread each. Wall seconds depend on what else the machine does; the
-ratios to the floor, taken in turns, say more.
+`sleeping` is how the command line has OpenMP's threads wait for each other, `spinning` is OpenMP's own way and
+that of other programs on torch; one thread alone, which never waits, is the floor. Each is a process of its
+own, timed from the model's loading to the last file. Programs beside it compute in one thread each. Wall
+seconds depend on what else the machine does: set a way beside the floor of the same minute.
 """
 
 import argparse
+import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,75 +22,82 @@ from typing import Any
 import numpy as np
 from recording import parse, write_result
 
+from stablenormal.cli.main import SLEEPING_THREADS
 from stablenormal.io.image import write_image
 
 SIZE = (480, 640)
-WAYS = {
-    "one thread": {"OMP_NUM_THREADS": "1"},
-    "sleeping": {},
-    "spinning": {"GOMP_SPINCOUNT": "300000"},
-}
-"""Environment of each way; the last is what GNU's OpenMP does if nothing is said, while cores are enough."""
+WAYS = {"one thread": {"OMP_NUM_THREADS": "1"}, "sleeping": SLEEPING_THREADS, "spinning": {}}
+"""Environment of each way."""
+
+TIMED = """
+import json, sys, time
+from pathlib import Path
+from stablenormal.app.predict import predict
+from stablenormal.app.predict_settings import PredictSettings
+begun = []
+report = predict(
+    [sys.argv[1]], Path(sys.argv[2]), PredictSettings(model=sys.argv[3], mode=sys.argv[4]),
+    on_start=lambda total: begun.extend([time.perf_counter(), time.process_time()]),
+)
+assert report.count("failed") == 0
+print(json.dumps([time.perf_counter() - begun[0], time.process_time() - begun[1]]))
+"""
 
 
 def main() -> None:
     """Measure every way beside every number of programs, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photographs", type=int, default=8)
+    parser.add_argument("--photographs", type=int, default=6)
     parser.add_argument("--mode", default="turbo")
     parser.add_argument("--model", default="small")
     parser.add_argument("--beside", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("-o", "--out", type=Path)
     options = parse(parser)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        photographs = _photographs(Path(folder) / "photographs", options.photographs)
+        _photographs(Path(folder) / "photographs", options.photographs)
         for beside in options.beside:
-            with _programs(beside):
-                for way in options.ways:
-                    first = _timed(photographs[:1], Path(folder), way, options)
-                    all_of_them = _timed(photographs, Path(folder), way, options)
-                    count = len(photographs) - 1
-                    wall, cpu = ((a - b) / count for a, b in zip(all_of_them, first, strict=True))
-                    rows.append({"beside": beside, "way": way, "wall_s": wall, "cpu_s": cpu})
-                    print(
-                        f"{beside} beside, {way:12}{wall:9.2f} s wall{cpu:9.2f} s CPU each",
-                        flush=True,
-                    )
+            for way in WAYS:
+                with _programs(beside):
+                    wall, cpu = (spent / options.photographs for spent in _timed(Path(folder), way, options))
+                load = os.getloadavg()[0]
+                rows.append({"beside": beside, "way": way, "wall_s": wall, "cpu_s": cpu, "load": load})
+                print(f"{beside} beside, {way:12}{wall:9.2f} s wall{cpu:9.2f} s CPU each", flush=True)
     write_result(
         options.out,
-        {"photographs": options.photographs, "mode": options.mode, "model": options.model,
-         "cores": os.cpu_count(), "load_average": os.getloadavg()[0], "rows": rows},
+        {
+            "photographs": options.photographs,
+            "mode": options.mode,
+            "model": options.model,
+            "cores": os.cpu_count(),
+            "rows": rows,
+        },
         options.dirty,
-    )  # fmt: skip
+    )
 
 
-def _photographs(folder: Path, count: int) -> list[Path]:
+def _photographs(folder: Path, count: int) -> None:
     folder.mkdir()
     generator = np.random.default_rng(0)
-    paths = [folder / f"{number:03}.jpg" for number in range(count)]
-    for path in paths:
+    for number in range(count):
         coarse = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        write_image(path, coarse.repeat(SIZE[0] // 6, axis=0).repeat(SIZE[1] // 8, axis=1))
-    return paths
+        enlarged = coarse.repeat(SIZE[0] // 6, axis=0).repeat(SIZE[1] // 8, axis=1)
+        write_image(folder / f"{number:03}.jpg", enlarged)
 
 
-def _timed(
-    photographs: list[Path], folder: Path, way: str, options: argparse.Namespace
-) -> tuple[float, float]:
-    """Wall and CPU seconds of one command."""
-    words = ["predict", *map(str, photographs), "-o", str(folder / "out")]
-    words += ["--model", options.model, "--mode", options.mode]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "stablenormal", *words],
-        env={**{k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}, **WAYS[way]},
+def _timed(folder: Path, way: str, options: argparse.Namespace) -> tuple[float, float]:
+    """Wall and CPU seconds from the model's loading to the last file."""
+    unsaid = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    words = [str(folder / "photographs"), str(folder / "out"), options.model, options.mode]
+    done = subprocess.run(
+        [sys.executable, "-c", TIMED, *words],
+        env={**unsaid, **WAYS[way]},
         capture_output=True,
+        text=True,
         check=True,
     )
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    wall, cpu = json.loads(done.stdout.splitlines()[-1])
+    return wall, cpu
 
 
 @contextmanager
