@@ -1,10 +1,10 @@
-"""`predict` on a folder of photographs beside none, one or two other programs, its threads waiting in two ways.
+"""`predict` on a folder beside none, one or two other programs, its threads waiting in two ways.
 
 python benchmarks/busy.py [--photographs 6] [--mode turbo] [--beside 0 1 2] [-o results.json]
 
-`sleeping` is how the command line has OpenMP's threads wait for each other, `spinning` is OpenMP's own way and
-that of other programs on torch; one thread alone, which never waits, is the floor. Each is a process of its
-own, timed from the model's loading to the last file. Programs beside it compute in one thread each. Wall
+`sleeping` is how the command line has OpenMP's threads wait for each other, `spinning` is OpenMP's own way
+and that of other programs on torch; one thread alone, which never waits, is the floor. Each is a process of
+its own, timed from the model's loading to the last file. Programs beside it compute in one thread each. Wall
 seconds depend on what else the machine does: set a way beside the floor of the same minute.
 """
 

@@ -24,6 +24,7 @@ from stablenormal.models.modes import MODES, Mode
 from stablenormal.models.spec import ModelSpec, Quality
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
 from stablenormal.pipelines.inputs import ImageLike, as_inputs
+from stablenormal.pipelines.memory import require_memory
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.one_step import OneStepSampler
 from stablenormal.pipelines.output import NormalsOutput
@@ -244,8 +245,10 @@ class StableNormal:
 
         Raises:
             ImageReadError: if a file cannot be read.
-            ImageShapeError: if an image, mask or start has the wrong shape.
-            SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown or out of range.
+            ImageShapeError: if an image, mask or start has the wrong shape, or an image does not fit into
+                memory.
+            SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown, out of range, or
+                more than memory holds.
         """
         given = as_inputs(images)
         if valid is None:
@@ -265,6 +268,8 @@ class StableNormal:
             None if tiling is None else _grid(image, tiling, sizes[0], f"image {place}")
             for place, image in enumerate(pictures)
         ]
+        for place, image in enumerate(pictures):
+            self._require_memory(image, cut[place], request, f"image {place}")
         results: dict[int, tuple[Tensor, Tensor]] = {}
         whole = [place for place, grid in enumerate(cut) if grid is None]
         inputs = self._prepare(
@@ -274,6 +279,10 @@ class StableNormal:
             request,
         )
         for places in _batches(inputs, request.batch_size):
+            view = inputs[places[0]].views[0].prepared
+            require_memory(
+                self.components, self.device, view.inner, len(places), sizes[0], f"image {places[0]}"
+            )
             found = self._run([inputs[place] for place in places], request)
             results.update(zip((whole[place] for place in places), found, strict=True))
         for place, grid in enumerate(cut):
@@ -377,6 +386,15 @@ class StableNormal:
                 )
             inputs.append(_Input(tuple(views), mask))
         return inputs
+
+    def _require_memory(self, image: Tensor, grid: Grid | None, request: _Request, place: str) -> None:
+        """Refuse what the networks cannot hold: the largest view of the image, or tiles that run together."""
+        asked, size = request.sizes[0], (image.shape[1], image.shape[2])
+        if grid is not None:
+            window, _ = next(iter(grid))
+            size = (window.height, window.width)
+        together = 1 if grid is None else min(request.batch_size, len(grid))
+        require_memory(self.components, self.device, working_size(size, asked), together, asked, place)
 
     def _run_tiles(
         self, image: Tensor, valid: Tensor | None, grid: Grid, request: _Request
