@@ -47,10 +47,10 @@ def main() -> None:
         part = begin(settings, corpus, heldout, options.run)
         saved = load_checkpoint(path, settings.fingerprint())
         assert saved is not None, f"{path}: missing"
-        part.module.load_state_dict(saved["module"])
+        part.module.load_state_dict(saved.state["module"])
         trained = (parameter for parameter in part.module.parameters() if parameter.requires_grad)
         with torch.no_grad():
-            for parameter, value in zip(trained, saved["average"]["shadow_params"], strict=True):
+            for parameter, value in zip(trained, saved.state["average"]["shadow_params"], strict=True):
                 parameter.copy_(value)
         part.module.eval()
         pipeline, mode = StableNormal(part.components), "full" if settings.part == "refiner" else "turbo"

@@ -20,7 +20,9 @@ from stablenormal.training.run import train
 from stablenormal.training.settings import Stage
 from stablenormal.training.settings_file import write_settings
 
-RUNS = ("yoso", "autoencoder", "self_distillation", "muon_and_stopped", "sharded_and_stopped")
+RUNS = (
+    "yoso", "autoencoder", "self_distillation", "yoso_and_stopped", "muon_and_stopped", "sharded_and_stopped",
+)  # fmt: skip
 
 
 def _config(name, corpus_folder, toy_model):
@@ -90,6 +92,14 @@ def test_two_processes_give_the_losses_and_weights_of_one(runs, name):
         assert a.keys() == b.keys()
         for key in a:
             torch.testing.assert_close(a[key], b[key], atol=2e-5, rtol=1e-3, msg=f"{file} {key}")
+
+
+def test_two_processes_stopped_and_resumed_equal_two_that_never_stopped(runs):
+    files = sorted((runs / "two" / "yoso").rglob("*.safetensors"))
+    assert files
+    for file in files:
+        whole, parts = load_file(file), load_file(Path(str(file).replace("/yoso/", "/yoso_and_stopped/")))
+        assert all(torch.equal(whole[key], parts[key]) for key in whole), file
 
 
 def test_a_sharded_checkpoint_is_whole(runs):

@@ -289,6 +289,49 @@ def test_damaged_checkpoint_is_named(config, tmp_path):
         train(config, tmp_path)
 
 
+def test_the_checkpoint_before_a_damaged_one_gives_the_same_weights(config, tmp_path, caplog):
+    whole = train(config, tmp_path / "whole")
+    run = tmp_path / "run"
+    assert train(config, run, stop_after=5) is None
+    assert sorted(one.name for one in run.glob("*.pt")) == ["checkpoint-1.pt", "checkpoint.pt"]
+    (run / "checkpoint.pt").write_bytes(b"broken")
+    resumed = train(config, run)
+    assert caplog.text.count("damaged checkpoint") == 1
+    assert "goes on from checkpoint-1.pt, step 4" in caplog.text
+    for file in whole.rglob("*.safetensors"):
+        one, two = load_file(file), load_file(resumed / file.relative_to(whole))
+        assert all(torch.equal(one[key], two[key]) for key in one), file
+
+
+@pytest.mark.parametrize(("part", "variants"), [("yoso", 1), ("angular", 0), ("autoencoder", 1)])
+def test_what_a_failed_step_read_is_kept(config, tmp_path, monkeypatch, for_part, part, variants):
+    settings = for_part(config, part, stages=(Stage(32, 3, 4, variants),))
+    trained = begin(settings, *[open_corpus(Path(config.data))] * 2, tmp_path)
+    loss = type(trained).loss
+    monkeypatch.setattr(type(trained), "loss", lambda *one: (loss(*one)[0] * torch.nan, {}))
+    with pytest.raises(SettingError, match=r"step 1: the loss is nan.*failed-step-0000001\.npz"):
+        train(settings, tmp_path)
+    kept = np.load(tmp_path / "failed-step-0000001.npz")
+    samples = divide_step(kept["index"], config.seed, 0, 0, 1, 1, torch.device("cpu"))[0]
+    assert kept["index"].shape == (4,)
+    trained.samples(settings.stages[0])
+    seen = trained.study(settings.stages[0], samples)
+    assert sorted(kept) == sorted([*seen, "index"])
+    assert len(seen) >= 2
+    for name, value in seen.items():
+        assert np.array_equal(kept[name], value.detach().float().numpy()), name
+
+
+def test_a_loss_that_explodes_ends_the_run_also_after_a_restart(config, tmp_path, monkeypatch):
+    long = dataclasses.replace(config, stages=(Stage(32, 20, 4),), validate_every=20)
+    train(long, tmp_path, stop_after=12)
+    loss = YosoTraining.loss
+    monkeypatch.setattr(YosoTraining, "loss", lambda *one: (loss(*one)[0] * 1e4, {}))
+    with pytest.raises(SettingError, match=r"step 13: the loss is .*, over 100 times the last ones'"):
+        train(long, tmp_path)
+    assert (tmp_path / "failed-step-0000013.npz").exists()
+
+
 @pytest.mark.parametrize(
     "change",
     [

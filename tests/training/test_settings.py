@@ -189,7 +189,7 @@ OTHER_VALUES = {
 NEED_OTHERS = (
     "sources", "tokens", "train_image_encoder", "image_encoder_channels", "edge_weight", "transformer_blocks",
 )  # fmt: skip
-OF_THE_MACHINE = ("loader_threads",)
+OF_THE_MACHINE = ("loader_threads", "checkpoints_kept")
 
 
 @pytest.mark.parametrize(

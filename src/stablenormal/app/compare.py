@@ -24,6 +24,7 @@ from stablenormal.io.image import picture_size, write_image
 from stablenormal.io.map_formats import MAP_FORMATS
 from stablenormal.io.normal_map import read_normal_map
 from stablenormal.io.output_folder import OutputFolder
+from stablenormal.io.plain_values import parse_json
 from stablenormal.io.search import files_below
 
 DIFFERENCE_TOP_DEG = 30.0
@@ -182,7 +183,7 @@ def _side(folder: Path) -> _Side:
         raise SettingError(f"{folder}: no normal map in it; looked for *{', *'.join(MAP_ENDINGS.values())}")
     record = folder / "run.json"
     results = earlier_results(record)  # which refuses a damaged one
-    said = json.loads(record.read_text(encoding="utf-8-sig")) if record.is_file() else {}
+    said = parse_json(record.read_text(encoding="utf-8-sig")) if record.is_file() else {}
     return _Side(folder, {name: path for name, (_, path) in maps.items()}, results, said.get("settings", {}))
 
 

@@ -12,6 +12,7 @@ from stablenormal.app.naming import UNCERTAINTY_NPY, UNCERTAINTY_PNG
 from stablenormal.errors import FrameError, NormalMapError, OutputError, SettingError, StableNormalError
 from stablenormal.geometry.camera import check_rotation
 from stablenormal.geometry.normal_map import NormalMap
+from stablenormal.io.array_file import parse_array
 from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.io.image_files import ImageEntry, list_images
 from stablenormal.io.map_formats import MAP_FORMATS, normal_map_files
@@ -181,10 +182,10 @@ def _read_rotation(path: Path) -> Rotation:
     data = load_bytes(path, NormalMapError)
     try:
         if path.suffix.lower() == ".npy":
-            matrix = np.load(path, allow_pickle=False).astype(np.float64)
+            matrix = parse_array(data).astype(np.float64)
         else:
             matrix = np.loadtxt(text_of(data).replace(",", " ").splitlines(), dtype=np.float64)
-    except (ValueError, EOFError) as error:
+    except (ValueError, TypeError) as error:
         raise FrameError(f"{path}: not a rotation; write three rows of three numbers") from error
     if matrix.shape not in ((3, 3), (4, 4)):
         raise FrameError(f"{path}: expected a rotation (3, 3) or a pose (4, 4), got shape {matrix.shape}")

@@ -13,6 +13,7 @@ from stablenormal.errors import SettingError
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.fingerprint import MadeFrom, changed, made_from
 from stablenormal.io.output_folder import OutputFolder
+from stablenormal.io.plain_values import parse_json
 
 Status = Literal["done", "skipped", "failed"]
 RunStatus = Literal["running", "interrupted", "stopped", "complete"]
@@ -111,7 +112,7 @@ def keep_record(folder: OutputFolder, record: Path) -> Path | None:
         return None
     content = record.read_bytes()
     try:
-        started = datetime.fromisoformat(json.loads(content)["started"])
+        started = datetime.fromisoformat(parse_json(content)["started"])
     except (ValueError, KeyError, TypeError):
         return None  # cut off, or a record of something else: what follows says nothing of it either
     stem = f"{record.stem}-{started.strftime('%Y-%m-%dT%H-%M-%S')}"
@@ -151,7 +152,7 @@ def earlier_results(path: Path) -> dict[str, FileResult]:
 
 def _results_of(record: Path) -> list[FileResult]:
     try:
-        content = json.loads(record.read_text(encoding="utf-8-sig"))
+        content = parse_json(record.read_text(encoding="utf-8-sig"))
         return [FileResult(**{**entry, "outputs": tuple(entry["outputs"])}) for entry in content["files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise SettingError(

@@ -17,11 +17,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from stablenormal.data.readers.catalogue import open_source
 from stablenormal.data.sample import Sample
 from stablenormal.errors import DataError, SettingError, StableNormalError
+from stablenormal.io.plain_values import parse_yaml
 
 _LOG = logging.getLogger(__name__)
 
@@ -285,11 +285,11 @@ def read_sources(path: Path) -> list[SourceConfig]:
         SettingError: if the file cannot be read, or an entry is wrong.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_bytes())
     except OSError as error:
         raise SettingError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from error
-    except yaml.YAMLError as error:
-        raise SettingError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    except ValueError as error:
+        raise SettingError(f"{path}: not valid YAML ({error})") from error
     entries = content.get("sources") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise SettingError(f"{path}: has no list `sources` of reader, root, weight and keep; add one")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from stablenormal.data.sample import Sample
 from stablenormal.errors import DataError
-from stablenormal.io.array_file import create_array
+from stablenormal.io.array_file import create_array, map_array
 from stablenormal.io.output_folder import OutputFolder
+from stablenormal.io.plain_values import parse_json
 
 _NORMAL_SCALE = 32767.0
 _ARRAYS = ("images", "normals", "labels")
@@ -89,7 +90,7 @@ def pack_corpus(samples: Iterable[Sample], folder: Path, count: int) -> PackedCo
 def _is_corpus(index: Path) -> bool:
     """Whether this is what `pack_corpus` writes last."""
     try:
-        return set(json.loads(index.read_text())) == {"count", "kinds"}
+        return set(parse_json(index.read_text())) == {"count", "kinds"}
     except (OSError, ValueError, TypeError):
         return False
 
@@ -137,11 +138,11 @@ def open_corpus(folder: Path) -> PackedCorpus:
         DataError: if the folder is not a complete packed corpus.
     """
     try:
-        kinds = json.loads((folder / "corpus.json").read_text())["kinds"]
-        images, normals, labels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
+        kinds = parse_json((folder / "corpus.json").read_text())["kinds"]
+        images, normals, labels = (map_array(folder / f"{name}.npy") for name in _ARRAYS)
         has_focal = (folder / f"{_FOCAL}.npy").is_file()
-        focal_lengths = np.load(folder / f"{_FOCAL}.npy") if has_focal else None
-    except (OSError, ValueError, KeyError) as error:
+        focal_lengths = np.array(map_array(folder / f"{_FOCAL}.npy")) if has_focal else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder}: not a packed corpus ({error}); write it with `stablenormal pack`"
         ) from error

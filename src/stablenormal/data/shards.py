@@ -23,6 +23,7 @@ from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.normals import valid_pixels
 from stablenormal.io.atomic import atomic_path
+from stablenormal.io.plain_values import parse_json
 
 _FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _PARTS = ("normals.png", "depth", "labels.png", "instances.png", "meta.json")
@@ -113,7 +114,7 @@ def read_shard(path: Path) -> Iterator[Sample]:
     """
     try:
         require_end(path)
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:  # never compressed, so what a bomb unpacks to is not looked for
             key, parts = "", dict[str, bytes]()
             for member in tar:
                 name, _, suffix = member.name.partition(".")
@@ -159,7 +160,7 @@ def decode_sample(parts: Mapping[str, bytes], where: str) -> Sample:
             f"{where}: lacks {', '.join(missing or ['image'])}; the shard is not one of ours or cut short"
         )
     try:
-        meta = json.loads(parts["meta.json"])
+        meta = parse_json(parts["meta.json"])
         intrinsics = Intrinsics(**meta.pop("intrinsics"))
         depth = np.frombuffer(zlib.decompress(parts["depth"]), "<f2").reshape(meta.pop("shape"))
     except (ValueError, KeyError, TypeError, zlib.error) as error:

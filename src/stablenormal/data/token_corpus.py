@@ -5,7 +5,6 @@ made them. Tokens know the whole picture, so training may read a window of it: a
 a quarter of the time.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from stablenormal.data.corpus import View
 from stablenormal.data.sample import UNLABELLED
 from stablenormal.errors import DataError
+from stablenormal.io.array_file import map_array
+from stablenormal.io.plain_values import parse_json
 
 RECIPE_NAME = "tokens.json"
 ARRAYS = ("images", "normals", "tokens")
@@ -110,7 +111,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     """
     path = folder / RECIPE_NAME
     try:
-        recipe = json.loads(path.read_text(encoding="utf-8"))
+        recipe = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); is this a folder written by `stablenormal data tokens`?"
@@ -137,7 +138,9 @@ def group_path(folder: Path, group: str, array: str) -> Path:
 
 def _open_group(folder: Path, group: str) -> dict[str, NDArray[Any]]:
     try:
-        arrays = {name: np.load(group_path(folder, group, name), mmap_mode="r") for name in ARRAYS}
+        arrays: dict[str, NDArray[Any]] = {
+            name: map_array(group_path(folder, group, name)) for name in ARRAYS
+        }
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: group {group} is damaged ({error}); delete its files") from error
     if len({len(array) for array in arrays.values()}) != 1:

@@ -5,7 +5,6 @@ camera, as long as stored, exactly zero where the set's own rule says invalid. W
 is one frame: x left, y up, z toward the viewer (`dsine`), except DIODE's and OASIS's, see there.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from stablenormal.evaluation.pairs import Normals
 from stablenormal.geometry.layout import channels_first, channels_last
 from stablenormal.geometry.normals import convert_frame, dequantise
 from stablenormal.io import exr, png
+from stablenormal.io.array_file import parse_array
 from stablenormal.io.source import load_bytes
 
 MEASURED_LENGTH = 0.5
@@ -75,8 +75,8 @@ def decode_diode(path: Path, size: tuple[int, int], frame: str) -> Normals:
         frame: the frame of the file.
     """
     try:
-        array = np.load(io.BytesIO(load_bytes(path, NormalMapError)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        array = parse_array(load_bytes(path, NormalMapError))
+    except ValueError as error:
         raise DataError(f"{path}: not a readable NPY file; copy the set again") from error
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f":
         raise DataError(f"{path}: expected floats (H, W, 3), got {array.dtype} {array.shape}; check the file")

@@ -1,14 +1,45 @@
-"""Arrays on disk that are written in place, with their space reserved beforehand."""
+"""Arrays on disk: read with one kind of error, or written in place with their space reserved beforehand."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from stablenormal.errors import OutputError
 from stablenormal.io.atomic import reason
+
+
+def parse_array(data: bytes) -> NDArray[Any]:
+    """The array of an `.npy` file.
+
+    Raises:
+        ValueError: if the bytes are damaged, an archive, or hold Python objects.
+    """
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # the header is parsed as Python: a damaged one raises what a parser raises
+        raise ValueError(f"not a readable NPY file ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError("an archive of arrays, not one array")
+    return array
+
+
+def map_array(path: Path) -> "np.memmap[Any, Any]":
+    """The array of an `.npy` file, left on the disk.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if it is damaged.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # as above
+        raise ValueError(f"{path.name}: not a readable NPY file ({error})") from error
 
 
 def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":

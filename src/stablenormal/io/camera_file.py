@@ -1,12 +1,12 @@
 """Camera matrices as files."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 
 from stablenormal.errors import ImageReadError, SettingError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.array_file import parse_array
 from stablenormal.io.source import load_bytes, text_of
 
 
@@ -27,10 +27,10 @@ def read_camera_matrix(path: Path | str, width: int, height: int, pixel_centre: 
     data = load_bytes(path, ImageReadError)
     try:
         if path.suffix.lower() == ".npy":
-            matrix = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)
+            matrix = parse_array(data).astype(np.float64)
         else:
             matrix = np.loadtxt(text_of(data).replace(",", " ").splitlines(), dtype=np.float64)
-    except (ValueError, EOFError) as error:
+    except (ValueError, TypeError) as error:
         raise ImageReadError(f"{path}: not a camera matrix; write three rows of three numbers") from error
     try:
         camera = Intrinsics.from_matrix(matrix, width, height, pixel_centre).plausible()

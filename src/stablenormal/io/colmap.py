@@ -156,6 +156,8 @@ class _Cursor:
         return found
 
     def records(self, dtype: np.dtype[np.void], count: int) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+        if count > (len(self._data) - self._place) // dtype.itemsize:
+            raise ValueError(f"it announces {count} records, which it does not have")
         found = np.frombuffer(self._data, dtype, count, self._place)
         self._place += found.nbytes
         return found

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stablenormal.errors import ImageReadError, OutputError, SettingError
 from stablenormal.io import exr, png
+from stablenormal.io.array_file import parse_array
 from stablenormal.io.atomic import atomic_path, write_bytes
 from stablenormal.io.source import load_bytes
 
@@ -99,8 +100,8 @@ def _read_exr(path: Path, data: bytes) -> tuple[npt.NDArray[np.generic], float |
 
 def _read_npy(path: Path, data: bytes) -> tuple[npt.NDArray[np.generic], float | None]:
     try:
-        values: npt.NDArray[np.generic] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        values = parse_array(data)
+    except ValueError as error:
         raise ImageReadError(f"{path}: not a readable NPY file; copy or make it again") from error
     if values.dtype.kind not in "fiu":
         raise ImageReadError(f"{path}: expected numbers, got {values.dtype}; save depth as float32")

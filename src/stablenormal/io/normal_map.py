@@ -15,7 +15,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +34,11 @@ from stablenormal.geometry.normals import (
     vector_length,
 )
 from stablenormal.io import exr, png
+from stablenormal.io.array_file import parse_array
 from stablenormal.io.atomic import atomic_path, write_bytes
 from stablenormal.io.choice import UNSAID, Choice
 from stablenormal.io.map_formats import MAP_FORMATS
+from stablenormal.io.plain_values import parse_json
 from stablenormal.io.source import load_bytes, text_of
 
 logger = logging.getLogger(__name__)
@@ -325,10 +326,10 @@ def _read_exr(path: Path, choice: Choice) -> tuple[Tensor, int, dict[str, str]]:
 def _read_npy(path: Path, choice: Choice) -> tuple[Tensor, int, dict[str, str]]:
     data = load_bytes(path, NormalMapError)
     try:
-        array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        array = parse_array(data)
+    except ValueError as error:
         raise NormalMapError(f"{path}: not a readable NPY file; copy or make it again") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+    if array.dtype.kind != "f":
         raise NormalMapError(f"{path}: expected floats (H, W, 3); choose a normal map or convert it first")
     if array.ndim == 3 and array.shape[0] == 3 != array.shape[2]:  # as many programs keep them, (3, H, W)
         array = np.moveaxis(array, 0, -1)
@@ -347,7 +348,7 @@ def _record_beside(path: Path) -> dict[str, str]:
         return {}
     text = load_bytes(beside, NormalMapError)
     try:
-        facts = json.loads(text_of(text))
+        facts = parse_json(text_of(text))
     except ValueError as error:
         raise NormalMapError(f"{beside}: not readable JSON; mend it, or delete it and give frame=") from error
     return {k: v for k, v in facts.items() if isinstance(v, str)} if isinstance(facts, dict) else {}
@@ -371,7 +372,7 @@ def _recorded_rotation(path: Path, record: Mapping[str, str], frame: str) -> Ten
     if ROTATION_KEY not in record:
         raise FrameError(f"{path}: is in frame 'world' but lacks {ROTATION_KEY}; write it again with one")
     try:
-        return torch.tensor(json.loads(record[ROTATION_KEY]), dtype=torch.float64)
+        return torch.tensor(parse_json(record[ROTATION_KEY]), dtype=torch.float64)
     except (ValueError, TypeError) as error:
         raise FrameError(f"{path}: its {ROTATION_KEY} is not a 3 x 3 matrix; write it again") from error
 

@@ -20,6 +20,7 @@ from stablenormal.geometry.camera import Intrinsics
 from stablenormal.geometry.posed import Array, Distortion, PosedCamera
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.image_files import SUFFIXES
+from stablenormal.io.plain_values import parse_json
 from stablenormal.io.scene import PosedScene, SceneView, result_names, without_ending
 from stablenormal.io.search import named_path
 from stablenormal.io.source import text_of
@@ -48,7 +49,7 @@ def read_transforms(path: Path, images: Path | None) -> PosedScene:
         SceneError: if the file is damaged, says too little, or its camera model is not supported.
     """
     try:
-        content = json.loads(text_of(path.read_bytes()))
+        content = parse_json(text_of(path.read_bytes()))
         frames = list(content["frames"])
         names = result_names([str(frame.get("file_path", "")) for frame in frames])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

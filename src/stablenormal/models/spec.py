@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from stablenormal.errors import ModelError, SettingError
 from stablenormal.geometry.frames import FRAMES
+from stablenormal.io.plain_values import parse_json
 from stablenormal.models.modes import MODES, QUALITIES, Mode
 
 Start = Literal["noise", "zeros", "image_latent"]
@@ -195,7 +196,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: if the file is missing, unreadable, or holds no JSON object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{path}: missing; the model is incomplete, download or save it again") from error
     except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stablenormal.errors import SettingError
+from stablenormal.errors import OutputError, SettingError
+from stablenormal.io.atomic import atomic_path
 from stablenormal.io.checkpoint import load_checkpoint, save_checkpoint
 from stablenormal.io.interruption import Interruption
 from stablenormal.training.muon import Muon, split_parameters
@@ -30,6 +32,12 @@ _LOG = logging.getLogger(__name__)
 _LOG_EVERY = 50
 _FIRST_SAID = 3
 """Steps after which the speed and the hours left are told for the first time."""
+_EXPLODED = 100.0
+"""A loss so many times the median of the last steps' ends the run."""
+_REMEMBERED = 50
+"""Steps whose losses that median is of."""
+_JUDGED_FROM = 10
+"""Remembered steps from which on a loss is judged."""
 _BETAS = (0.9, 0.98)  # short runs: the usual 0.999 remembers the first, steep steps too long
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -127,7 +135,8 @@ def fit(
 
     Raises:
         DataError: if the checkpoint is damaged or of another configuration.
-        SettingError: if a batch cannot be divided as the configuration says, or the loss is not finite.
+        SettingError: if a batch cannot be divided as the configuration says, or the loss is not finite or far
+            larger than those before; what it read is then in `failed-step-*.npz`.
         OutputError: if a checkpoint cannot be written; the one before is intact.
     """
     _check_division(settings, processes.count)
@@ -177,6 +186,7 @@ class TrainingRun:
         self._stage_index, self._samples, self._stage_start = -1, 0, 0
         self._shares = dict[int, list[StepSamples]]()
         self._pace, self._losses, self._figures = _Pace(), list[float](), dict[str, float]()
+        self._recent = deque[float](maxlen=_REMEMBERED)
         self._step_module = _Step(part)
         self._distributed = processes.distribute(self._step_module)
         self._parameters = [p for p in part.module.parameters() if p.requires_grad]
@@ -185,9 +195,13 @@ class TrainingRun:
             [float(group["lr"]) for group in optimiser.param_groups] for optimiser in self._optimisers
         ]
         self._average = EMAModel(self._parameters, decay=settings.ema_decay, foreach=not processes.sharded)
+        self._newest_is_good = True
         saved = load_checkpoint(folder / CHECKPOINT_FILE, settings.fingerprint())
         if saved is not None:
-            self._restore(saved)
+            self._restore(saved.state)
+            self._newest_is_good = not saved.damaged
+            for error in saved.damaged if processes.is_first else ():
+                _LOG.warning("%s; the run goes on from %s, step %d", error, saved.path.name, self.step)
 
     @property
     def begins_stage(self) -> bool:
@@ -220,9 +234,9 @@ class TrainingRun:
         means = {name: float(np.mean([one[name] for one in passes])) for name in passes[0]}
         means = self.processes.mean(means)
         loss = means.pop("loss")
-        self._refuse_infinite("loss", loss)
+        self._refuse(stage, "loss", loss, self._largest_loss())
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, settings.clip_norm)
-        self._refuse_infinite("norm of the gradient", float(whole(norm)))
+        self._refuse(stage, "norm of the gradient", float(whole(norm)), math.inf)
         for optimiser in self._optimisers:
             optimiser.step()
         self._average.step(self._parameters)
@@ -231,6 +245,7 @@ class TrainingRun:
         self._pace.images += stage.batch
         self._pace.steps += 1
         self._losses.append(loss)
+        self._recent.append(loss)
         self._figures = means
 
     def _next_shares(self, stage_index: int, stage: Stage) -> list[StepSamples]:
@@ -240,33 +255,64 @@ class TrainingRun:
         for step in range(self.step, last + 1):
             if step in self._shares:
                 continue
-            index = epoch_indices(
-                settings.seed + stage_index, step - self._stage_start, stage.batch, self._samples
-            )
-            shares = divide_step(
-                index,
-                settings.seed,
-                step,
-                self.processes.rank,
-                self.processes.count,
-                settings.accumulate,
-                self.processes.device,
-            )
+            shares = self._shares_of(step, stage_index, stage)
             self._shares[step] = shares
             if settings.loader_threads:
                 for share in shares:
                     self.part.announce(stage, share)
         return self._shares.pop(self.step)
 
-    def _refuse_infinite(self, what: str, value: float) -> None:
-        if math.isfinite(value):
+    def _shares_of(self, step: int, stage_index: int, stage: Stage) -> list[StepSamples]:
+        """This process' samples of a step, with their random numbers not yet drawn."""
+        settings, processes = self.settings, self.processes
+        index = epoch_indices(
+            settings.seed + stage_index, step - self._stage_start, stage.batch, self._samples
+        )
+        return divide_step(
+            index,
+            settings.seed,
+            step,
+            processes.rank,
+            processes.count,
+            settings.accumulate,
+            processes.device,
+        )
+
+    def _largest_loss(self) -> float:
+        """What a loss may be, as the last ones were."""
+        if len(self._recent) < _JUDGED_FROM:
+            return math.inf
+        return _EXPLODED * max(float(np.median(self._recent)), 1e-6)
+
+    def _refuse(self, stage: Stage, what: str, value: float, largest: float) -> None:
+        """Stop at a figure that is not finite or far too large, and keep what led to it."""
+        if math.isfinite(value) and value <= largest:
             return
+        grown = f", over {_EXPLODED:g} times the last ones'" if math.isfinite(value) else ""
         checkpoint = self.folder / CHECKPOINT_FILE
         kept = f"; {checkpoint} holds the last good state" if checkpoint.exists() else ""
+        try:
+            where = f"the samples of the step, in {self._keep_batch(stage)}"
+        except OutputError as error:
+            where = f"damaged samples ({error})"
         raise SettingError(
-            f"step {self.step + 1}: the {what} is {value}; lower learning_rate or clip_norm, or look for "
-            f"damaged samples{kept}"
+            f"step {self.step + 1}: the {what} is {value:g}{grown}; lower learning_rate or clip_norm, or "
+            f"look at {where}{kept}"
         )
+
+    def _keep_batch(self, stage: Stage) -> Path:
+        """Write what the current step's loss read, for study; each process writes its own share."""
+        shares = self._shares_of(self.step, self._stage_index, stage)
+        with torch.no_grad():
+            read = [self.part.study(stage, share) for share in shares]
+        arrays: dict[str, Any] = {"index": np.concatenate([share.index for share in shares])}
+        for name in read[0]:
+            arrays[name] = torch.cat([one[name].cpu() for one in read]).float().numpy()
+        rank = f"-{self.processes.rank}" if self.processes.count > 1 else ""
+        path = self.folder / f"failed-step-{self.step + 1:07d}{rank}.npz"
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **arrays)
+        return path
 
     def _pass(self, stage: Stage, share: StepSamples, last: bool) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -340,9 +386,13 @@ class TrainingRun:
             "optimisers": [whole(optimiser.state_dict()) for optimiser in self._optimisers],
             "average": whole(self._average.state_dict()),
             "step": self.step,
+            "recent_losses": list(self._recent),
         }
         if self.processes.is_first:
-            save_checkpoint(self.folder / CHECKPOINT_FILE, state, self.settings.fingerprint())
+            # A damaged newest one is written over; the one before, which was good, stays where it is.
+            keep = self.settings.checkpoints_kept if self._newest_is_good else 1
+            save_checkpoint(self.folder / CHECKPOINT_FILE, state, self.settings.fingerprint(), keep)
+            self._newest_is_good = True
         self.processes.wait()
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -364,6 +414,7 @@ class TrainingRun:
         ]
         self._average.load_state_dict(average)
         self.step = int(saved["step"])
+        self._recent.extend(saved.get("recent_losses", ()))  # older checkpoints have none
 
 
 def _optimisers(

@@ -47,6 +47,10 @@ class PartTraining(ABC):
     def announce(self, stage: Stage, samples: StepSamples) -> None:  # noqa: B027
         """Told early which samples `loss` will soon be given, so that others can read them meanwhile."""
 
+    def study(self, stage: Stage, samples: StepSamples) -> dict[str, Tensor]:
+        """What the loss read of samples, by name, each (B, ...): for a person who asks why it failed."""
+        return {}
+
     @abstractmethod
     def validate(self) -> Validation:
         """Figures and pictures of held-out scenes, with the weights that are in the module now."""

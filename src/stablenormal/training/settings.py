@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from stablenormal.models.building import ModelComponents
     from stablenormal.training.part import PartTraining
 
-_OF_THE_MACHINE = ("loader_threads",)
-"""Settings that decide how fast a training is and not what it gives; a run may go on with others."""
+_OF_THE_MACHINE = ("loader_threads", "checkpoints_kept")
+"""Settings that decide how a training is run and not what it gives; a run may go on with others."""
 
 Decay = Literal["cosine", "exponential", "constant"]
 Optimiser = Literal["adamw", "muon"]
@@ -116,6 +116,8 @@ class TrainingSettings(ABC):
     """Steps between validations."""
     checkpoint_every: int = 250
     """Steps between checkpoints; stopping loses at most these."""
+    checkpoints_kept: int = 2
+    """How many of the last ones stay; where the newest is damaged, a run goes on from the one before."""
     validation_images: int = 64
     """Held-out images per validation."""
     pictures: int = 6
@@ -138,6 +140,7 @@ class TrainingSettings(ABC):
         refuse_negative(self, "pictures", "seed", "warmup_steps", "loader_threads")
         refuse_unknown(self, decay=Decay, optimiser=Optimiser)
         refuse_below(self, 1, "accumulate", "validate_every", "checkpoint_every", "validation_images")
+        refuse_below(self, 1, "checkpoints_kept")
         refuse_below(self, 16, "source_size")
         if self.optimiser == "muon" and self.shard:
             raise SettingError("optimiser: muon needs whole matrices; use adamw with shard")

@@ -16,6 +16,7 @@ import yaml
 from stablenormal.data.mixture import source_config
 from stablenormal.errors import SettingError
 from stablenormal.io.atomic import write_bytes
+from stablenormal.io.plain_values import parse_yaml
 from stablenormal.training.parts import catalogue
 from stablenormal.training.settings import Stage, TrainingSettings
 
@@ -66,11 +67,11 @@ def write_settings(settings: TrainingSettings, path: Path) -> None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        content = parse_yaml(path.read_bytes())
     except OSError as error:
         raise SettingError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    except ValueError as error:
+        raise SettingError(f"{path}: not valid YAML ({error})") from error
     if not isinstance(content, dict):
         raise SettingError(f"{path}: expected keys and values, got {type(content).__name__}")
     return content
@@ -82,9 +83,9 @@ def _change(text: str) -> tuple[str, Any]:
     if not sign or not key.isidentifier():
         raise SettingError(f"{text}: expected KEY=VALUE, such as learning_rate=0.001")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise SettingError(f"{text}: the value is not valid YAML ({' '.join(str(error).split())})") from error
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise SettingError(f"{text}: the value is not valid YAML ({error})") from error
 
 
 def _lists(content: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ unpack them into one folder. The fields of view lie in `PREFIX-meta.json` (or `P
 for the view.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from stablenormal.data.readers.source import MeasuredSource, View, first_existing, picture, stored_vectors
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.plain_values import parse_json
 from stablenormal.io.search import files_below
 
 _FOV_KEYS = ("fltFov", "fov", "fov_deg")
@@ -57,8 +57,11 @@ def _intrinsics(entry: Path, width: int, height: int) -> Intrinsics | None:
     )
     if path is None:
         return None
-    facts = json.loads(path.read_text())
-    fov = next((facts[key] for key in _FOV_KEYS if key in facts), None)
+    try:
+        facts = dict(parse_json(path.read_bytes()))
+        fov = next((float(facts[key]) for key in _FOV_KEYS if key in facts), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: not a camera in JSON ({error}); copy the set again") from error
     if fov is None:
         raise DataError(f"{path}: has none of {', '.join(_FOV_KEYS)}; add the field of view in degrees")
-    return Intrinsics.from_fov(float(fov), width, height)
+    return Intrinsics.from_fov(fov, width, height)

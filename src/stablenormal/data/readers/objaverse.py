@@ -13,7 +13,6 @@ Normals are in world axes unless `frame` says otherwise. There is no standard: o
 names, which `normal_path` and `depth_path` can give.
 """
 
-import json
 from dataclasses import dataclass, field
 from os.path import relpath
 from pathlib import Path
@@ -33,6 +32,7 @@ from stablenormal.data.readers.source import (
 )
 from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.plain_values import parse_json
 from stablenormal.io.search import files_below
 
 _IMAGE_ENDINGS = ("", ".png", ".jpg", ".webp")
@@ -61,7 +61,7 @@ class Objaverse(MeasuredSource[_Frame]):
         found = {}
         for path in files_below(root, "transforms*.json"):
             try:
-                content = dict(json.loads(path.read_text()))
+                content = dict(parse_json(path.read_text()))
                 frames = [dict(frame) for frame in content.pop("frames")]
                 stems = [path.parent / frame["file_path"] for frame in frames]
             except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,6 @@
 `...` is the same for all kinds of one picture, such as `replica/apartment_0`.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,9 @@ from stablenormal.data.readers.source import (
     stored_vectors,
     surface_flags,
 )
+from stablenormal.errors import DataError
 from stablenormal.geometry.camera import Intrinsics
+from stablenormal.io.plain_values import parse_json
 from stablenormal.io.search import files_below
 
 _UNKNOWN_CODE = 65535
@@ -84,5 +85,10 @@ class Replica(MeasuredSource[_Point]):
         facts = first_existing(entry.file("point_info", "point_info", ".json"))
         fov_deg = self.fov_deg
         if facts:
-            fov_deg = math.degrees(float(json.loads(facts.read_text())["field_of_view_rads"]))
+            try:
+                fov_deg = math.degrees(float(parse_json(facts.read_bytes())["field_of_view_rads"]))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{facts}: does not say the field of view ({error}); copy it again"
+                ) from error
         return None if fov_deg is None else Intrinsics.from_fov(fov_deg, width, height)

@@ -3,8 +3,10 @@
 import hashlib
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,18 @@ from stablenormal.io.search import files_below
 
 CATALOGUE = ".sh3f"
 _PROPERTIES = "PluginFurnitureCatalog.properties"
+_LARGEST = 256 << 20
+"""Bytes of a file in a catalogue, unpacked."""
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    EOFError,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises on damaged, encrypted or unsupported archives."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +114,10 @@ def _of_folder(folder: Path) -> Iterator[Entry]:
 def _of_catalogue(path: Path) -> Iterator[Entry]:
     try:
         archive = zipfile.ZipFile(path)
-        text = archive.read(_PROPERTIES).decode("latin-1")
+        text = _member(archive, _PROPERTIES).decode("latin-1")
     except KeyError:
         raise DataError(f"{path}: has no {_PROPERTIES}; is it a furniture catalogue?") from None
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a catalogue ({error}); fetch it again") from None
     properties = read_properties(text)
     licence = properties.get("license", "")
@@ -113,7 +127,8 @@ def _of_catalogue(path: Path) -> Iterator[Entry]:
     for number in numbers:
         said = {key.split("#")[0]: value for key, value in properties.items() if key.endswith(f"#{number}")}
         size = np.array([_centimetres(said.get(side)) for side in ("width", "depth", "height")])
-        rotation = np.array([float(x) for x in said.get("modelRotation", "1 0 0 0 1 0 0 0 1").split()])
+        if "model" not in said:
+            raise DataError(f"{path}: model {number} has no file in its {_PROPERTIES}")
         yield Entry(
             source=path.name,
             path=said["model"].lstrip("/"),
@@ -122,11 +137,37 @@ def _of_catalogue(path: Path) -> Iterator[Entry]:
             size=size if (size > 0).all() else None,
             elevation=_centimetres(said.get("elevation")),
             drop=max(0.0, _centimetres(said.get("dropOnTopElevation"))),
-            rotation=rotation.reshape(3, 3) if len(rotation) == 9 else np.eye(3),
+            rotation=_rotation(said.get("modelRotation")),
             creator=said.get("creator", ""),
             licence=licence,
-            read=archive.read,
+            read=partial(_member, archive),
         )
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of a file in a catalogue.
+
+    Raises:
+        KeyError: if there is none of that name.
+        OSError: if it is damaged, or far larger than any model.
+    """
+    if archive.getinfo(name).file_size > _LARGEST:
+        raise OSError(f"{name} unpacks to more than {_LARGEST >> 20} MB")
+    try:
+        return archive.read(name)
+    except KeyError:
+        raise
+    except _UNREADABLE as error:
+        raise OSError(f"{name}: {error}") from error
+
+
+def _rotation(said: str | None) -> Array:
+    """A catalogue's rotation, nine numbers by rows; none where it says none, or no such numbers."""
+    try:
+        numbers = np.array([float(word) for word in (said or "").split()])
+    except ValueError:
+        return np.eye(3)
+    return numbers.reshape(3, 3) if len(numbers) == 9 and np.isfinite(numbers).all() else np.eye(3)
 
 
 def _centimetres(said: str | None) -> float:

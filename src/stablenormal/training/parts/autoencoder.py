@@ -20,7 +20,7 @@ from stablenormal.models.building import ModelComponents
 from stablenormal.models.image_encoder import EncodedImage
 from stablenormal.models.latent_scale import scale_latents
 from stablenormal.sampling.one_step import one_step
-from stablenormal.training.augmentation import in_native_frame, load_batch
+from stablenormal.training.augmentation import Batch, in_native_frame, load_batch
 from stablenormal.training.base import trainable
 from stablenormal.training.objectives import (
     angular_loss,
@@ -115,11 +115,19 @@ class AutoencoderTraining(PartTraining):
         """Every sample of the corpus."""
         return len(self._corpus)
 
-    def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
-        """Reconstruction of both, the angle of the normals, and a small Kullback-Leibler term."""
+    def study(self, stage: Stage, samples: StepSamples) -> dict[str, Tensor]:
+        """Photographs and normals."""
+        batch = self._read(stage, samples)
+        return {"image": batch.image, "normals": batch.normals}
+
+    def _read(self, stage: Stage, samples: StepSamples) -> Batch:
         crops = (min(1.0, stage.size / self._corpus.size), 1.0)
         batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs, crops)
-        batch = in_native_frame(batch.to(samples.device), self._spec)
+        return in_native_frame(batch.to(samples.device), self._spec)
+
+    def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
+        """Reconstruction of both, the angle of the normals, and a small Kullback-Leibler term."""
+        batch = self._read(stage, samples)
         count = round(samples.total * self._settings.normals_fraction)
         is_normals = torch.from_numpy(samples.places < count).to(samples.device)
         # Each kind's loss is a mean over that kind, so a sample of it weighs as the kind's share is rare.

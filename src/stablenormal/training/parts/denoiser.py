@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stablenormal.data.corpus import Corpus
 from stablenormal.data.packed import PackedCorpus
@@ -159,10 +159,22 @@ class DenoiserTraining(PartTraining, Generic[Own]):
             if self._cache is None:
                 raise RuntimeError("samples() prepares the cache before loss() reads it")
             return self._cache.batch(samples.index, samples.device)
-        native = self._fresh(self._corpus, stage, samples)
+        return self._encoded(self._fresh(self._corpus, stage, samples), samples)
+
+    def _encoded(self, native: Batch, samples: StepSamples) -> LatentBatch:
         return encode_batch(
             self.components, native, samples.rngs, self.settings.extras(), self.tunes_image, self.needs_x0
         )
+
+    def study(self, stage: Stage, samples: StepSamples) -> dict[str, Tensor]:
+        """Latents, and photographs and normals where these are not encoded beforehand."""
+        if isinstance(self._corpus, TokenCorpus) or stage.variants:
+            batch, seen = self.read(stage, samples), {}
+        else:
+            native = self._fresh(self._corpus, stage, samples)
+            batch, seen = self._encoded(native, samples), {"image": native.image, "normals": native.normals}
+        read = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
+        return {"image_latent": batch.encoded.latent} | read | seen
 
     def _of_tokens(self, corpus: TokenCorpus, stage: Stage, samples: StepSamples) -> LatentBatch:
         """Random windows of images whose tokens are known."""

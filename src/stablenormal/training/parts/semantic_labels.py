@@ -65,9 +65,17 @@ class SemanticLabelsTraining(PartTraining):
         """Every sample of the corpus."""
         return len(self._corpus)
 
+    def study(self, stage: Stage, samples: StepSamples) -> dict[str, Tensor]:
+        """Photographs and labels."""
+        batch = self._read(stage, samples)
+        return {"image": batch.image, "labels": batch.labels}
+
+    def _read(self, stage: Stage, samples: StepSamples) -> Batch:
+        return load_batch(self._corpus, samples.index, stage.size, samples.rngs).to(samples.device)
+
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the patch labels, at the stage's own size: positions interpolate to others."""
-        batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs).to(samples.device)
+        batch = self._read(stage, samples)
         features = self._encoder.features(batch.image, whole_patches(self._encoder, stage.size))
         return patch_label_loss(self._head(features), batch.labels).mean(), {}
 

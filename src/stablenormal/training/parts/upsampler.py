@@ -110,10 +110,15 @@ class UpsamplerTraining(PartTraining):
         """Every sample of the corpus."""
         return len(self._corpus)
 
+    def study(self, stage: Stage, samples: StepSamples) -> dict[str, Tensor]:
+        """Photographs."""
+        batch = load_batch(self._corpus, samples.index, stage.size, samples.rngs)
+        return {"image": batch.image.to(samples.device)}
+
     def loss(self, stage: Stage, samples: StepSamples) -> tuple[Tensor, dict[str, float]]:
         """Mean square error of the pooled, jittered features."""
         self._encoder.to(samples.device)
-        image = load_batch(self._corpus, samples.index, stage.size, samples.rngs).image.to(samples.device)
+        image = self.study(stage, samples)["image"]
         size = whole_patches(self._encoder, stage.size)
         features = self._features(image, size)
         draws = torch.stack([samples.uniform() for _ in range(4)], dim=1)
