@@ -101,7 +101,7 @@ def test_the_output_is_a_folder_in_every_command() -> None:
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Spinning ones took forty times as long beside other programs."""
+    """Spinning ones took 4 to 40 times as long beside other programs."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "before")  # restored afterwards, whatever the command does
     monkeypatch.delenv("OMP_WAIT_POLICY")
     with pytest.raises(SystemExit):

@@ -80,6 +80,6 @@ def require_memory(
 
 def _bytes_per_pixel(components: ModelComponents) -> float:
     autoencoder = components.autoencoder
-    itemsize = next(autoencoder.parameters()).dtype.itemsize
+    itemsize = int(next(autoencoder.parameters()).dtype.itemsize)
     finest = int(autoencoder.config.block_out_channels[0]) / patch_size(autoencoder) ** 2
     return _COPIES * finest * itemsize
