@@ -46,6 +46,9 @@ class NormalsOutput:
     """Sizes of all views."""
     mirrored: bool = False
     """Whether each view was seen mirrored too."""
+    tiles: tuple[int, ...] = ()
+    """Into how many tiles each image was cut, 1 for one that was seen whole; empty if tiles were not asked
+    for."""
 
     def numpy(self, index: int | None = None, frame: str = "opengl") -> NDArray[np.float32]:
         """One map as an array (H, W, 3), unit vectors or zero.
