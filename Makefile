@@ -37,7 +37,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-for-tests: $(VENV)/.torch pyproject.toml
 	@echo "make: installing the rest, with what the tests need"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,synth,pathtrace,data,train,reconstruct,study,docs]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,app,serve,synth,pathtrace,data,train,reconstruct,study,video,docs]'
 	touch $@ $(VENV)/.installed
 
 check-style: environment

@@ -94,7 +94,10 @@ def test_the_wheel_predicts_in_an_environment_of_its_own(tmp_path: Path) -> None
 def test_the_sdist_holds_every_file_that_tests_and_documentation_read(tmp_path: Path) -> None:
     with tarfile.open(_built("sdist", tmp_path / "dist")) as archive:
         held = {str(Path(*Path(name).parts[1:])) for name in archive.getnames()}
-    folders = ["benchmarks", "configs", "docs", "results", "runs", "src", "studies", "tests"]
+    folders = [
+        "benchmarks", "configs", "docs", "examples", "integrations", "results", "runs", "src", "studies",
+        "tests",
+    ]  # fmt: skip
     listing = subprocess.run(
         ["git", "ls-files", "--", *folders], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -2,6 +2,7 @@
 
 StableNormalError
 ├── ImageReadError          a photograph that cannot be read                    (ValueError)
+├── VideoError              a video that cannot be read                         (ValueError)
 ├── ImageShapeError         a tensor or map of the wrong shape                  (ValueError)
 ├── NormalMapError          a normal map that is damaged or badly coded         (ValueError)
 ├── FrameError              a coordinate frame that does not exist              (ValueError)
@@ -9,7 +10,6 @@ StableNormalError
 ├── ModelError              a model folder that is missing, damaged or strange  (ValueError)
 ├── OfflineError            something needed the network while it was forbidden (RuntimeError)
 ├── SettingError            an option or configuration value out of range       (ValueError)
-├── MemoryShortageError     something that cannot fit into memory               (MemoryError)
 ├── DataError               a training sample, shard or data set that is broken (ValueError)
 └── SceneError              posed photographs that are broken or do not fit     (ValueError)
 
@@ -47,6 +47,10 @@ class ImageReadError(StableNormalError, ValueError):
     """A photograph cannot be read: missing, truncated, not an image, too small or too large."""
 
 
+class VideoError(StableNormalError, ValueError):
+    """A video cannot be read: missing, not a video, or without a frame."""
+
+
 class ImageShapeError(StableNormalError, ValueError):
     """A tensor or map has the wrong shape."""
 
@@ -73,10 +77,6 @@ class OfflineError(StableNormalError, RuntimeError):
 
 class SettingError(StableNormalError, ValueError):
     """An option or a configuration value is unknown or out of range."""
-
-
-class MemoryShortageError(StableNormalError, MemoryError):
-    """An image, a batch or a model does not fit into memory; the message says what would."""
 
 
 class DataError(StableNormalError, ValueError):

@@ -2,7 +2,9 @@
 
 import logging
 import multiprocessing
+import os
 import resource
+import sys
 import tempfile
 import time
 import warnings
@@ -107,6 +109,7 @@ class Readers:
         """Give inputs to a reader; after a crash or a hang the rest goes on."""
         outcome = Outcome(target)
         for data in inputs:
+            self._started()
             started = time.monotonic()
             kind, what = self.read(target, data)
             outcome.slowest_s = max(outcome.slowest_s, time.monotonic() - started)
@@ -152,6 +155,8 @@ def _serve(connection: Connection, targets: Sequence[str], memory: int) -> None:
                 TARGETS[name].read(data, own)
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + memory,) * 2)
         connection.send("ready")
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C libraries print what they think of a file
         while True:
             try:
                 name, data = connection.recv()

@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from stablenormal.app import predict as job
 from stablenormal.app.predict import PredictReport, predict
 from stablenormal.app.predict_settings import PredictSettings
 from stablenormal.app.run_record import FileResult
@@ -318,14 +320,97 @@ def test_progress_is_told(photos: Path, tmp_path: Path, settings: PredictSetting
     assert told == [4, "failed", "done", "done", "done"]
 
 
-def test_a_photograph_that_cannot_fit_fails_alone_and_says_what_would(
+def test_a_large_photograph_is_seen_in_tiles_and_a_small_one_whole(
+    photos: Path, tmp_path: Path, settings: PredictSettings
+) -> None:
+    large = np.random.default_rng(1).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    write_image(photos / "large.png", large)
+    tiled = replace(settings, tile=True, tile_size=64, tile_overlap=0.25)
+    report = run(photos, tmp_path / "tiled", tiled)
+    notes = {result.name: result.note for result in report.results}
+    assert notes["large"] is None
+    assert "a.png: fits into one tile, so it was seen whole" in (notes["a"] or "")
+    run(photos, tmp_path / "whole", settings)
+    tiled_maps, whole_maps = (maps(tmp_path / folder) for folder in ("tiled", "whole"))
+    assert tiled_maps["large_normal.npy"] != whole_maps["large_normal.npy"]
+    assert tiled_maps["a_normal.npy"] == whole_maps["a_normal.npy"]
+
+
+def test_a_result_of_other_tiles_is_not_kept(photos: Path, tmp_path: Path, settings: PredictSettings) -> None:
+    first = replace(settings, skip_existing=True, tile=True, tile_size=64)
+    run(photos, tmp_path / "out", first)
+    assert run(photos, tmp_path / "out", first).count("skipped") == 3
+    again = run(photos, tmp_path / "out", replace(first, tile_overlap=0.5))
+    assert again.count("skipped") == 0
+    assert "is of another tiles" in str(again.results[0].note)
+
+
+def test_the_next_photograph_is_computed_while_one_is_written(
     photos: Path, tmp_path: Path, settings: PredictSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stablenormal.pipelines import memory
+    computing, computed = threading.Event(), []
+    compute, write = job._compute, job._write
 
-    widest = memory.call_bytes(StableNormal.from_pretrained(settings.model, device="cpu").components,
-                               (1, 3, 64, 64), 0, torch.float32)  # fmt: skip
-    monkeypatch.setattr(memory, "free_bytes", lambda device: widest / 2)
-    report = run(photos, tmp_path / "out", replace(settings, resolution=64))
-    failed = [result.error for result in report.results if result.status == "failed"]
-    assert failed and all("use a resolution of" in line or "close other programs" in line for line in failed)
+    def told(run: object, photographs: list[object]) -> object:
+        computed.append(None)
+        if len(computed) == 2:
+            computing.set()
+        return compute(run, photographs)
+
+    def waits_for_the_next(run: object, task: job._Task, *rest: object) -> FileResult:
+        if task.name == "a":
+            assert computing.wait(60), "the second photograph was not begun before the first was written"
+        return write(run, task, *rest)
+
+    monkeypatch.setattr(job, "_compute", told)
+    monkeypatch.setattr(job, "_write", waits_for_the_next)
+    report = run(photos, tmp_path / "out", settings)
+    assert [(result.name, result.status) for result in report.results] == [
+        ("a", "done"), ("b", "done"), ("trip/c", "done"),
+    ]  # fmt: skip
+
+
+def test_photographs_are_read_ahead(
+    photos: Path, tmp_path: Path, settings: PredictSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, compute, second = job.read_image, job._compute, threading.Event()
+
+    def told(path: Path, *rest: object) -> object:
+        photograph = read(path, *rest)
+        if path.name == "b.png":
+            second.set()
+        return photograph
+
+    def waits_for_the_second(run: object, photographs: list[object]) -> object:
+        assert second.wait(60), "the second photograph was not read while the first was computed"
+        return compute(run, photographs)
+
+    monkeypatch.setattr(job, "read_image", told)
+    monkeypatch.setattr(job, "_compute", waits_for_the_second)
+    assert run(photos, tmp_path / "out", settings).count("done") == 3
+
+
+def test_what_is_being_written_when_a_run_is_interrupted_becomes_complete_and_is_recorded(
+    photos: Path, tmp_path: Path, settings: PredictSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute, write, interrupted, calls = job._compute, job._write, threading.Event(), []
+
+    def stopped_at_the_second(run: object, photographs: list[object]) -> object:
+        calls.append(None)
+        if len(calls) == 2:
+            interrupted.set()
+            raise KeyboardInterrupt
+        return compute(run, photographs)
+
+    def slow(run: object, task: job._Task, *rest: object) -> FileResult:
+        assert interrupted.wait(60)
+        return write(run, task, *rest)
+
+    monkeypatch.setattr(job, "_compute", stopped_at_the_second)
+    monkeypatch.setattr(job, "_write", slow)
+    report = run(photos, tmp_path / "out", settings)
+    assert report.interrupted
+    assert [(result.name, result.status) for result in report.results] == [("a", "done")]
+    assert list(maps(tmp_path / "out")) == ["a_normal.npy"]
+    recorded = json.loads(report.record.read_text())
+    assert (recorded["status"], [file["name"] for file in recorded["files"]]) == ("interrupted", ["a"])

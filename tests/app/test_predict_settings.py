@@ -20,6 +20,11 @@ from stablenormal.errors import FrameError, SettingError
         ({"t_plus": 1000}, ["--t-plus", "999"]),
         ({"mode": "turbo", "steps": 4}, ["--steps", "turbo", "full"]),
         ({"mode": "turbo", "t_plus": 4}, ["--t-plus", "turbo", "full"]),
+        ({"tile_size": 512}, ["--tile-size", "only with --tile"]),
+        ({"tile_overlap": 0.3}, ["--tile-overlap", "only with --tile"]),
+        ({"tile": True, "tile_size": 32}, ["--tile-size", "32", "64 or more"]),
+        ({"tile": True, "tile_overlap": 0.9}, ["--tile-overlap", "0.9", "from 0.05 to 0.5"]),
+        ({"tile": True, "resolution": 0}, ["--resolution", "0", "--tile"]),
     ],
 )
 def test_an_impossible_option_is_refused_with_the_way_out(

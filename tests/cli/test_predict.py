@@ -280,6 +280,8 @@ def test_every_option_reaches_the_record(good: Path, tmp_path: Path, predict: Co
         "batch_size": 2,
         "frame": "opencv",
         "dtype": "bfloat16",
+        "tile_size": 96,
+        "tile_overlap": 0.3,
     }
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     ended = predict(
@@ -291,13 +293,14 @@ def test_every_option_reaches_the_record(good: Path, tmp_path: Path, predict: Co
         "full",
         "--uncertainty",
         "--offline",
+        "--tile",
         "--format",
         "exr,npy,exr",
     )
     assert ended.code == 0, ended.err
     saved = json.loads((tmp_path / "out/run.json").read_text())["settings"]
     assert {name: saved[name] for name in options} == options
-    assert (saved["uncertainty"], saved["offline"]) == (True, True)
+    assert (saved["uncertainty"], saved["offline"], saved["tile"]) == (True, True, True)
     assert saved["formats"] == ["exr", "npy"]
 
 

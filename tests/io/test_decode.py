@@ -193,3 +193,26 @@ def test_frames_of_an_animation(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert decode(tmp_path / "a.gif", Choice(part="2")).rgb.mean() > 0.7
     with pytest.raises(ImageReadError, match="`part` 1 to 2"):
         decode(tmp_path / "a.gif", Choice(part="3"))
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "png of 16 bits", "tif", "exr"])
+def test_a_picture_above_the_callers_limit_is_refused_by_its_header(tmp_path: Path, kind: str) -> None:
+    """Half of the file is missing, so that decoding it would fail in another way."""
+    path = tmp_path / f"large.{kind[:4].strip()}"
+    pixels = np.zeros((1010, 1000, 3), np.uint8)
+    if kind == "exr":
+        exr.write(path, {letter: np.zeros((1010, 1000), np.float32) for letter in "RGB"}, {})
+    elif kind == "tif":
+        tifffile.imwrite(path, pixels)
+    elif kind == "png of 16 bits":
+        path = tmp_path / "large.png"
+        path.write_bytes(png.encode(pixels.astype(np.uint16), {}))
+    else:
+        Image.fromarray(pixels).save(path)
+    assert read_image(path).rgb.shape == (1010, 1000, 3)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: max(len(whole) // 2, 100)])
+    with pytest.raises(ImageReadError, match="more than 1 megapixels; shrink it first"):
+        read_image(path, max_pixels=10**6)
+    path.write_bytes(whole)
+    assert read_image(path, max_pixels=1_010_000).rgb.shape == (1010, 1000, 3)

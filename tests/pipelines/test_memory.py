@@ -1,74 +1,61 @@
-"""What cannot fit is refused before it is computed, with what would fit."""
-
-import re
-
 import pytest
 import torch
 
-from stablenormal.errors import MemoryShortageError
-from stablenormal.models.architecture import SD21, SD21_SPEC
-from stablenormal.models.building import build_components
+from stablenormal.errors import ImageShapeError, SettingError
 from stablenormal.pipelines import memory
-from stablenormal.pipelines.memory import call_bytes, check_memory, free_bytes
-
-CPU = torch.device("cpu")
 
 
-def test_full_size_is_told_within_a_third_of_what_was_measured():
-    """Stable Diffusion 2.1's shapes in bfloat16: 1.0 GiB above the weights at 768 px."""
-    with torch.device("meta"):
-        components = build_components(SD21, SD21_SPEC)
-    told = call_bytes(components, (1, 3, 768, 768), 5, torch.bfloat16) / 2**30
-    assert 1.0 < told < 1.4
-    assert call_bytes(components, (1, 3, 768, 768), 5, torch.float32) == pytest.approx(2 * told * 2**30)
+@pytest.fixture
+def free(monkeypatch):
+    """Says how much memory is free."""
+
+    def say(gigabytes):
+        monkeypatch.setattr(memory, "available_bytes", lambda device: int(gigabytes * 1e9))
+
+    return say
 
 
-class TestCheck:
-    @pytest.fixture
-    def free(self, components, monkeypatch):
-        """Set free memory to what a batch of that shape needs."""
-
-        def set_free(*shape):
-            enough = call_bytes(components, shape, 5, torch.float32)
-            monkeypatch.setattr(memory, "free_bytes", lambda device: enough)
-
-        return set_free
-
-    def test_what_fits_passes(self, components, free):
-        free(2, 3, 512, 384)
-        check_memory(components, (2, 3, 512, 384), 5, CPU, torch.float32)
-
-    def test_a_smaller_batch_is_advised(self, components, free):
-        free(2, 3, 512, 384)
-        with pytest.raises(MemoryShortageError, match=r"4 images of 512 x 384 .*; use a batch size of 2"):
-            check_memory(components, (4, 3, 512, 384), 5, CPU, torch.float32)
-
-    def test_a_resolution_that_fits_is_advised(self, components, free):
-        free(1, 3, 512, 384)
-        with pytest.raises(MemoryShortageError) as refused:
-            check_memory(components, (1, 3, 2048, 1536), 5, CPU, torch.float32)
-        size = int(re.search(r"use a resolution of (\d+)", str(refused.value))[1])
-        assert size == 512
-
-    def test_nothing_is_computed(self, pipeline, images, monkeypatch):
-        monkeypatch.setattr(memory, "free_bytes", lambda device: 1.0)
-        monkeypatch.setattr(pipeline.components, "encode_image", lambda image: pytest.fail("was computed"))
-        with pytest.raises(MemoryShortageError, match="close other programs"):
-            pipeline(images[0])
-
-    def test_a_system_that_does_not_tell_is_trusted(self, components, monkeypatch):
-        monkeypatch.setattr(memory, "free_bytes", lambda device: None)
-        check_memory(components, (1, 3, 1 << 15, 1 << 15), 5, CPU, torch.float32)
+def test_this_machine_tells_what_is_free():
+    told = memory.available_bytes(torch.device("cpu"))
+    assert told is None or 1e7 < told < 1e14
 
 
-class TestFree:
-    def test_of_a_container(self, tmp_path):
-        (tmp_path / "memory.max").write_text("1000\n")
-        (tmp_path / "memory.stat").write_text("anon 300\nfile 600\n")
-        assert memory._left_of_group(tmp_path) == 700
-        (tmp_path / "memory.max").write_text("max\n")
-        assert memory._left_of_group(tmp_path) is None
-        assert memory._left_of_group(tmp_path / "none") is None
+def test_a_device_that_does_not_tell_refuses_nothing(pipeline, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda device: None)
+    memory.require_memory(pipeline.components, torch.device("cpu"), (10**6, 10**6), 1, 10**6, "image 0")
 
-    def test_other_devices_do_not_tell(self):
-        assert free_bytes(torch.device("meta")) is None
+
+def test_needs_grow_with_pixels_and_batch(pipeline):
+    one = memory.needed_bytes(pipeline.components, (64, 64), 1)
+    assert memory.needed_bytes(pipeline.components, (128, 64), 3) == 6 * one
+
+
+def test_a_resolution_that_cannot_fit_is_refused_with_one_that_would(pipeline, free):
+    free(0.01)
+    with pytest.raises(SettingError, match=r"processing_resolution.*: 16384 needs about .* GB") as caught:
+        pipeline(torch.rand(3, 20, 40), processing_resolution=16384)
+    fits = int(str(caught.value).split(" px of the longer side would fit")[0].split()[-1])
+    assert memory.needed_bytes(pipeline.components, (fits // 2, fits), 1) <= 0.01e9
+    assert memory.needed_bytes(pipeline.components, (fits // 2 + 16, fits + 32), 1) > 0.01e9
+    pipeline(torch.rand(3, 20, 40), processing_resolution=32)
+
+
+def test_a_batch_that_cannot_fit_is_refused_with_one_that_would(pipeline, free):
+    images = torch.rand(6, 3, 32, 32)
+    free(memory.needed_bytes(pipeline.components, (32, 32), 1) * 4.5 / 1e9)
+    with pytest.raises(SettingError, match=r"batch_size.*: 6 at 32 x 32 px need .*; 4 would fit"):
+        pipeline(images, batch_size=6)
+    pipeline(images, batch_size=3)
+
+
+def test_tiles_that_cannot_fit_together_are_refused_before_the_whole_is_seen(pipeline, free, monkeypatch):
+    free(memory.needed_bytes(pipeline.components, (32, 32), 1) * 2.5 / 1e9)
+    monkeypatch.setattr(type(pipeline), "_run", lambda *unused: pytest.fail("something was computed"))
+    with pytest.raises(SettingError, match=r"batch_size.*: 4 at .*; 2 would fit"):
+        pipeline(torch.rand(3, 150, 200), tile=True, tile_size=96, batch_size=4)
+
+
+def test_one_image_too_large_at_its_own_size_is_its_own_failure(pipeline, free):
+    free(memory.needed_bytes(pipeline.components, (64, 64), 1) * 1.5 / 1e9)
+    with pytest.raises(ImageShapeError, match=r"image 1: its own size needs .* px of the longer side"):
+        pipeline([torch.rand(3, 64, 64), torch.rand(3, 128, 128)], processing_resolution=0)

@@ -25,8 +25,18 @@ def fill_page(
         files: where more is said, at the foot of the page: label to path relative to the page.
         values: everything else that the template names.
     """
-    page = _templates().get_template(template).render(title=title, facts=facts, files=files, **values)
+    page = fill_part(template, title=title, facts=facts, files=files, **values)
     return page.encode("utf-8", errors="replace")  # names need not be UTF-8
+
+
+def fill_part(template: str, **values: Any) -> str:
+    """Fill the template of a part of a page.
+
+    Args:
+        template: file in `pages/`.
+        values: everything that it names.
+    """
+    return _templates().get_template(template).render(**values)
 
 
 @cache
@@ -47,6 +57,7 @@ def _address(path: str) -> str:
     return quote(os.fsencode(path))
 
 
-def _embedded(png: bytes) -> str:
-    """A PNG file as an address that needs no file."""
-    return "data:image/png;base64," + b64encode(png).decode("ascii")
+def _embedded(picture: bytes) -> str:
+    """A PNG or JPEG file as an address that needs no file."""
+    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64," + b64encode(picture).decode("ascii")

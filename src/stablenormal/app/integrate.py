@@ -262,7 +262,7 @@ def photograph_to_mesh(
     camera: CameraChoice,
     *,
     mask: str | None = None,
-    model: str = "small",
+    model: str | StableNormal = "small",
     quality: str | None = None,
     mode: Mode | None = None,
     seed: int = 0,
@@ -282,11 +282,11 @@ def photograph_to_mesh(
             model's estimate, or `DEFAULT_FOV_DEG` of a model that has none.
         mask: a picture of the same size, or "auto" to find the object in the middle; None: the photograph's
             own transparency, or all of it.
-        model: "small", a model folder, or a hub id.
+        model: "small", a model folder, a hub id, or a model that is loaded already.
         quality: "fast", "normal" or "best", as in a call of `StableNormal`.
         mode: "full" or "turbo", as there.
         seed: of the normals.
-        device: "cpu", "cuda" or "mps".
+        device: "cpu", "cuda" or "mps", where the model is to be loaded.
         offline: never use the network.
         choice: which layer, part or page of the photograph's file.
         far: pixels at more than this many times the median depth are left out.
@@ -309,7 +309,10 @@ def photograph_to_mesh(
     folder.check([*planned, turntable])
     photograph = read_image(photo, mask_file, choice)
     height, width = photograph.valid.shape
-    pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
+    if isinstance(model, StableNormal):
+        pipeline = model
+    else:
+        pipeline = StableNormal.from_pretrained(model, device=device, offline=offline)
     guess: Literal["assumed", "estimated"] | None = None
     if camera == CameraChoice() and photograph.intrinsics is None:
         estimate_fov = fov_estimator(pipeline)

@@ -119,7 +119,7 @@ def find_jobs(inputs: Sequence[str], output: Path, masks: Path | None = None) ->
             Problem(entry, f"{entry}: holds only results of an earlier run; name photographs")
             for entry in usable
         ]
-    jobs, clashes = _name_results(images)
+    jobs, clashes = name_results(images)
     return Found(jobs, problems + clashes)
 
 
@@ -178,7 +178,8 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _name_results(images: Sequence[ImageEntry]) -> tuple[list[Job], list[Problem]]:
+def name_results(images: Sequence[ImageEntry]) -> tuple[list[Job], list[Problem]]:
+    """Names of the results of photographs, and the photographs that can have none of their own."""
     stems = [image.relative.with_suffix("") for image in images]
     # Lower case: not every file system tells Photo from photo.
     counts = Counter(str(stem).lower() for stem in stems)

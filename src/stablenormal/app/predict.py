@@ -1,9 +1,13 @@
 """The job behind `stablenormal predict`: photographs in, normal maps, a record and a page out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +101,16 @@ class _Task:
     mask: Path | None
     made_from: MadeFrom
     note: str | None = None
-    """Why an earlier result of its name is not kept."""
+    """What the user should know of it, such as why an earlier result of its name is not kept."""
 
     @property
     def name(self) -> str:
         """Of its result."""
         return self.job.name
+
+    def noting(self, line: str) -> "_Task":
+        """The same with one more line for the user."""
+        return replace(self, note=f"{self.note}; {line}" if self.note else line)
 
 
 def predict(
@@ -111,6 +119,7 @@ def predict(
     settings: PredictSettings,
     *,
     masks: Path | None = None,
+    pipeline: StableNormal | None = None,
     on_start: Callable[[int], None] = lambda total: None,
     on_result: Callable[[FileResult], None] = lambda result: None,
 ) -> PredictReport:
@@ -124,6 +133,7 @@ def predict(
         output: folder of the results; made if missing.
         settings: what to compute and write.
         masks: one mask for every photograph, or a folder with one mask of the same name each.
+        pipeline: the model, if it is loaded already; None loads the one of the settings.
         on_start: is told the number of photographs.
         on_result: is told about each photograph when it is finished.
 
@@ -140,7 +150,7 @@ def predict(
     folder.require_writable()
     tasks, without_mask = _tasks(jobs, masks, settings)
     folder.reads([masks, *(job.source for job in jobs), *(task.mask for task in tasks)])
-    pipeline = settings.load()
+    pipeline = pipeline or settings.load()
     run = _Run(
         folder,
         settings,
@@ -159,9 +169,10 @@ def predict(
     try:
         on_start(len(jobs) + len(problems))
         failed = [FileResult(problem.source, "", "failed", error=problem.message) for problem in problems]
-        for result in _results(run, tasks, [*failed, *without_mask], earlier):
-            run.results.append(result)
-            on_result(result)
+        with closing(_results(run, tasks, [*failed, *without_mask], earlier)) as results:
+            for result in results:
+                run.results.append(result)
+                on_result(result)
     except KeyboardInterrupt:
         interrupted = True
     except BaseException:
@@ -206,7 +217,7 @@ def _tasks(
 
 def _results(
     run: _Run, tasks: Sequence[_Task], failed: Sequence[FileResult], earlier: dict[str, FileResult]
-) -> Iterator[FileResult]:
+) -> Generator[FileResult]:
     """The result of each photograph, as it becomes known."""
     yield from failed
     due: list[_Task] = []
@@ -223,25 +234,81 @@ def _results(
         except OutputError as error:
             yield _failed(task.job, error)
     _write_record(run, "running")
-    waiting: list[tuple[_Task, Photograph]] = []
-    for task in due:
+    with _Hands() as hands:
         try:
-            photograph = read_image(task.job.source, task.mask, run.settings.choice)
-            if run.settings.auto_mask:
-                photograph = _only_foreground(photograph)
-            require_pixels(photograph.valid, task.job.source)
+            yield from _in_step(run, due, hands)
+        finally:
+            run.results += hands.give_up()
+
+
+def _in_step(run: _Run, due: Sequence[_Task], hands: "_Hands") -> Iterator[FileResult]:
+    """Read ahead, compute, write behind: a thread each; results come in the order of the photographs."""
+    ahead = iter(due)
+    reading: deque[tuple[_Task, Future[Photograph]]] = deque()
+    waiting: list[tuple[_Task, Photograph]] = []
+    for _ in due:
+        for task in islice(ahead, run.settings.batch_size + 1 - len(reading)):
+            reading.append((task, hands.reader.submit(_read, run, task)))
+        task, photograph = reading.popleft()
+        try:
+            waiting.append((task, photograph.result()))
         except StableNormalError as error:
-            yield _failed(task.job, error)
-            continue
-        waiting.append((task, photograph))
+            hands.written.append(_known(_failed(task.job, error)))
         if len(waiting) == run.settings.batch_size:
-            yield from _finish(run, waiting)
+            yield from _finish(run, waiting, hands)
             waiting = []
-    yield from _finish(run, waiting)
+    yield from _finish(run, waiting, hands)
+    yield from hands.finished()
 
 
-def _finish(run: _Run, batch: Sequence[tuple[_Task, Photograph]]) -> Iterator[FileResult]:
-    """Compute and write a batch; where it fails as a whole, its photographs are tried one by one.
+class _Hands:
+    """The threads beside the one that computes, and what they have written."""
+
+    def __init__(self) -> None:
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self.written: deque[Future[FileResult]] = deque()
+        """Results in order, some of them still being written."""
+
+    def __enter__(self) -> "_Hands":
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for hand in (self.reader, self.writer):
+            hand.shutdown(wait=True, cancel_futures=True)
+
+    def finished(self) -> Iterator[FileResult]:
+        """What was given to be written, in order, each once it is there."""
+        while self.written:
+            yield self.written.popleft().result()
+
+    def give_up(self) -> list[FileResult]:
+        """Let what is being written become complete, drop what is not begun; what nobody was told of yet."""
+        self.__exit__()
+        ended = [one for one in self.written if not one.cancelled() and one.exception() is None]
+        self.written.clear()
+        return [one.result() for one in ended]
+
+
+def _known(result: FileResult) -> "Future[FileResult]":
+    """A result that needs no writing."""
+    known: Future[FileResult] = Future()
+    known.set_result(result)
+    return known
+
+
+def _read(run: _Run, task: _Task) -> Photograph:
+    photograph = read_image(task.job.source, task.mask, run.settings.choice)
+    if run.settings.auto_mask:
+        photograph = _only_foreground(photograph)
+    require_pixels(photograph.valid, task.job.source)
+    return photograph
+
+
+def _finish(run: _Run, batch: Sequence[tuple[_Task, Photograph]], hands: _Hands) -> Iterator[FileResult]:
+    """Compute a batch and have it written; where it fails as a whole, its photographs are tried one by one.
+
+    What was written meanwhile is told before the writing begins.
 
     Raises:
         SettingError: if the model refuses an option; no photograph could work then.
@@ -256,19 +323,30 @@ def _finish(run: _Run, batch: Sequence[tuple[_Task, Photograph]]) -> Iterator[Fi
     except (StableNormalError, torch.OutOfMemoryError, MemoryError) as error:
         if len(batch) > 1:
             for single in batch:
-                yield from _finish(run, [single])
+                yield from _finish(run, [single], hands)
         else:
-            yield _failed(batch[0][0].job, error)
+            hands.written.append(_known(_failed(batch[0][0].job, error)))
         return
     share = (time.perf_counter() - start) / len(batch)
+    yield from hands.finished()
     spreads: Sequence[Tensor | None] = output.uncertainty_deg or [None] * len(batch)
-    for (task, photograph), normals, spread in zip(batch, output.normals, spreads, strict=True):
-        start = time.perf_counter()
-        try:
-            result = _write(run, task, photograph, normals, spread)
-            yield replace(result, seconds=share + time.perf_counter() - start)
-        except OutputError as error:
-            yield _failed(task.job, error)
+    tiles = output.tiles or [None] * len(batch)
+    for (task, photograph), normals, spread, count in zip(batch, output.normals, spreads, tiles, strict=True):
+        if count == 1:
+            task = task.noting(f"{task.job.source}: fits into one tile, so it was seen whole")
+        hands.written.append(hands.writer.submit(_written, run, task, photograph, normals, spread, share))
+
+
+def _written(
+    run: _Run, task: _Task, photograph: Photograph, normals: Tensor, spread: Tensor | None, seconds: float
+) -> FileResult:
+    """The result of one photograph, computed in `seconds`, once its files are there."""
+    start = time.perf_counter()
+    try:
+        result = _write(run, task, photograph, normals, spread)
+        return replace(result, seconds=seconds + time.perf_counter() - start)
+    except OutputError as error:
+        return _failed(task.job, error)
 
 
 def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
@@ -279,6 +357,9 @@ def _compute(run: _Run, photographs: Sequence[Photograph]) -> NormalsOutput:
         seed=settings.seed,
         uncertainty=settings.uncertainty,
         batch_size=settings.batch_size,
+        tile=settings.tile,
+        tile_size=settings.tile_size,
+        tile_overlap=settings.tile_overlap,
         **settings.call,
     )
 
@@ -335,7 +416,9 @@ def _skipped(run: _Run, task: _Task, known: FileResult) -> FileResult:
 
 def _computed_with(pipeline: StableNormal, settings: PredictSettings, asked: Quality) -> dict[str, Any]:
     """What the numbers in the files depend on, besides the photograph."""
+    cut = {"tiles": [settings.tile_size, settings.tile_overlap]} if settings.tile else {}
     return {
+        **cut,
         "weight_hash": pipeline.weight_hash,
         "mode": asked.mode,
         "frame": settings.frame,
@@ -431,8 +514,7 @@ def _only_foreground(photograph: Photograph) -> Photograph:
 def _failed(job: Job, error: Exception) -> FileResult:
     """What went wrong with one photograph, in one line that names it."""
     text = str(error)
-    out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if out_of_memory and not isinstance(error, StableNormalError):  # which says more
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         text = "not enough memory; use a smaller --resolution or --batch-size"
     if str(job.source) not in text:
         text = f"{job.source}: {text}"

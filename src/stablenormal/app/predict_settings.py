@@ -8,6 +8,7 @@ from stablenormal.app.naming import MAP_ENDINGS
 from stablenormal.errors import FrameError, ImageReadError, SettingError
 from stablenormal.geometry.frames import FRAMES
 from stablenormal.io.choice import UNSAID, Choice
+from stablenormal.models.modes import SMALLEST_TILE, TILE_OVERLAPS
 
 AUTO_MASK = "auto"
 """What `--mask` says for the object that stands out."""
@@ -37,6 +38,12 @@ class PredictSettings(ModelSettings):
     """Which layer, part or page of photographs that hold several."""
     auto_mask: bool = False
     """Only what stands out from the border of a photograph gets normals."""
+    tile: bool = False
+    """See large photographs in overlapping tiles too."""
+    tile_size: int | None = None
+    """Pixels of a photograph along the side of a tile; None: a quarter of the longer side."""
+    tile_overlap: float | None = None
+    """Share of its side that a tile has in common with the next one; None: a quarter."""
 
     def __post_init__(self) -> None:
         """Refuse what the run could only fail at later."""
@@ -52,9 +59,29 @@ class PredictSettings(ModelSettings):
         for option, value, least in (("--batch-size", self.batch_size, 1), ("--seed", self.seed, 0)):
             if value < least:
                 raise SettingError(f"{option}: {value} is too small; use {least} or more")
+        self._check_tiles()
         if self.resolution is not None and self.resolution != 0 and self.resolution < 64:
             raise SettingError(
                 f"--resolution: {self.resolution} is too small; use 64 or more, or 0 for its own size"
+            )
+
+    def _check_tiles(self) -> None:
+        given = {"--tile-size": self.tile_size, "--tile-overlap": self.tile_overlap}
+        for option, value in given.items():
+            if value is not None and not self.tile:
+                raise SettingError(f"{option}: only with --tile; add it, or leave {option} out")
+        if self.tile and self.resolution == 0:
+            raise SettingError(
+                "--resolution: 0 sees a photograph whole at its own size, which leaves nothing to tiles; "
+                "leave it or --tile out"
+            )
+        if self.tile_size is not None and self.tile_size < SMALLEST_TILE:
+            raise SettingError(f"--tile-size: {self.tile_size} px are too few; use {SMALLEST_TILE} or more")
+        least, most = TILE_OVERLAPS
+        if self.tile_overlap is not None and not least <= self.tile_overlap <= most:
+            raise SettingError(
+                f"--tile-overlap: expected a share from {least} to {most} of a tile's side, "
+                f"got {self.tile_overlap}"
             )
 
 

@@ -53,10 +53,16 @@ def photo_preview(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def normals_preview(normals: NDArray[np.float32], frame: str) -> NDArray[np.uint8]:
     """OpenGL normals (H, W, 3) in the colours that they have in another frame; grey where they are zero."""
+    small, valid = small_normals(normals)
+    return _coloured(small, frame, valid)
+
+
+def small_normals(normals: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Normals (H, W, 3) at preview size: unit vectors (h, w, 3) or zero, and where they are (h, w, 1)."""
     small = _shrunk(normals)
     length = np.linalg.norm(small, axis=-1, keepdims=True)
     valid = length > 0.5
-    return _coloured(np.where(valid, small / np.maximum(length, 1e-6), 0), frame, valid)
+    return np.where(valid, small / np.maximum(length, 1e-6), 0).astype(np.float32), valid
 
 
 def uncertainty_preview(uncertainty_deg: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

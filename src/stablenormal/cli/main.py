@@ -1,5 +1,6 @@
 """The `stablenormal` command: what sub-commands there are, and how one ends that fails."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stablenormal import __version__
+from stablenormal.cli.app import app as page
 from stablenormal.cli.compare import compare
 from stablenormal.cli.convert import convert
 from stablenormal.cli.data import data
@@ -20,10 +22,17 @@ from stablenormal.cli.one_line_errors import as_option, one_line_errors
 from stablenormal.cli.predict import predict
 from stablenormal.cli.priors import priors
 from stablenormal.cli.reconstruct import reconstruct
+from stablenormal.cli.serve import serve
 from stablenormal.cli.synth import synth
 from stablenormal.cli.train import pack, train
 from stablenormal.cli.variance import variance
+from stablenormal.cli.video import video
 from stablenormal.errors import arguments_spelled
+
+SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""OpenMP's threads spin while they wait for each other, and torch's meet some thousand times a photograph.
+Where another program has the core of one of them, the others burn theirs: on two busy cores three photographs
+took 65 s, and 1.7 s with threads that sleep. Set before torch is loaded; what the user has set stays."""
 
 DEBUG_NOTE = "--debug, anywhere, shows the traceback of an error."
 
@@ -39,6 +48,9 @@ app = typer.Typer(
 COMMANDS: dict[str, dict[Callable[..., None], str]] = {
     "Photographs to normals": {
         predict: "stablenormal predict photos/ -o normals",
+        video: "stablenormal video walk.mp4 -o walk",
+        page: "stablenormal app -o normals",
+        serve: "stablenormal serve -o log --port 8000",
         frames: "stablenormal frames normals/ -o unreal --to directx",
         compare: "stablenormal compare normals/ other/ -o page",
         enhance: "stablenormal enhance coarse.png --image photo.jpg -o fine --frame opengl",
@@ -99,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always, with the exit code: 0, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
     """
+    for name, value in SLEEPING_THREADS.items():
+        os.environ.setdefault(name, value)
     words = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):  # file names need not be UTF-8, nor is every terminal
         if isinstance(stream, TextIOWrapper):

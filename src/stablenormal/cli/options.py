@@ -91,6 +91,10 @@ TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python files that come with the weights.")
 ]
 
+# What listens.
+Host = Annotated[str, typer.Option(help="Where to listen; 0.0.0.0: on every network of this machine.")]
+Port = Annotated[int, typer.Option(help="Where to listen; 0: any that is free.")]
+
 LOAD_OPTIONS = ("device", "dtype", "offline", "trust_remote_code")
 """The parameters that say how a model is loaded, beside the model itself."""
 MODEL_OPTIONS = (*LOAD_OPTIONS, "quality", "mode", "ensemble", "steps", "t_plus", "resolution")

@@ -67,6 +67,24 @@ def predict(
             "--batch-size", help="Photographs of one size at a time; more than 1 may change the last bits."
         ),
     ] = 1,
+    tile: Annotated[
+        bool,
+        typer.Option("--tile", help="See large photographs in tiles too: finer detail, more time."),
+    ] = False,
+    tile_size: Annotated[
+        int | None,
+        typer.Option(
+            "--tile-size",
+            show_default="a quarter of the longer side",
+            help="Pixels of the photograph along the side of a tile.",
+        ),
+    ] = None,
+    tile_overlap: Annotated[
+        float | None,
+        typer.Option(
+            "--tile-overlap", show_default="0.25", help="Share of a tile's side that it has in common."
+        ),
+    ] = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep complete results of an earlier run.")
     ] = False,
@@ -90,6 +108,9 @@ def predict(
         uncertainty=uncertainty,
         batch_size=batch_size,
         skip_existing=skip_existing,
+        tile=tile,
+        tile_size=tile_size,
+        tile_overlap=tile_overlap,
         choice=Choice(layer, part),
         auto_mask=mask == AUTO_MASK,
     )

@@ -131,7 +131,7 @@ def _read(
         return from_text(text_of(text.read_bytes()).splitlines())
     except StableNormalError as error:
         raise SceneError(f"{path}: {error}") from error
-    except (ValueError, IndexError, KeyError, struct.error, OSError) as error:
+    except (ValueError, OverflowError, IndexError, KeyError, struct.error, OSError) as error:
         raise SceneError(f"{path}: damaged ({error}); export the model again") from error
 
 

@@ -73,12 +73,13 @@ class Decoded:
     """EXIF tags by name."""
 
 
-def decode(path: Path, choice: Choice = UNSAID) -> Decoded:
+def decode(path: Path, choice: Choice = UNSAID, max_pixels: int = MAX_PIXELS) -> Decoded:
     """Read a picture of any kind, recognised by content.
 
     Args:
         path: the file.
         choice: which of several pictures in it.
+        max_pixels: a larger picture is refused by its header, before anything is decoded.
 
     Raises:
         ImageReadError: if the file is missing, damaged, no image, holds NaN, is too small or too large, or
@@ -87,12 +88,12 @@ def decode(path: Path, choice: Choice = UNSAID) -> Decoded:
     data = load_bytes(path, ImageReadError)
     try:
         if data.startswith(exr.SIGNATURE):
-            return _decode_exr(path, choice)
+            return _decode_exr(path, choice, max_pixels)
         if data.startswith(png.SIGNATURE) and png.bit_depth(data) == 16:
-            return _decode_deep_png(path, data)
+            return _decode_deep_png(path, data, max_pixels)
         if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _decode_tiff(path, data, choice)
-        return _decode_with_pillow(path, data, choice)
+            return _decode_tiff(path, data, choice, max_pixels)
+        return _decode_with_pillow(path, data, choice, max_pixels)
     except ImageReadError:
         raise
     except UnidentifiedImageError as error:
@@ -101,7 +102,7 @@ def decode(path: Path, choice: Choice = UNSAID) -> Decoded:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageReadError(
-            f"{path}: more than {MAX_PIXELS // 10**6} megapixels; shrink it first"
+            f"{path}: more than {max_pixels // 10**6} megapixels; shrink it first"
         ) from error
     except MemoryError as error:
         raise ImageReadError(f"{path}: too large for the memory; shrink it first") from error
@@ -111,7 +112,7 @@ def decode(path: Path, choice: Choice = UNSAID) -> Decoded:
         ) from error
 
 
-def _decode_with_pillow(path: Path, data: bytes, choice: Choice) -> Decoded:
+def _decode_with_pillow(path: Path, data: bytes, choice: Choice, max_pixels: int) -> Decoded:
     """8-bit files of every kind, and the 16-bit grey ones that Pillow reads as such."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         import pillow_heif
@@ -123,7 +124,7 @@ def _decode_with_pillow(path: Path, data: bytes, choice: Choice) -> Decoded:
         warnings.simplefilter("ignore")  # limits are ours, damaged EXIF is not used
         with Image.open(io.BytesIO(data), formats=formats) as picture:
             _choose_frame(path, picture, choice)
-            _check_size(path, *picture.size)
+            _check_size(path, *picture.size, max_pixels)
             picture.load()
             tags = _exif_tags(picture.getexif)
             profile = picture.info.get("icc_profile")
@@ -183,9 +184,9 @@ def _exif_tags(read: Callable[[], Image.Exif]) -> dict[str, Any]:
     return {ExifTags.TAGS[number]: value for number, value in numbered.items() if number in ExifTags.TAGS}
 
 
-def _decode_deep_png(path: Path, data: bytes) -> Decoded:
+def _decode_deep_png(path: Path, data: bytes, max_pixels: int) -> Decoded:
     """16-bit PNG, which Pillow would cut down to 8 bits."""
-    _check_size(path, *png.size(data))
+    _check_size(path, *png.size(data), max_pixels)
     pixels = np.atleast_3d(png.decode(data))  # (H, W, 1 to 4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -198,16 +199,16 @@ def _decode_deep_png(path: Path, data: bytes) -> Decoded:
     return Decoded(png_to_srgb(rgb, info), alpha, 16, tags)
 
 
-def _decode_tiff(path: Path, data: bytes, choice: Choice) -> Decoded:
+def _decode_tiff(path: Path, data: bytes, choice: Choice, max_pixels: int) -> Decoded:
     """TIFF: grey and RGB of 8 to 32 bits and floats here, other colour spaces by Pillow at 8 bits."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         _refuse_raw(path, file, data)
         page = _chosen_page(path, file, choice)
-        _check_size(path, page.imagewidth, page.imagelength)
+        _check_size(path, page.imagewidth, page.imagelength, max_pixels)
         kind = tifffile.PHOTOMETRIC(page.photometric).name
         kinds, depth = ("", 1) if page.dtype is None else (page.dtype.kind, page.dtype.itemsize)
         if depth == 1 and (kind not in _TIFF_KINDS or page.bitspersample != 8):
-            return _decode_with_pillow(path, data, Choice(part=str(page.index + 1)))
+            return _decode_with_pillow(path, data, Choice(part=str(page.index + 1)), max_pixels)
         if kind not in _TIFF_KINDS or kinds not in ("u", "f") or page.imagedepth > 1:
             raise ImageReadError(
                 f"{path}: a {page.dtype} TIFF of kind {kind} is not supported; convert it to RGB"
@@ -305,10 +306,10 @@ def _opacity_band(path: Path, bands: int, colours: int, extras: Sequence[int]) -
     return None
 
 
-def _decode_exr(path: Path, choice: Choice) -> Decoded:
+def _decode_exr(path: Path, choice: Choice, max_pixels: int) -> Decoded:
     """EXR: R, G, B or Y of the layer that is meant, and A; colours are premultiplied by A."""
     try:
-        _check_size(path, *exr.read_size(path))
+        _check_size(path, *exr.read_size(path), max_pixels)
         found = exr.find_picture(path, ("RGB", "rgb", "Y"), exr.PHOTOGRAPH, choice)
         there = ", ".join(exr.read(path)[0]) if found is None else ""
     except ImageReadError:
@@ -385,15 +386,15 @@ def _unit_range(pixels: npt.NDArray[Any]) -> Floats:
     return values
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
     if min(width, height) < MIN_SIDE:
         raise ImageReadError(
             f"{path}: {width} x {height} px is too small; at least {MIN_SIDE} px a side are needed"
         )
     if max(width, height) > MAX_SIDE:
         raise ImageReadError(f"{path}: {width} x {height} px is too large; shrink it to {MAX_SIDE} px a side")
-    if width * height > MAX_PIXELS:
-        raise ImageReadError(f"{path}: more than {MAX_PIXELS // 10**6} megapixels; shrink it first")
+    if width * height > max_pixels:
+        raise ImageReadError(f"{path}: more than {max_pixels // 10**6} megapixels; shrink it first")
 
 
 def _first_line(error: Exception) -> str:

@@ -27,7 +27,7 @@ from stablenormal.errors import (
 from stablenormal.geometry.camera import Intrinsics, focal_px_from_exif
 from stablenormal.io.atomic import write_bytes
 from stablenormal.io.choice import UNSAID, Choice
-from stablenormal.io.decode import Floats, decode
+from stablenormal.io.decode import MAX_PIXELS, Floats, decode
 
 HALF = 0.5
 """Opacity or brightness of a mask from which on a pixel is valid."""
@@ -56,6 +56,7 @@ def read_image(
     mask: Path | str | None = None,
     choice: Choice = UNSAID,
     as_stored: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Photograph:
     """Read one photograph: JPEG, PNG, TIFF, WebP, HEIC, AVIF, EXR, GIF, BMP, PPM or JPEG 2000.
 
@@ -67,6 +68,7 @@ def read_image(
         choice: which layer, part or page is meant, where there are several.
         as_stored: leave EXIF orientation alone, in the mask too: the camera of a posed photograph belongs to
             the pixels as they lie in the file.
+        max_pixels: a larger photograph is refused by its header, before anything is decoded.
 
     Raises:
         ImageReadError: if a file is missing, unreadable, truncated, no image, holds NaN, is smaller than 8 or
@@ -74,7 +76,7 @@ def read_image(
         SettingError: if the mask leaves no pixel.
     """
     path = Path(path)
-    decoded = decode(path, choice)
+    decoded = decode(path, choice, max_pixels)
     tags: Mapping[str, Any] = {} if as_stored else decoded.tags
     rgb = _upright(decoded.rgb, tags)
     valid = np.ones(rgb.shape[:2], dtype=np.bool_)

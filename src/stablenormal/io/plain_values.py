@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import yaml
-
 
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
@@ -24,6 +22,8 @@ def parse_yaml(text: str | bytes) -> Any:
     Raises:
         ValueError: if it is no YAML, not UTF-8, or nested deeper than Python can follow; in one line.
     """
+    import yaml  # the start of every command comes by this module, and has no use for it
+
     try:
         return yaml.safe_load(text)
     except RecursionError as error:

@@ -107,7 +107,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError("the file ends early")
         body = data[place + 8 : end]
         if zlib.crc32(kind + body) != struct.unpack(">I", data[end : end + 4])[0]:
-            raise ValueError(f"chunk {kind.decode('latin-1')} has a wrong checksum")
+            raise ValueError(f"chunk {kind.decode('latin-1')!a} has a wrong checksum")
         if place == len(SIGNATURE) and (kind != b"IHDR" or length != 13):
             raise ValueError("the header is damaged")
         yield kind, body

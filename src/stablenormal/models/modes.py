@@ -7,3 +7,8 @@ Mode = Literal["full", "turbo"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 QUALITIES = ("fast", "normal", "best")
 """What every model has, from the quickest to the most careful; its spec says what each is."""
+
+SMALLEST_TILE = 64
+"""Pixels of the side of a tile of a large photograph, at least."""
+TILE_OVERLAPS = (0.05, 0.5)
+"""Least and largest share of its side that a tile has in common with the next one."""

@@ -48,6 +48,9 @@ class NormalsOutput:
     """Whether each view was seen mirrored too."""
     steps_of_each: tuple[int, ...] = ()
     """Network calls of each image's refinement."""
+    tiles: tuple[int, ...] = ()
+    """Into how many tiles each image was cut, 1 for one that was seen whole; empty if tiles were not asked
+    for."""
 
     def numpy(self, index: int | None = None, frame: str = "opengl") -> NDArray[np.float32]:
         """One map as an array (H, W, 3), unit vectors or zero.

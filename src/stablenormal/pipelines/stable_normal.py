@@ -1,8 +1,9 @@
 """`StableNormal`: from photographs to normal maps."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stablenormal.errors import ImageShapeError, SettingError
+from stablenormal.errors import ImageShapeError, SettingError, argument
 from stablenormal.geometry.normals import flip_horizontal, unit_length
 from stablenormal.io.hub import resolve_model
 from stablenormal.models.autoencoder import decode, encode, reduction
@@ -24,7 +25,7 @@ from stablenormal.models.modes import MODES, Mode
 from stablenormal.models.spec import ModelSpec, Quality
 from stablenormal.pipelines.ensemble import average_normals, spread_deg
 from stablenormal.pipelines.inputs import ImageLike, as_inputs
-from stablenormal.pipelines.memory import check_memory
+from stablenormal.pipelines.memory import require_memory
 from stablenormal.pipelines.noise import seeded_noise
 from stablenormal.pipelines.one_step import OneStepSampler
 from stablenormal.pipelines.output import NormalsOutput
@@ -39,7 +40,9 @@ from stablenormal.pipelines.processing import (
     resize_to_input,
     restore,
     unpad,
+    working_size,
 )
+from stablenormal.pipelines.tiles import Grid, Tiling, Whole, carried, in_tiles
 from stablenormal.pipelines.two_stage import (
     Refinement,
     RefinementPlan,
@@ -49,6 +52,8 @@ from stablenormal.pipelines.two_stage import (
 )
 
 BUNDLED = "small"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,9 @@ class StableNormal:
         valid: Sequence[Tensor | None] | None = None,
         start: Sequence[Tensor] | None = None,
         batch_size: int = 1,
+        tile: bool = False,
+        tile_size: int | None = None,
+        tile_overlap: float | None = None,
     ) -> NormalsOutput:
         """Estimate normals of images of any sizes.
 
@@ -248,14 +256,21 @@ class StableNormal:
             valid: for each image None or (H, W) bool; the output is the zero vector where it is False. By
                 default what is opaque in files, PIL images and photographs.
             start: for each image a coarse normal map (3, H, W), OpenGL, in place of the one-step start.
-            batch_size: images run at once where their sizes agree; with 1, each image's bits are independent
-                of the others.
+            batch_size: images, or tiles of one, run at once where their sizes agree; with 1, each image's
+                bits are independent of the others.
+            tile: see large images in overlapping tiles too, each at the processing resolution, guided by one
+                pass over the whole image; an image that fits into one tile is seen whole.
+            tile_size: pixels of the image along the side of a tile, 64 or more; by default a quarter of its
+                longer side, and never less than the processing resolution. Only with `tile`.
+            tile_overlap: share of its side that a tile has in common with the next one, 0.05 to 0.5; by
+                default 0.25. Only with `tile`.
 
         Raises:
             ImageReadError: if a file cannot be read.
-            ImageShapeError: if an image, mask or start has the wrong shape.
-            SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown or out of range.
-            MemoryShortageError: if a batch cannot fit; the message says what would.
+            ImageShapeError: if an image, mask or start has the wrong shape, or an image does not fit into
+                memory.
+            SettingError: if an image holds NaN or leaves [0, 1], or an option is unknown, out of range, or
+                more than memory holds.
         """
         given = as_inputs(images)
         if valid is None:
@@ -268,15 +283,37 @@ class StableNormal:
         sizes = _largest_first(processing_resolution, preset, self.spec)
         twice = preset.mirrored if mirrored is None else mirrored
         request = _Request(mode, seed, plan, ensemble, uncertainty, sizes, twice, batch_size)
-        inputs = self._prepare([one.image for one in given], valid, start, request)
-        batches = _batches(inputs, request.batch_size)
-        self._check_memory(inputs, batches, request)
+        tiling = _tiling(tile, tile_size, tile_overlap, sizes, start)
+        pictures = [one.image for one in given]
+        _check_inputs(pictures, valid, start)
+        cut = [
+            None if tiling is None else _grid(image, tiling, sizes[0], f"image {place}")
+            for place, image in enumerate(pictures)
+        ]
+        for place, image in enumerate(pictures):
+            self._require_memory(image, cut[place], request, f"image {place}")
         results: dict[int, tuple[Tensor, Tensor, int]] = {}
-        for places in batches:
-            results.update(zip(places, self._run([inputs[place] for place in places], request), strict=True))
+        whole = [place for place, grid in enumerate(cut) if grid is None]
+        inputs = self._prepare(
+            [pictures[place] for place in whole],
+            [valid[place] for place in whole],
+            None if start is None else [start[place] for place in whole],
+            request,
+        )
+        for places in _batches(inputs, request.batch_size):
+            view = inputs[places[0]].views[0].prepared
+            require_memory(
+                self.components, self.device, view.inner, len(places), sizes[0], f"image {places[0]}"
+            )
+            found = self._run_counted([inputs[place] for place in places], request)
+            results.update(zip((whole[place] for place in places), found, strict=True))
+        for place, grid in enumerate(cut):
+            if grid is not None:
+                steps = request.plan.steps if mode == "full" else 0
+                results[place] = (*self._run_tiles(pictures[place], valid[place], grid, request), steps)
         return NormalsOutput(
-            normals=[results[place][0] for place in range(len(inputs))],
-            uncertainty_deg=[results[place][1] for place in range(len(inputs))] if uncertainty else None,
+            normals=[results[place][0] for place in range(len(given))],
+            uncertainty_deg=[results[place][1] for place in range(len(given))] if uncertainty else None,
             seed=seed,
             mode=mode,
             steps=max(found[2] for found in results.values()),
@@ -285,7 +322,8 @@ class StableNormal:
             ensemble=ensemble,
             sizes=sizes,
             mirrored=twice,
-            steps_of_each=tuple(results[place][2] for place in range(len(inputs))),
+            steps_of_each=tuple(results[place][2] for place in range(len(given))),
+            tiles=() if tiling is None else tuple(1 if grid is None else len(grid) for grid in cut),
         )
 
     @torch.no_grad()
@@ -359,23 +397,10 @@ class StableNormal:
         request: _Request,
     ) -> list[_Input]:
         multiple = reduction(self.components.autoencoder)
-        for name, values in (("valid", valid), ("start", start)):
-            if values is not None and len(values) != len(images):
-                raise SettingError(
-                    f"{name}: expected one for each of {len(images)} images, got {len(values)}"
-                )
         inputs = []
         for index, image in enumerate(images):
-            check_image(image, f"image {index}")
             mask = None if valid is None else valid[index]
-            if mask is not None and (mask.shape != image.shape[1:] or mask.dtype != torch.bool):
-                raise ImageShapeError(
-                    f"valid {index}: expected bool {tuple(image.shape[1:])}, "
-                    f"got {mask.dtype} {tuple(mask.shape)}"
-                )
             coarse = None if start is None else start[index].to(self.device)
-            if coarse is not None and (coarse.ndim != 3 or coarse.shape[0] != 3):
-                raise ImageShapeError(f"start {index}: expected (3, H, W), got {tuple(coarse.shape)}")
             views = []
             for size in request.sizes:
                 prepared = prepare(image.to(self.device), size, multiple)
@@ -386,21 +411,50 @@ class StableNormal:
             inputs.append(_Input(tuple(views), mask))
         return inputs
 
-    def _check_memory(
-        self, inputs: Sequence[_Input], batches: Sequence[Sequence[int]], request: _Request
-    ) -> None:
-        """Refuse the call if one of its batches cannot fit."""
-        steps = {step.t_network for step in request.plan.table} if request.mode == "full" else set()
-        shapes = {
-            (len(places), *view.prepared.image.shape[1:])
-            for places in batches
-            for view in inputs[places[0]].views
-        }
-        for shape in sorted(shapes):
-            check_memory(self.components, shape, len(steps), self.device, self.dtype)
+    def _require_memory(self, image: Tensor, grid: Grid | None, request: _Request, place: str) -> None:
+        """Refuse what the networks cannot hold: the largest view of the image, or tiles that run together."""
+        asked, size = request.sizes[0], (image.shape[1], image.shape[2])
+        if grid is not None:
+            window, _ = next(iter(grid))
+            size = (window.height, window.width)
+        together = 1 if grid is None else min(request.batch_size, len(grid))
+        require_memory(self.components, self.device, working_size(size, asked), together, asked, place)
 
-    def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor, int]]:
-        """The members of each view, averaged at the largest one's size, and restored; most steps of any."""
+    def _run_tiles(
+        self, image: Tensor, valid: Tensor | None, grid: Grid, request: _Request
+    ) -> tuple[Tensor, Tensor]:
+        """Normals (3, H, W) and the spread of one image: the whole of it first, then tile by tile."""
+        size = (image.shape[1], image.shape[2])
+        reduced = functional.interpolate(
+            image.float()[None], size=working_size(size, request.sizes[0]), mode="bilinear", antialias=True
+        )[0]
+        whole = Whole(self._run(self._prepare([reduced], None, None, request), request)[0][0], size)
+        first = replace(request, mode="turbo", ensemble=1, uncertainty=False, sizes=request.sizes[:1])
+
+        def estimate(tiles: Sequence[Tensor], shapes: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+            starts = None
+            if request.mode == "full":  # the refinement starts from the tile's detail on the whole's shape
+                seen = self._run(self._prepare(tiles, None, None, first), first)
+                starts = [
+                    carried(normals, shape, whole.shape_px)
+                    for (normals, _), shape in zip(seen, shapes, strict=True)
+                ]
+            return self._run(self._prepare(tiles, None, starts, request), request)
+
+        normals, spread = in_tiles(image, whole, grid, estimate, request.batch_size, request.uncertainty)
+        if valid is not None:
+            hidden = ~valid.cpu()
+            normals.masked_fill_(hidden, 0)
+            if request.uncertainty:
+                spread.masked_fill_(hidden, 0)
+        return normals, spread
+
+    def _run(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor]]:
+        """The members of each view, averaged at the largest one's size, and restored."""
+        return [(normals, spread) for normals, spread, _ in self._run_counted(inputs, request)]
+
+    def _run_counted(self, inputs: Sequence[_Input], request: _Request) -> list[tuple[Tensor, Tensor, int]]:
+        """As `_run`, with the steps of each image's refinement, the most of any member."""
         members: list[list[Tensor]] = [[] for _ in inputs]
         steps = [0] * len(inputs)
         for number in range(len(request.sizes)):
@@ -496,6 +550,59 @@ def _largest_first(asked: int | Sequence[int] | None, preset: Quality, spec: Mod
     if not sizes:
         raise SettingError("processing_resolution: the list is empty; give at least one size")
     return tuple(sorted(set(sizes), key=lambda size: (size > 0, -size)))
+
+
+def _tiling(
+    tile: bool,
+    size: int | None,
+    overlap: float | None,
+    sizes: Sequence[int],
+    start: Sequence[Tensor] | None,
+) -> Tiling | None:
+    """How images are cut, or None: they are seen whole."""
+    if not tile:
+        for name, value in (("tile_size", size), ("tile_overlap", overlap)):
+            if value is not None:
+                raise SettingError(
+                    f"{argument(name)}: only with {argument('tile')}; add it, or leave out both"
+                )
+        return None
+    if start is not None:
+        raise SettingError(f"{argument('start')}: tiles start from the whole image; leave one of the two out")
+    if 0 in sizes:
+        raise SettingError(
+            f"{argument('processing_resolution')}: 0 sees an image whole at its own size, which leaves "
+            f"nothing to tiles; leave it or {argument('tile')} out"
+        )
+    return Tiling(size) if overlap is None else Tiling(size, overlap)
+
+
+def _grid(image: Tensor, tiling: Tiling, seen_px: int, place: str) -> Grid | None:
+    """How an image is cut; None where it fits into one tile."""
+    size = (image.shape[1], image.shape[2])
+    side = tiling.side(size, seen_px)
+    if side < max(size):
+        return Grid(size, side, tiling.overlap)
+    if tiling.size is not None:
+        logger.info("%s: %d x %d px fit into a tile of %d and are seen whole", place, *size[::-1], side)
+    return None
+
+
+def _check_inputs(
+    images: Sequence[Tensor], valid: Sequence[Tensor | None], start: Sequence[Tensor] | None
+) -> None:
+    for name, values in (("valid", valid), ("start", start)):
+        if values is not None and len(values) != len(images):
+            raise SettingError(f"{name}: expected one for each of {len(images)} images, got {len(values)}")
+    for index, image in enumerate(images):
+        check_image(image, f"image {index}")
+        mask = valid[index]
+        if mask is not None and (mask.shape != image.shape[1:] or mask.dtype != torch.bool):
+            raise ImageShapeError(
+                f"valid {index}: expected bool {tuple(image.shape[1:])}, got {mask.dtype} {tuple(mask.shape)}"
+            )
+        if start is not None and (start[index].ndim != 3 or start[index].shape[0] != 3):
+            raise ImageShapeError(f"start {index}: expected (3, H, W), got {tuple(start[index].shape)}")
 
 
 def _refuse_in_turbo(**options: object) -> None:

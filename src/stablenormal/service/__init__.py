@@ -1,0 +1,1 @@
+"""`stablenormal serve`: normals over HTTP."""
