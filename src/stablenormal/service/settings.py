@@ -6,7 +6,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
 
-from stablenormal.errors import SettingError
+from stablenormal.errors import SettingError, argument
 
 TOKENS_VARIABLE = "STABLENORMAL_TOKENS"
 """Environment variable with the tokens, separated by blanks."""
@@ -90,7 +90,7 @@ def read_tokens(file: Path | None) -> Tokens:
     tokens = os.environ.get(TOKENS_VARIABLE, "").split()
     where = TOKENS_VARIABLE
     if file is not None:
-        where = f"--tokens: {file}"
+        where = f"{argument('tokens')}: {file}"
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
