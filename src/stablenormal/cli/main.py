@@ -31,8 +31,8 @@ from stablenormal.errors import arguments_spelled
 
 SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """OpenMP's threads spin while they wait for each other, and torch's meet some thousand times a photograph.
-Where another program has the core of one of them, the others burn theirs: on two busy cores three photographs
-took 65 s, and 1.7 s with threads that sleep. Set before torch is loaded; what the user has set stays."""
+Where another program has the core of one of them, the others burn theirs; `benchmarks/busy.py` measures it.
+Set before torch is loaded; what the user has set stays."""
 
 DEBUG_NOTE = "--debug, anywhere, shows the traceback of an error."
 
